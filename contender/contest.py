@@ -1,0 +1,201 @@
+"""The challenger against the champion: evaluated on the same held-out rows, judged, and what is left of it in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contender.judging.judge import REVISION, Rules, judge
+from contender.plan import judged_set, parts, stage_key
+from contender.progress import Note, tell
+from contender.records import (
+    AliasEntry,
+    Evaluation,
+    ReleaseManifest,
+    SetEvaluation,
+    Snapshot,
+    SplitReport,
+    Verdict,
+    digest,
+)
+from contender.run import Run, decision_key
+from contender.stages.model import predict, serving
+from contender.stages.telling import staged
+from contender.workspace import Staged
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What is live, as a run sees it: its alias entry and manifest, both None where nothing was ever promoted.
+
+    `own` is set where the newest entry was written by an earlier attempt at this very decision, which ended before it could
+    record it: then the champion is the one before, and the promotion has happened.
+    """
+
+    entry: AliasEntry | None
+    manifest: ReleaseManifest | None
+    own: AliasEntry | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of the alias entry that a verdict judges against; 0: none."""
+        return self.entry.n if self.entry else 0
+
+    @property
+    def release(self) -> str | None:
+        return self.entry.release if self.entry else None
+
+
+def find_champion(run: Run, seen: Snapshot) -> Champion:
+    log = run.registry.log(run.pipeline.spec.promote.alias)
+    own = None
+    if log and (log[-1].verdict or {}).get("decision") == decision_key(run, seen, log[-1].n - 1):
+        own = log.pop()
+    entry = log[-1] if log else None
+    return Champion(entry, run.registry.release(entry.release) if entry else None, own)
+
+
+def evaluate_both(
+    run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]
+) -> Staged[Evaluation]:
+    """Metrics of both models on every held-out set, from the staged bytes; `outcomes.parquet` holds them row by row."""
+    from contender.evaluation.evaluate import evaluation_id, metric_revisions
+
+    spec = run.pipeline.spec
+    device, dtype = serving()
+    sets = {name: split.record.digests[name] for name in held_out(split.record)}
+    identity: dict[str, Any] = {
+        "release": challenger.digest,
+        "champion": champion.manifest.digest if champion.manifest else None,
+        "sets": sets,
+        "revisions": metric_revisions(spec.evaluate.metrics),
+        "device": device,
+        "dtype": dtype,
+    }
+
+    def compute(folder: Path) -> Evaluation:
+        _writeoutcomes_of(_both(run, challenger, champion, split), folder / "outcomes.parquet")
+        return Evaluation(
+            evaluation=evaluation_id(**identity),
+            release=challenger.release,
+            champion=champion.release,
+            device=device,
+            dtype=dtype,
+            challenger_sets=_evaluate(run, challenger, split),
+            champion_sets=_evaluate(run, champion.manifest, split) if champion.manifest else (),
+        )
+
+    return staged(run, "evaluate", stage_key(run.pipeline, "evaluate", **identity), Evaluation, compute, _evaluated)
+
+
+def held_out(split: SplitReport) -> list[str]:
+    """The sets that models are judged on: test, and the golden ones."""
+    return [name for name, rows in split.rows.items() if rows and (name == "test" or name.startswith("golden-"))]
+
+
+def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
+    """Takes a look from the set's ledger, then compares outcomes. With no champion the floors decide alone."""
+    tell(Note("judge", "started"))
+    on = judged_set(run.pipeline)
+    rules = _rules(run)
+    alpha = None
+    if champion.manifest:
+        look = run.registry.look(
+            on,
+            set_digest=split.record.digests[on],
+            challenger=challenger.release,
+            champion=champion.manifest.release,
+            rule=digest({"revision": REVISION, "rules": parts(run.pipeline)["judge"]}),
+            confidence=rules.confidence,
+        )
+        alpha = look.alpha
+    verdict = judge(
+        rules,
+        outcomes_of(run, challenger, split, on),
+        outcomes_of(run, champion.manifest, split, on) if champion.manifest else None,
+        judged_against=champion.n,
+        champion_release=champion.release,
+        release=challenger.release,
+        champion_labels=champion.manifest.label_names if champion.manifest else None,
+        alpha=alpha,
+        trained_on=[_train_keys(run, manifest) for manifest in (challenger, champion.manifest) if manifest],
+    )
+    tell(Note("judge", "finished", f"{verdict.verdict}: {verdict.sentence}", seconds=0.0))
+    return verdict
+
+
+def _rules(run: Run) -> Rules:
+    spec = run.pipeline.spec
+    return Rules(
+        primary=spec.evaluate.metrics[0],
+        floors=spec.promote.floors,
+        on=judged_set(run.pipeline),
+        **spec.promote.versus_champion.model_dump(),
+    )
+
+
+def _both(
+    run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]
+) -> dict[tuple[str, str], Any]:
+    models = {"challenger": challenger} | ({"champion": champion.manifest} if champion.manifest else {})
+    return {
+        (name, role): outcomes_of(run, manifest, split, name)
+        for name in held_out(split.record)
+        for role, manifest in models.items()
+    }
+
+
+def outcomes_of(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name: str) -> Any:
+    """A release's outcomes on a held-out set, as a pyarrow table: one row each, in the set's order."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(predict(run, release, split, name).folder / "outcomes.parquet")
+
+
+def _evaluate(run: Run, release: ReleaseManifest, split: Staged[SplitReport]) -> tuple[SetEvaluation, ...]:
+    from contender.evaluation.evaluate import evaluate_set
+
+    evaluate = run.pipeline.spec.evaluate
+    return tuple(
+        evaluate_set(
+            name,
+            split.folder / f"{name}.arrow",
+            split.record.digests[name],
+            outcomes_of(run, release, split, name),
+            evaluate.metrics,
+            evaluate.slices,
+        )
+        for name in held_out(split.record)
+    )
+
+
+def _writeoutcomes_of(tables: Mapping[tuple[str, str], Any], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    named = [
+        table.append_column("set", pa.array([name] * len(table), pa.string())).append_column(
+            "model", pa.array([role] * len(table), pa.string())
+        )
+        for (name, role), table in tables.items()
+    ]
+    pq.write_table(pa.concat_tables(named), path, compression="zstd")
+
+
+def _train_keys(run: Run, release: ReleaseManifest) -> Any:
+    import io
+
+    import pyarrow.parquet as pq
+
+    stored = run.registry.train_keys(release.release)
+    return pq.read_table(io.BytesIO(stored)).column("key").to_numpy() if stored else None
+
+
+def _evaluated(evaluation: Evaluation) -> str:
+    def shown(sets: tuple[SetEvaluation, ...]) -> str:
+        return ", ".join(f"{s.set} {next(iter(s.metrics.values())):.4f}" for s in sets)
+
+    against = f"; champion {shown(evaluation.champion_sets)}" if evaluation.champion_sets else ""
+    return f"challenger {shown(evaluation.challenger_sets)}{against}"

@@ -1,0 +1,184 @@
+"""Every file of a source into one row file: each read once, hashed and parsed in the same pass."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from contender.data.ahead import Ahead
+from contender.data.columnar import read_arrow, read_parquet
+from contender.data.delimited import FAULT, Dialect, ReadAgain, read_delimited
+from contender.data.formats import Format, format_of, unfinished
+from contender.data.jsontext import read_json, read_json_lines
+from contender.data.places import Found, Place, StorePlace
+from contender.data.rowfile import RowWriter
+from contender.data.source import GONE, ReadOptions, _checked, _sorted, settled
+from contender.data.streams import Hashed, gzip_errors, unpacked
+from contender.errors import DataError
+from contender.files import CHUNK
+from contender.records import FileSet, SkippedFile, SourceFile
+
+DELIMITERS = ",\t;|"
+
+
+class Unfinished(Exception):
+    """The file turned out to be half of one."""
+
+
+class Ingest:
+    """One reading of a source."""
+
+    def __init__(
+        self,
+        place: Place,
+        options: ReadOptions,
+        out: Path,
+        required: tuple[str, ...],
+        on_rows: Callable[[int], None] | None,
+    ) -> None:
+        self._place = place
+        self._options = options
+        self._required = required
+        self._on_rows = on_rows
+        self._writer = RowWriter(out)
+        self._folder = out.parent
+        self._rows = 0  # of finished files
+        self._first: tuple[str, list[str]] | None = None
+
+    def run(self, source: str, peeked: FileSet) -> FileSet:
+        listed = {found.path: found for found in self._place.list()[0]}
+        files: list[SourceFile] = []
+        skipped = list(peeked.skipped)
+        try:
+            with self._fetching([listed[file.path] for file in peeked.files if file.path in listed]):
+                for file in peeked.files:
+                    found = listed.get(file.path)
+                    read = self._file(found) if found else SkippedFile(path=file.path, reason=GONE)
+                    (files if isinstance(read, SourceFile) else skipped).append(read)  # type: ignore[arg-type]
+            _checked(source, FileSet(files=tuple(files), skipped=_sorted(skipped)))
+            self._writer.close()
+        except BaseException:
+            self._writer.abandon()
+            raise
+        if not self._rows:
+            raise DataError(f"data.source {source} holds no rows", "Its files have columns only, or are empty.")
+        columns = tuple(self._first[1]) if self._first else ()
+        return FileSet(files=tuple(files), skipped=_sorted(skipped), columns=columns)
+
+    @contextmanager
+    def _fetching(self, order: Sequence[Found]) -> Iterator[None]:
+        """Within it a store's objects are fetched ahead, in the order in which they will be read."""
+        if not isinstance(self._place, StorePlace):
+            yield
+            return
+        self._place = ahead = Ahead(self._place, order)
+        try:
+            yield
+        finally:
+            ahead.close()
+
+    def _file(self, found: Found) -> SourceFile | SkippedFile:
+        self._writer.begin(found.path)
+        how = "fast"
+        while True:
+            try:
+                outcome = settled(self._place, found, partial(self._read, how=how))
+            except ReadAgain as request:
+                how = request.how
+                continue
+            except Unfinished as reason:
+                self._writer.take_back()
+                return SkippedFile(path=found.path, reason=str(reason))
+            break
+        if isinstance(outcome, SkippedFile):
+            self._writer.take_back()
+            return outcome
+        found, sha256 = outcome
+        self._check_columns(found.path)
+        self._rows += self._writer.rows
+        return SourceFile(path=found.path, size=found.size, sha256=sha256, rows=self._writer.rows)
+
+    def _read(self, stream: BinaryIO, found: Found, how: str) -> str:
+        """The file's rows into the writer, and the sha256 of its bytes."""
+        form = format_of(found.path)
+        assert form is not None
+        self._writer.take_back()  # of an attempt before
+        hashed = Hashed(stream)
+        with gzip_errors(found.path):
+            for batch in self._batches(unpacked(hashed, form.gzipped), form, found.path, how, hashed):
+                if not self._writer.file_columns and form.name not in ("jsonl", "json"):
+                    self._check_required(batch.schema.names, found.path)
+                self._writer.add(batch)
+                if self._on_rows:
+                    self._on_rows(self._rows + self._writer.rows)
+        hashed.drain()
+        return hashed.sha256
+
+    def _batches(self, stream: Any, form: Format, name: str, how: str, hashed: Hashed) -> Iterator[pa.RecordBatch]:
+        if form.name in ("csv", "tsv"):
+            delimiter = self._options.delimiter or ("\t" if form.name == "tsv" else ",")
+            return read_delimited(stream, Dialect(delimiter, self._options.header, self._options.encoding, name), how)
+        if form.name == "jsonl":
+            return read_json_lines(stream, name)
+        if form.name == "json":
+            return read_json(stream, name)
+        return self._spooled(stream, form, name, hashed)
+
+    def _spooled(self, stream: Any, form: Format, name: str, hashed: Hashed) -> Iterator[pa.RecordBatch]:
+        """parquet and Arrow need to seek: from a copy, made in the read that hashes."""
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".spool-") as copy:
+            shutil.copyfileobj(stream, copy, CHUNK)
+            copy.flush()
+            if reason := unfinished(form, hashed.head, hashed.tail, hashed.size):
+                raise Unfinished(reason)
+            read = read_parquet if form.name == "parquet" else read_arrow
+            yield from read(Path(copy.name), name)
+
+    def _check_columns(self, file: str) -> None:
+        """The finished file's columns: those that are required, and the same as in the files before."""
+        names = [name for name in self._writer.file_columns if name != FAULT]
+        if not names and not self._writer.rows:
+            return  # a file without a header has no rows, and no say
+        self._check_required(names, file)
+        if self._first is None:
+            self._first = (file, names)
+            return
+        first, expected = self._first
+        if set(names) == set(expected):
+            return
+        missing, other = _listed(set(expected) - set(names)), _listed(set(names) - set(expected))
+        differences = "; ".join(filter(None, (missing and f"it lacks {missing}", other and f"only it has {other}")))
+        raise DataError(
+            f"{file} and {first} differ in their columns: {differences}",
+            "Give all files the same columns, or name fewer files in data.source.",
+        )
+
+    def _check_required(self, names: Sequence[str], file: str) -> None:
+        missing = [name for name in self._required if name not in names]
+        if not missing:
+            return
+        there = ", ".join(map(repr, list(names)[:20])) or "none"
+        raise DataError(
+            f"{file} has no column {' and no column '.join(map(repr, missing))}; it has {there}",
+            _other_delimiter(names, missing) or "Name the columns of the data in data.columns.",
+        )
+
+
+def _other_delimiter(names: Sequence[str], missing: Sequence[str]) -> str:
+    """Advice, where the header cut another way has what is missing."""
+    for delimiter in DELIMITERS:
+        cut = [part.strip('" ') for name in names for part in name.split(delimiter)]
+        if len(cut) > len(names) and set(missing) <= set(cut):
+            return f"Set data.csv.delimiter: {delimiter!r}; then its columns are {', '.join(map(repr, cut[:20]))}."
+    return ""
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(map(repr, sorted(names)[:10]))

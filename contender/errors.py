@@ -1,0 +1,137 @@
+"""Every error that Contender raises on purpose.
+
+    ContenderError
+    ├── Transient                  worth another attempt: time-outs, throttling, resets
+    │   └── StoreUnavailable       the store did not answer, or answered 5xx
+    └── Terminal                   another attempt ends the same way
+        ├── UsageError             the command or the spec is wrong           exit 2
+        │   └── SpecError          the YAML, all its faults at once           exit 2
+        ├── DataError              the data cannot be used                    exit 4
+        │   └── DataRejected       the quality gate said no                   exit 4
+        ├── ModelError             a base model or a release cannot be loaded exit 2
+        ├── TrainingFailed         the training job ended without a model     exit 1
+        ├── StoreError             refused: no rights, no bucket, no space    exit 1
+        │   ├── Missing            no object at that key                          exit 1
+    │   ├── Damaged            bytes differ from their recorded sha256    exit 1
+        │   └── AlreadyExists      create-only lost: somebody else was first  exit 1
+        ├── AliasMoved             the champion changed under a verdict       exit 3
+        ├── OutcomeUnknown         a promotion's answer was lost              exit 1
+        ├── DiskFull               no space left for the workspace            exit 1
+        └── Interrupted            stopped by a signal                        exit 75 or 130
+
+An error says what is wrong, with the value, and what to do next. `fix` holds the second part, so that the terminal, the JSON
+and the Prefect UI can each set it apart. All arguments go to `Exception.__init__`: every error survives pickling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ContenderError(Exception):
+    """`what` is one sentence with the value at fault; `fix` says what is allowed or what to do."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what, fix)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.fix}" if self.fix else self.what
+
+    @property
+    def in_one_line(self) -> str:
+        return f"{self.what.rstrip('.')}. {self.fix}" if self.fix else self.what
+
+
+class Transient(ContenderError):
+    """Another attempt may well succeed."""
+
+
+class StoreUnavailable(Transient):
+    """The store did not answer in time, or answered that it could not."""
+
+
+class Terminal(ContenderError):
+    """Another attempt would end the same way."""
+
+
+class UsageError(Terminal):
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """The YAML is wrong; `what` holds one line per fault, each with file:line:column."""
+
+
+class DataError(Terminal):
+    """The data cannot be used as it is."""
+
+    exit_code = 4
+
+
+class DataRejected(DataError):
+    """The quality gate stopped the run; its report says why."""
+
+
+class ModelError(Terminal):
+    """A base model or a release cannot be loaded safely."""
+
+    exit_code = 2
+
+
+class TrainingFailed(Terminal):
+    """The training job ended without a model."""
+
+
+class StoreError(Terminal):
+    """The store refused: rights, bucket, space."""
+
+
+class Missing(StoreError):
+    """The store answered, and holds no object at that key."""
+
+
+class Damaged(StoreError):
+    """Bytes that do not match their recorded sha256."""
+
+
+class AlreadyExists(StoreError):
+    """A create-only write found an object of somebody else's."""
+
+
+class AliasMoved(Terminal):
+    """The alias has an entry newer than the one that the verdict judged against."""
+
+    exit_code = 3
+
+
+class OutcomeUnknown(Terminal):
+    """The answer to a promotion was lost and the store cannot be asked."""
+
+
+class DiskFull(Terminal):
+    """No space is left where the workspace lies."""
+
+
+class Interrupted(Terminal):
+    """Stopped by a signal; with a checkpoint the next run continues."""
+
+    exit_code = 130
+
+    def __init__(self, what: str, fix: str = "", resumable: bool = False) -> None:
+        super().__init__(what, fix)
+        self.args = (what, fix, resumable)
+        self.resumable = resumable
+        self.exit_code = 75 if resumable else 130
+
+
+def known(word: str, value: object, allowed: Iterable[object]) -> str:
+    """One phrase for every "not one of these" error: the value, the nearest known one, all known ones."""
+    options = sorted(str(option) for option in allowed)
+    near = get_close_matches(str(value), options, n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown {word} {str(value)!r}{guess}; known: {', '.join(options) or 'none'}"

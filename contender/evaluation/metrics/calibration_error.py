@@ -1,0 +1,35 @@
+"""Expected calibration error (ECE) of the predicted class, 15 bins of equal width. Lower is better; 0 to 1.
+
+The rows whose confidence lies in a bin (low, high] give |accuracy − mean confidence|; the mean over bins, each weighing the rows
+that it has. After Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks (ICML 2017), section 2, with their 15 bins.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from contender.errors import UsageError
+from contender.evaluation.metrics import base
+from contender.evaluation.outcomes import Outcomes
+
+BINS = 15
+
+
+class CalibrationError(base.OutcomeMetric):
+    description = __doc__
+    citation = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017, https://arxiv.org/abs/1706.04599"
+    inputs: ClassVar[dict[str, str]] = {
+        "predictions": "prediction",
+        "references": "label",
+        "confidence": "confidence",
+    }
+
+    def score(self, outcomes: Outcomes) -> float:
+        if outcomes.confidence is None:
+            raise UsageError("calibration_error needs confidence, the probability of the prediction", "Predict again.")
+        bins = np.clip(np.ceil(outcomes.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        right = np.bincount(bins, weights=outcomes.right, minlength=BINS)
+        confidence = np.bincount(bins, weights=outcomes.confidence, minlength=BINS)
+        return float(np.abs(right - confidence).sum() / outcomes.rows)

@@ -1,0 +1,130 @@
+"""Outcomes as numbers: what every metric and the judge compute from.
+
+A table of outcomes has one row per held-out row: key uint64, label and prediction strings, p_label and confidence float32, row
+int64. Here labels and predictions become codes into one list of names, once, so that a million rows cost no Python loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from contender.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Labels and predictions (rows,) as codes into `names`; probabilities (rows,) as float64 where the table has them."""
+
+    names: Sequence[str]
+    labels: Array
+    predictions: Array
+    p_label: Array | None = None
+    confidence: Array | None = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def right(self) -> Array:
+        """(rows,) bool: the prediction is the label."""
+        same: Array = self.labels == self.predictions
+        return same
+
+    @cached_property
+    def per_class(self) -> PerClass:
+        size = len(self.names)
+        return PerClass(
+            hits=np.bincount(self.labels[self.right], minlength=size),
+            predicted=np.bincount(self.predictions, minlength=size),
+            support=np.bincount(self.labels, minlength=size),
+        )
+
+    def take(self, rows: Array) -> Outcomes:
+        """The outcomes of some rows: indices or a mask."""
+        p_label = None if self.p_label is None else self.p_label[rows]
+        confidence = None if self.confidence is None else self.confidence[rows]
+        return Outcomes(self.names, self.labels[rows], self.predictions[rows], p_label, confidence)
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Counts (classes,) of rows: predicted rightly, predicted, labelled so."""
+
+    hits: Array
+    predicted: Array
+    support: Array
+
+    @cached_property
+    def present(self) -> Array:
+        """Classes that occur as a label or as a prediction; averages are over these."""
+        return (self.support + self.predicted) > 0
+
+    @property
+    def precision(self) -> Array:
+        return _share(self.hits, self.predicted)
+
+    @property
+    def recall(self) -> Array:
+        return _share(self.hits, self.support)
+
+    @property
+    def f1(self) -> Array:
+        return _share(2 * self.hits, self.predicted + self.support)
+
+
+def from_table(table: pa.Table) -> Outcomes:
+    """Outcomes of a table; DataError where it has no rows or a label is missing, ModelError where a probability is not a number."""
+    if table.num_rows == 0:
+        raise DataError(
+            "the held-out set has no rows to measure on", "Hold out more rows, or give a golden set with rows."
+        )
+    names, labels, predictions = _codes(table.column("label"), table.column("prediction"))
+    return Outcomes(names, labels, predictions, _probabilities(table, "p_label"), _probabilities(table, "confidence"))
+
+
+def from_arrays(**columns: Any) -> Outcomes:
+    """Outcomes of sequences named as the table's columns; `label` and `prediction` may be left out where nothing needs them."""
+    import pyarrow as pa
+
+    rows = len(next(iter(columns.values())))
+    filled = {"label": [""] * rows, "prediction": [""] * rows} | columns
+    return from_table(pa.table(filled))
+
+
+def _codes(labels: pa.ChunkedArray, predictions: pa.ChunkedArray) -> tuple[list[str], Array, Array]:
+    import pyarrow as pa
+
+    if labels.null_count or predictions.null_count:
+        raise DataError("a held-out row has no label or no prediction", "Quarantine rows without a label.")
+    chunks = [*labels.cast(pa.string()).chunks, *predictions.cast(pa.string()).chunks]
+    encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks])
+    return encoded.chunk(0).dictionary.to_pylist(), codes[: len(labels)], codes[len(labels) :]
+
+
+def _probabilities(table: pa.Table, column: str) -> Array | None:
+    if column not in table.column_names:
+        return None
+    values = np.asarray(table.column(column).to_numpy(), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"the model gave {int((~np.isfinite(values)).sum()):,} probabilities that are no numbers",
+            "Its weights hold infinities or NaN: lower train.learning_rate or set train.precision: fp32.",
+        )
+    return values
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """part / whole, 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros(len(part), dtype=np.float64), where=whole > 0)

@@ -1,0 +1,62 @@
+"""What a kind of task must give so that the training job and the evaluation can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import datasets
+    import numpy as np
+    import pyarrow as pa
+
+    from contender.training.options import Job
+
+
+class Kind(Protocol):
+    """One task. Light to import: torch and transformers are imported inside the methods."""
+
+    task: str
+    revision: int  # raised when the same rows and options would give another model
+    roles: tuple[str, ...]  # the columns of a row file that it reads
+    default_metrics: tuple[str, ...]
+
+    def learning_rate(self, method: str, parameters: int) -> float:
+        """The peak learning rate for `learning_rate: auto`, for a base of so many parameters."""
+
+    def load_processor(self, base: Path) -> Any:
+        """What turns an example into tensors: a tokenizer here; ModelError where the base has none."""
+
+    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
+        """The base with a fresh head for `labels`, in fp32; what is new is drawn from torch's global generator."""
+
+    def warm_up(self, base: Path) -> None:
+        """Imports what `predict` needs for releases of this base: seconds that can pass while something else is waited for."""
+
+    def length_limit(self, processor: Any, model_config: Any) -> int:
+        """The most tokens that the base can read."""
+
+    def max_length(self, processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
+        """The length that examples are cut to for `max_length: auto`."""
+
+    def prepare(
+        self, processor: Any, batch: Mapping[str, Sequence[Any]], labels: Mapping[str, int], max_length: int
+    ) -> dict[str, list[Any]]:
+        """Rows to model inputs: columns of equal length, `length` and `labels` among them."""
+
+    def collate(self, processor: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Prepared examples to one batch of tensors."""
+
+    def loss(self, job: Job, train: datasets.Dataset) -> Callable[..., Any]:
+        """`(outputs, labels, num_items_in_batch) → scalar`, as the Trainer's compute_loss_func."""
+
+    def scores(
+        self, logits: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
+    ) -> dict[str, float]:
+        """The named metrics of one pass over validation; logits (rows, classes), label_ids (rows,)."""
+
+    def predict(
+        self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
+    ) -> pa.Table:
+        """A release's outcomes on a row file, one row each, in the file's order."""

@@ -1,0 +1,315 @@
+"""Text classification: one text in, one label out, through AutoModelForSequenceClassification."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contender.errors import DataError, ModelError
+from contender.training.devices import best_device, wait_passively
+from contender.training.loading import quiet_loading
+from contender.training.options import Job
+
+if TYPE_CHECKING:
+    import datasets
+    import numpy as np
+    import pyarrow as pa
+
+# Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
+MEASURED_RATES = ((22.7e6, 3e-4), (110e6, 5e-5))
+LOWEST_RATE, HIGHEST_RATE, HEAD_RATE = 1e-5, 5e-4, 1e-2
+
+SAMPLED_ROWS = 10_000  # rows whose length decides `max_length: auto`; more would move the 99.9th percentile by little
+LENGTH_QUANTILE = 0.999
+NO_LIMIT = 100_000  # a tokenizer that knows no limit says 1e30
+FALLBACK_LIMIT = 512  # tokens, where neither tokenizer nor model states a limit
+
+WINDOW = 8_192  # rows predicted at a time: sorted by length inside, bounded in memory
+
+
+class TextClassification:
+    """The kind `text-classification`."""
+
+    task = "text-classification"
+    revision = 1
+    roles = ("text", "label")
+    default_metrics = ("accuracy", "f1_macro")
+
+    def learning_rate(self, method: str, parameters: int) -> float:
+        if method == "head":
+            return HEAD_RATE
+        (small, fast), (big, slow) = MEASURED_RATES
+        slope = math.log(slow / fast) / math.log(big / small)
+        rate = fast * (max(parameters, 1) / small) ** slope
+        return float(f"{min(max(rate, LOWEST_RATE), HIGHEST_RATE):.2g}")
+
+    def load_processor(self, base: Path) -> Any:
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
+        except Exception as error:
+            raise ModelError(
+                f"the tokenizer in {base} cannot be loaded: {_first_line(error)}",
+                "The folder must hold tokenizer.json.",
+            ) from error
+        if not tokenizer.is_fast:
+            raise ModelError(f"the tokenizer in {base} has no fast form", "The folder must hold tokenizer.json.")
+        if tokenizer.pad_token is None:
+            if tokenizer.eos_token is None:
+                raise ModelError(
+                    f"the tokenizer in {base} has neither a padding nor an end token", "Use a base for text."
+                )
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        try:
+            with quiet_loading():
+                return AutoModelForSequenceClassification.from_pretrained(
+                    str(base),
+                    num_labels=len(labels),
+                    id2label=dict(enumerate(labels)),
+                    label2id={label: index for index, label in enumerate(labels)},
+                    problem_type="single_label_classification",
+                    ignore_mismatched_sizes=True,  # a base that was a classifier before has a head for other labels
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    dtype=torch.float32,
+                )
+        except Exception as error:
+            raise ModelError(
+                f"the base model in {base} cannot be loaded for {self.task}: {_first_line(error)}",
+                "Use a base whose architecture has a sequence-classification form in transformers.",
+            ) from error
+
+    def warm_up(self, base: Path) -> None:
+        wait_passively()
+        from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
+
+        self.load_processor(base)
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(AutoConfig.from_pretrained(str(base))))
+
+    def length_limit(self, processor: Any, model_config: Any) -> int:
+        return _length_limit(processor, model_config)
+
+    def max_length(self, processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
+        import numpy as np
+
+        limit = _length_limit(processor, model_config)
+        sample = np.unique(np.linspace(0, len(rows) - 1, num=min(len(rows), SAMPLED_ROWS)).astype(np.int64))
+        texts = rows.select(sample)["text"][:]
+        lengths = [len(ids) for ids in processor(texts, truncation=True, max_length=limit, verbose=False)["input_ids"]]
+        longest = math.ceil(float(np.quantile(lengths, LENGTH_QUANTILE, method="higher")))
+        return min(limit, -(-longest // 8) * 8)
+
+    def prepare(
+        self, processor: Any, batch: Mapping[str, Sequence[Any]], labels: Mapping[str, int], max_length: int
+    ) -> dict[str, list[Any]]:
+        encoded = _encode(processor, list(batch["text"]), max_length)
+        try:
+            ids = [labels[label] for label in batch["label"]]
+        except KeyError as error:
+            raise DataError(
+                f"the label {error.args[0]!r} is not among the labels of the job", "Split the data again."
+            ) from None
+        return {**encoded, "labels": ids, "length": [len(tokens) for tokens in encoded["input_ids"]]}
+
+    def collate(self, processor: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        import torch
+
+        batch = _pad(processor, examples)
+        if "labels" in examples[0]:
+            batch["labels"] = torch.tensor([example["labels"] for example in examples])
+        return batch
+
+    def loss(self, job: Job, train: datasets.Dataset) -> Callable[..., Any]:
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        weights = _balanced(train["labels"][:], len(job.labels)) if job.options.class_weights == "balanced" else None
+        table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+
+        def mean_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+            logits = outputs.logits.float()
+            weight = None if table is None else table.to(logits.device)
+            smoothing = job.options.label_smoothing
+            total = cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum")
+            return total / (labels.shape[0] if num_items_in_batch is None else num_items_in_batch)
+
+        return mean_loss
+
+    def scores(
+        self, logits: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
+    ) -> dict[str, float]:
+        import numpy as np
+
+        from contender.evaluation.metrics import compute
+
+        truth = [labels[index] for index in label_ids]
+        keys = np.arange(len(truth), dtype=np.uint64)
+        return compute(_outcomes(keys, truth, _softmax(logits), labels), names)
+
+    def predict(
+        self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
+    ) -> pa.Table:
+        """A release's outcomes on a row file, one row each, in the file's order.
+
+        Columns: key uint64, label string, prediction string, p_label float32 (0 where the model does not know the label),
+        confidence float32, row int64. Reads nothing but `model` and `rows`; the same files give the same table on one machine.
+        """
+        import datasets
+        import numpy as np
+        import pyarrow as pa
+
+        data = datasets.Dataset.from_file(str(rows))
+        missing = {"text", "label", "_key"} - set(data.column_names)
+        if missing:
+            raise DataError(f"{rows.name} has no column {', '.join(sorted(missing))}", "Split the data again.")
+        names, run = _load_release(model)
+        tables = []
+        for start in range(0, len(data), WINDOW):
+            window = data[start : start + WINDOW]
+            table = _outcomes(
+                np.asarray(window["_key"], np.uint64), window["label"], run(window["text"], batch_size), names
+            )
+            tables.append(table.append_column("row", pa.array(range(start, start + len(table)), pa.int64())))
+            if on_rows is not None:
+                on_rows(start + len(table))
+        return pa.concat_tables(tables) if tables else _no_outcomes()
+
+
+KIND = TextClassification()
+
+
+def _load_release(folder: Path) -> tuple[list[str], Callable[[Sequence[str], int], np.ndarray]]:
+    """A release's label names, and what gives `(rows, labels)` probabilities for texts."""
+    wait_passively()
+    import numpy as np
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    tokenizer = KIND.load_processor(folder)
+    try:
+        with quiet_loading():
+            model = AutoModelForSequenceClassification.from_pretrained(
+                str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            )
+    except Exception as error:
+        raise ModelError(
+            f"the model in {folder} cannot be loaded: {_first_line(error)}", "Verify the release."
+        ) from error
+    device = best_device()
+    model.to(device).eval()
+    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+
+    def run(texts: Sequence[str], batch_size: int) -> np.ndarray:
+        encoded = _encode(tokenizer, list(texts), tokenizer.model_max_length)
+        examples = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+        order = sorted(range(len(examples)), key=lambda row: -len(examples[row]["input_ids"]))
+        result = np.empty((len(examples), len(names)), np.float32)
+        with torch.inference_mode():
+            for batch in _chunks(order, batch_size):
+                inputs = {
+                    key: value.to(device) for key, value in _pad(tokenizer, [examples[row] for row in batch]).items()
+                }
+                result[batch] = _softmax(model(**inputs).logits.float().cpu().numpy())
+        return result
+
+    return names, run
+
+
+def _chunks(order: list[int], size: int) -> Iterator[list[int]]:
+    return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def _encode(tokenizer: Any, texts: list[str], max_length: int) -> dict[str, list[Any]]:
+    """Token ids, and token types where they say anything; masks are made when batches are padded."""
+    encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False, verbose=False)
+    types = encoded.get("token_type_ids")
+    ids = {"input_ids": encoded["input_ids"]}
+    return {**ids, "token_type_ids": types} if types and any(types[0]) else ids
+
+
+def _pad(tokenizer: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch as wide as its longest example, up to a multiple of 8; `(rows, width)` each."""
+    import numpy as np
+    import torch
+
+    lengths = [len(example["input_ids"]) for example in examples]
+    width = max(min(-(-max(lengths) // 8) * 8, tokenizer.model_max_length), max(lengths))
+    padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    names = [name for name in padding if name in examples[0]]
+    arrays = {name: np.full((len(examples), width), padding[name], np.int64) for name in names}
+    mask = np.zeros((len(examples), width), np.int64)
+    for row, (example, length) in enumerate(zip(examples, lengths, strict=True)):
+        place = slice(0, length) if tokenizer.padding_side == "right" else slice(width - length, width)
+        mask[row, place] = 1
+        for name in names:
+            arrays[name][row, place] = example[name]
+    return {name: torch.from_numpy(array) for name, array in (arrays | {"attention_mask": mask}).items()}
+
+
+def _length_limit(tokenizer: Any, model_config: Any) -> int:
+    """The most tokens that both the tokenizer and the base's positions admit."""
+    limits = [tokenizer.model_max_length]
+    positions = getattr(model_config, "max_position_embeddings", None)
+    if positions and positions > 0:
+        # RoBERTa's kin count positions from the padding id + 1; two fewer are right for them and harm nobody else.
+        taken = 2 if positions % 2 == 0 and positions % 8 == 2 else 0
+        limits.append(positions - taken)
+    known_limits = [limit for limit in limits if limit < NO_LIMIT]
+    return int(min(known_limits, default=FALLBACK_LIMIT))
+
+
+def _balanced(label_ids: Sequence[int], classes: int) -> list[float]:
+    """Weights in inverse proportion to rows, of mean 1 over the rows; 1 for a class without rows."""
+    import numpy as np
+
+    counts = np.bincount(np.asarray(label_ids), minlength=classes)
+    present = int((counts > 0).sum())
+    return [len(label_ids) / (present * int(count)) if count else 1.0 for count in counts]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
+
+
+def _outcomes(keys: np.ndarray, truth: Sequence[str], probabilities: np.ndarray, names: Sequence[str]) -> pa.Table:
+    import numpy as np
+    import pyarrow as pa
+
+    index = {name: position for position, name in enumerate(names)}
+    best = probabilities.argmax(axis=-1)
+    rows = np.arange(len(truth))
+    true = np.array([index.get(label, -1) for label in truth], np.int64)
+    p_label = np.where(true >= 0, probabilities[rows, np.maximum(true, 0)], np.float32(0))
+    return pa.table(
+        {
+            "key": pa.array(keys, pa.uint64()),
+            "label": pa.array(list(truth), pa.string()),
+            "prediction": pa.array([names[position] for position in best], pa.string()),
+            "p_label": pa.array(p_label.astype(np.float32)),
+            "confidence": pa.array(probabilities[rows, best].astype(np.float32)),
+        }
+    )
+
+
+def _no_outcomes() -> pa.Table:
+    import pyarrow as pa
+
+    strings = {"label": pa.string(), "prediction": pa.string()}
+    figures = {"p_label": pa.float32(), "confidence": pa.float32(), "row": pa.int64()}
+    return pa.schema({"key": pa.uint64(), **strings, **figures}).empty_table()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,19 @@
+"""Names that a spec may use, known without importing what they stand for."""
+
+from __future__ import annotations
+
+METRIC_NAMES = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+
+# Hugging Face task names that a kind is planned for.
+PLANNED_TASKS = (
+    "token-classification",
+    "image-classification",
+    "translation",
+    "summarization",
+    "text-generation",
+    "tabular-classification",
+    "audio-classification",
+)
+
+# Task → the roles that columns of its data play.
+ROLES = {"text-classification": ("text", "label")}

@@ -1,0 +1,120 @@
+"""Which part of a spec each stage depends on, and the keys that follow from it.
+
+A stage's key digests its own part of the spec, the digests of what it reads, and its revision: an integer that is raised when
+the same inputs give another output. What is not in the part cannot change the key: editing `promote.floors` judges again and
+trains nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contender.records import digest
+from contender.spec import Pipeline
+
+# Raise a number when the stage's output changes for the same inputs; tests/core/test_revisions.py notices.
+REVISIONS = {"snapshot": 1, "gate": 1, "split": 1, "train": 1, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 1}
+
+# Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
+CONSUMERS: dict[str, frozenset[str]] = {
+    "name": frozenset({"registry"}),
+    "task": frozenset({"gate", "train", "release"}),
+    "workspace": frozenset({"workspace"}),
+    "data.source": frozenset({"snapshot"}),
+    "data.columns": frozenset({"snapshot", "gate", "split", "release"}),
+    "data.csv.delimiter": frozenset({"snapshot"}),
+    "data.csv.header": frozenset({"snapshot"}),
+    "data.csv.encoding": frozenset({"snapshot"}),
+    "data.split.test": frozenset({"split"}),
+    "data.split.validation": frozenset({"split"}),
+    "data.split.key": frozenset({"snapshot", "split"}),
+    "data.golden": frozenset({"snapshot", "evaluate"}),
+    "quality.suite": frozenset({"gate"}),
+    "quality.bad_rows": frozenset({"gate"}),
+    "quality.max_bad_fraction": frozenset({"gate"}),
+    "quality.in_memory_rows": frozenset({"gate"}),
+    "model.base": frozenset({"train"}),
+    "model.init": frozenset({"train"}),
+    "model.method": frozenset({"train"}),
+    "train": frozenset({"train"}),
+    "evaluate.metrics": frozenset({"evaluate"}),
+    "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
+    "promote.to": frozenset({"registry"}),
+    "promote.alias": frozenset({"alias"}),
+    "promote.floors": frozenset({"judge"}),
+    "promote.versus_champion": frozenset({"judge"}),
+    "stores": frozenset({"stores"}),
+    "report.examples": frozenset({"report"}),
+}
+
+
+def parts(pipeline: Pipeline) -> dict[str, Any]:
+    """Stage or effect → the part of the spec that it reads; nothing else of the spec may reach it."""
+    spec = pipeline.spec
+    data, split, promote = spec.data, spec.data.split, spec.promote
+    return {
+        "snapshot": {
+            "source": data.source,
+            "golden": data.golden,
+            "csv": data.csv.model_dump(),
+            "required": required_columns(pipeline),
+        },
+        "gate": {
+            "task": spec.task,
+            "columns": columns(pipeline),
+            "quality": spec.quality.model_dump(),
+            "suite": pipeline.suite,
+        },
+        "split": {"columns": columns(pipeline), "split": split.model_dump(), "slices": spec.evaluate.slices},
+        "train": {
+            "task": spec.task,
+            "model": spec.model.model_dump(),
+            "train": spec.train.model_dump(),
+            "primary": spec.evaluate.metrics[0],
+        },
+        "release": {"task": spec.task, "columns": columns(pipeline)},
+        "evaluate": {"sets": sorted(data.golden), "metrics": spec.evaluate.metrics, "slices": spec.evaluate.slices},
+        "judge": {
+            "on": judged_set(pipeline),
+            "primary": spec.evaluate.metrics[0],
+            "floors": promote.floors,
+            "versus_champion": promote.versus_champion.model_dump(),
+        },
+        "fetch": {},
+        "predict": {},
+        "report": spec.report.model_dump(),
+        "registry": {"to": promote.to, "name": spec.name},
+        "alias": promote.alias,
+        "workspace": spec.workspace,
+        "stores": {prefix: store.model_dump() for prefix, store in spec.stores.items()},
+    }
+
+
+def stage_key(pipeline: Pipeline, stage: str, **inputs: Any) -> str:
+    """The first 32 hex digits of the digest over the stage's revision, its part of the spec, and what it reads."""
+    return digest({"stage": stage, "revision": REVISIONS[stage], "spec": parts(pipeline)[stage], "inputs": inputs})[:32]
+
+
+def columns(pipeline: Pipeline) -> dict[str, str]:
+    """Role → column, for every role of the pipeline's kind."""
+    from contender.names import ROLES
+
+    given = pipeline.spec.data.columns
+    return {role: given.get(role, role) for role in ROLES[pipeline.spec.task]}
+
+
+def required_columns(pipeline: Pipeline) -> list[str]:
+    """Columns that every file must have: of the roles, the slices and the split key."""
+    by_role = columns(pipeline)
+    key = pipeline.spec.data.split.key
+    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, by_role.get(key, key)})
+
+
+def judged_set(pipeline: Pipeline) -> str:
+    """The set that decides: test, or the first golden set where nothing is split off."""
+    return "test" if pipeline.spec.data.split.test else f"golden-{next(iter(pipeline.spec.data.golden))}"
+
+
+def decision_prefix(pipeline: Pipeline, snapshot_digest: str) -> str:
+    """Decisions of this spec on this snapshot have keys that begin so; the alias entry judged against follows."""
+    return f"{pipeline.digest[:16]}-{snapshot_digest[:16]}-"

@@ -1,0 +1,43 @@
+"""How long work tells of its progress, whoever listens: a terminal, the Prefect UI, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing worth showing about a stage: it started, it moved, it finished."""
+
+    stage: str
+    kind: Literal["started", "moved", "finished"]
+    text: str = ""
+    done: float | None = None
+    total: float | None = None
+    cached: bool = False
+    seconds: float | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+Listener = Callable[[Note], None]
+
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
+
+
+def tell(note: Note) -> None:
+    for listener in _listeners.get():
+        listener(note)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Sends every note from inside the block to `listener` too."""
+    token = _listeners.set((*_listeners.get(), listener))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)

@@ -1,0 +1,325 @@
+"""The small immutable values that flow between stages; contender/canonical.py says how they become bytes and digests."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from contender.canonical import Record as Record
+from contender.canonical import canonical_json as canonical_json
+from contender.canonical import digest as digest
+from contender.canonical import sha256_hex as sha256_hex
+
+
+class FileEntry(Record):
+    """One file of a release, an evaluation or a stage: its path inside the folder, with forward slashes."""
+
+    path: str
+    size: int = Field(ge=0, description="bytes")
+    sha256: str
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+class SourceFile(Record):
+    """One file that a run read, relative to its source."""
+
+    path: str
+    size: int
+    sha256: str
+    rows: int | None = Field(default=None, description="known once the file was read as rows")
+
+
+class SkippedFile(Record):
+    """One file that a run left out, and why."""
+
+    path: str
+    reason: str
+
+
+class FileSet(Record):
+    """The files of one source: the training data, or one golden set."""
+
+    files: tuple[SourceFile, ...]
+    skipped: tuple[SkippedFile, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows or 0 for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """Of paths, sizes and contents, whatever order the files were listed in."""
+        return digest(sorted([file.path, file.size, file.sha256] for file in self.files))
+
+
+class Snapshot(Record):
+    """What a run saw: the source and the golden sets."""
+
+    source: FileSet
+    golden: dict[str, FileSet] = {}
+
+    @property
+    def digest(self) -> str:
+        return digest({"source": self.source.digest, "golden": {name: s.digest for name, s in self.golden.items()}})
+
+
+# --- quality ----------------------------------------------------------------------------------------------------------
+
+Severity = Literal["critical", "warning", "info"]
+
+
+class ExpectationResult(Record):
+    """One expectation's outcome on a snapshot, as Great Expectations reports it, merged over chunks."""
+
+    expectation: str
+    column: str | None
+    kwargs: dict[str, Any] = {}
+    severity: Severity
+    success: bool
+    applicable: bool = Field(default=True, description="false: nothing to compare with; success says nothing")
+    checked: int = Field(description="rows looked at")
+    unexpected: int = Field(default=0, description="rows that failed, for row expectations")
+    observed: str = Field(default="", description="what was seen, for whole-column expectations")
+    sentence: str = Field(default="", description="the expectation in plain words")
+
+
+class QualityReport(Record):
+    """What the quality gate found; `passed` is its verdict and `message` says why in one sentence."""
+
+    suite: str
+    passed: bool
+    message: str
+    rows: int
+    quarantined: int
+    quarantined_by_reason: dict[str, int] = {}
+    results: tuple[ExpectationResult, ...]
+    label_shares: dict[str, float] = Field(default={}, description="label → share among the admitted rows")
+
+    @property
+    def bad_fraction(self) -> float:
+        return self.quarantined / self.rows if self.rows else 0.0
+
+
+# --- split ------------------------------------------------------------------------------------------------------------
+
+
+class SplitDefinition(Record):
+    """How rows are dealt to train, validation and test; frozen per pipeline in the registry."""
+
+    by: Literal["hash", "time"] = "hash"
+    key: str = Field(description="the column whose normalised value decides; a role name such as 'text' or a column")
+    test: float = Field(default=0.0, description="share of keys, for by: hash")
+    validation: float
+    salt: str = Field(description="random, drawn once per pipeline")
+    normaliser: int = Field(description="revision of the normalisation")
+
+
+class SplitReport(Record):
+    """Rows per set, what was removed, and each set's digest."""
+
+    rows: dict[str, int] = Field(description="set → rows: train, validation, test, golden-<name>")
+    digests: dict[str, str] = Field(description="set → sha256 over its keys, texts and labels in order")
+    removed_leaks: int = Field(description="train or validation rows whose text equals a held-out row's")
+    removed_duplicates: int = Field(description="held-out rows that repeat another held-out row")
+    labels: tuple[str, ...] = Field(description="label names, sorted; their index is the class id")
+    label_counts: dict[str, dict[str, int]] = Field(description="set → label → rows")
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+class CurvePoint(Record):
+    """One point of the learning curve."""
+
+    step: int
+    epoch: float
+    loss: float | None = None
+    learning_rate: float | None = None
+    metrics: dict[str, float] = {}
+
+
+class TrainReport(Record):
+    """What a training job did. Figures that differ between identical trainings live here, never in `model/`."""
+
+    steps: int
+    epochs: float
+    examples: int = Field(description="examples seen")
+    seconds: float = Field(description="in the training loop")
+    examples_per_second: float
+    learning_rate: float = Field(description="the value used, also where the spec says auto")
+    batch_size: int
+    precision: Literal["fp32", "bf16", "fp16"]
+    precision_reason: str
+    device: str
+    best_metric: float | None = None
+    best_step: int | None = None
+    stopped_early: bool = False
+    resumed_from_step: int = 0
+    curve: tuple[CurvePoint, ...] = ()
+    versions: dict[str, str] = {}
+
+
+# --- registry ---------------------------------------------------------------------------------------------------------
+
+
+class ReleaseDraft(Record):
+    """What a release's manifest says beside its files."""
+
+    kind: str = Field(description="the pipeline's task, a Hugging Face task name")
+    columns: dict[str, str] = Field(description="role → column of the data")
+    label_names: tuple[str, ...] = ()
+    preparation: dict[str, Any] = Field(default={}, description="what prepares an example: maximum length, revision")
+    lineage: dict[str, Any] = Field(default={}, description="snapshot, split, spec, base model, versions, seed, parent")
+
+
+class ReleaseManifest(ReleaseDraft):
+    """A release: the exact files that `from_pretrained` loads, and where they came from."""
+
+    release: str = Field(description="r- and 16 hex of the digest")
+    digest: str = Field(description="sha256 over the canonical list of (path, size, sha256)")
+    files: tuple[FileEntry, ...]
+    train_keys: FileEntry | None = Field(
+        default=None, description="the hashed keys that it trained on, beside `model/`"
+    )
+    created: str = Field(description="UTC, ISO 8601")
+
+
+class AliasEntry(Record):
+    """One entry of an alias's append-only log; the highest n names the live release."""
+
+    n: int = Field(ge=1)
+    release: str
+    digest: str
+    evaluation: str | None = None
+    previous: str | None = Field(default=None, description="the release that was live before")
+    reason: str
+    actor: str
+    writer: str = Field(description="random; tells whose write it was when the answer was lost")
+    verdict: dict[str, Any] | None = None
+    at: str = Field(description="UTC, ISO 8601")
+
+
+class LedgerEntry(Record):
+    """One look at a held-out set, written before outcomes are compared."""
+
+    n: int = Field(ge=1)
+    set: str
+    set_digest: str
+    challenger: str
+    champion: str | None
+    rule: str = Field(description="digest of the rule")
+    alpha: float = Field(description="the share of 1 − confidence that this look spends")
+    writer: str
+    at: str
+
+
+# --- evaluation and judging -------------------------------------------------------------------------------------------
+
+
+class SetEvaluation(Record):
+    """One model on one held-out set."""
+
+    set: str
+    set_digest: str
+    rows: int
+    metrics: dict[str, float]
+    slices: dict[str, dict[str, dict[str, float]]] = Field(default={}, description="column → value → metric → value")
+
+
+class Evaluation(Record):
+    """Metrics of a release on held-out sets, beside a champion's on the same rows."""
+
+    evaluation: str
+    release: str
+    champion: str | None
+    device: str = Field(description="kind of device: cpu, cuda, mps")
+    dtype: str
+    challenger_sets: tuple[SetEvaluation, ...]
+    champion_sets: tuple[SetEvaluation, ...] = ()
+
+
+class EvaluationManifest(Record):
+    """The files of an evaluation; written last."""
+
+    evaluation: str
+    release: str
+    files: tuple[FileEntry, ...]
+    created: str = Field(description="UTC, ISO 8601")
+
+
+class RuleResult(Record):
+    """One rule of the verdict, with everything needed to check it by hand."""
+
+    rule: str = Field(description="floor:accuracy, superior:accuracy, …")
+    set: str
+    metric: str
+    estimate: float = Field(description="the metric for a floor, challenger − champion for a comparison")
+    low: float | None = Field(default=None, description="lower end of the confidence interval")
+    high: float | None = None
+    threshold: float
+    p_value: float | None = None
+    alpha: float | None = None
+    rows: int
+    outcome: Literal["passed", "failed", "undecided"]
+    sentence: str
+    rows_needed: int | None = Field(default=None, description="about how many rows would decide, where undecided")
+    units: int | None = Field(default=None, description="split keys compared, where several rows share one; else rows")
+    better: int | None = Field(default=None, description="units on which the challenger is right more often")
+    worse: int | None = Field(default=None, description="units on which the champion is right more often")
+    dropped: int = Field(default=0, description="rows left out because one of the models trained on them")
+    unknown_labels: int = Field(default=0, description="rows whose label the champion does not know; it has them wrong")
+
+
+class Verdict(Record):
+    """PROMOTE: every rule passed. KEEP: a rule is decided against. INCONCLUSIVE: the rest."""
+
+    verdict: Literal["PROMOTE", "KEEP", "INCONCLUSIVE"]
+    sentence: str
+    rules: tuple[RuleResult, ...]
+    judged_against: int = Field(description="n of the champion's alias entry; 0: there was none")
+    champion: str | None = None
+
+
+Outcome = Literal[
+    "promoted",
+    "kept",
+    "inconclusive",
+    "rejected_data",
+    "up_to_date",
+    "superseded",
+    "skipped",
+    "budget",
+    "interrupted",
+    "unknown",
+    "invalid",
+    "failed",
+]
+
+
+class Decision(Record):
+    """The record that every finished run leaves."""
+
+    key: str
+    pipeline: str
+    outcome: Outcome
+    message: str
+    spec_digest: str
+    snapshot: str
+    rows: int = Field(description="rows of the snapshot")
+    judged_against: int
+    release: str | None = None
+    champion: str | None = None
+    evaluation: str | None = None
+    alias: str = "production"
+    alias_entry: int | None = None
+    metrics: dict[str, float] = {}
+    verdict: Verdict | None = None
+    quality: QualityReport | None = None
+    split: SplitReport | None = None
+    seconds: float
+    actor: str
+    at: str

@@ -1,0 +1,200 @@
+"""An alias: an append-only log of create-only entries, whose highest number names the live release.
+
+Nothing here overwrites an entry or writes to a number that it chose by reading. Reading fails closed: a log that has a gap, is
+shorter than its copy says, or is empty while something remembers an entry, is damaged, not "no champion".
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from contender.errors import (
+    AliasMoved,
+    AlreadyExists,
+    ContenderError,
+    Damaged,
+    Missing,
+    OutcomeUnknown,
+    StoreError,
+    StoreUnavailable,
+)
+from contender.records import AliasEntry, ReleaseManifest
+from contender.registry.layout import Layout, now, number_of, numbered, parsed, release_id
+from contender.registry.transfer import at_once
+from contender.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class AliasLog:
+    """The log of one alias of one pipeline.
+
+    `remembered` answers whether a decision names an entry of this alias; it is asked only where the log is empty. `patience` is how
+    many seconds a promotion repeats itself against a store that does not answer.
+    """
+
+    def __init__(
+        self, store: Store, layout: Layout, alias: str, remembered: Callable[[], bool], patience: float = 20.0
+    ) -> None:
+        self.alias = alias
+        self._store = store
+        self._folder = layout.alias(alias)
+        self._copy = layout.alias_copy(alias)
+        self._remembered = remembered
+        self._patience = patience
+
+    def entries(self) -> list[AliasEntry]:
+        """Every entry from 1 on; Damaged where one is missing, changed, or known from elsewhere."""
+        copy = self._read_copy()
+        numbers = self._numbers(after="")
+        self._check(numbers, first=1, copy=copy)
+        return at_once(self._entry, numbers, threads=8)
+
+    def newest(self) -> AliasEntry | None:
+        """The live entry, None where the alias never had one. Costs the same for a long log as for a short one."""
+        copy = self._read_copy()
+        first = copy.n if copy else 1
+        # The copy is a hint: listing starts at its own entry, which must be there.
+        numbers = self._numbers(after=numbered(self._folder, first - 1))
+        self._check(numbers, first, copy)
+        return self._entry(numbers[-1]) if numbers else None
+
+    def append(
+        self,
+        expected: int,
+        manifest: ReleaseManifest,
+        reason: str,
+        actor: str,
+        evaluation: str | None,
+        verdict: dict[str, Any] | None,
+    ) -> AliasEntry:
+        """Creates exactly entry `expected` + 1, and brings the copy up to date.
+
+        Raises AliasMoved where that number is somebody else's, OutcomeUnknown where the store does not say, and Damaged where entry
+        `expected` is not there.
+        """
+        newest = self.newest()
+        if (newest.n if newest else 0) > expected:
+            raise self._moved(expected)
+        if (newest.n if newest else 0) < expected:
+            raise Damaged(
+                f"entry {expected} of alias {self.alias!r} is not in {self._folder}",
+                "Entries were lost: restore the folder.",
+            )
+        entry = AliasEntry(
+            n=expected + 1,
+            release=manifest.release,
+            digest=manifest.digest,
+            evaluation=evaluation,
+            previous=newest.release if newest else None,
+            reason=reason,
+            actor=actor,
+            writer=secrets.token_hex(16),
+            verdict=verdict,
+            at=now(),
+        )
+        self._create(entry)
+        self._repair_copy(entry)
+        return entry
+
+    def _create(self, entry: AliasEntry) -> None:
+        """A number once tried is not abandoned: the same entry is repeated until it is there, or another's."""
+        key, data = numbered(self._folder, entry.n), entry.to_bytes()
+        deadline = time.monotonic() + self._patience
+        pause = 0.2
+        while True:
+            try:
+                return self._store.create(key, data)
+            except AlreadyExists:
+                raise self._moved(entry.n - 1) from None
+            except StoreUnavailable as error:
+                if time.monotonic() + pause > deadline:
+                    raise OutcomeUnknown(
+                        f"nobody can say whether {entry.release} became entry {entry.n} of alias {self.alias!r}: {error.what}",
+                        "The write may still land. Run the same command when the store answers: it reads the log first.",
+                    ) from error
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, 5.0)
+
+    def _moved(self, expected: int) -> AliasMoved:
+        try:
+            winner = self._entry(expected + 1)
+            who = f": entry {winner.n} names {winner.release}, written by {winner.actor} at {winner.at}"
+        except ContenderError:
+            who = ""
+        return AliasMoved(
+            f"alias {self.alias!r} moved beyond entry {expected}{who}",
+            "Evaluate against the new champion and judge again.",
+        )
+
+    def _numbers(self, after: str) -> list[int]:
+        return [number_of(self._folder, info.key) for info in self._store.list(self._folder, after=after)]
+
+    def _check(self, numbers: list[int], first: int, copy: AliasEntry | None) -> None:
+        """Damaged where the listed numbers are not the end of a whole log that begins at `first`."""
+        if numbers != list(range(first, first + len(numbers))):
+            raise Damaged(
+                f"the log of alias {self.alias!r} has a gap behind entry {_before_gap(numbers, first)}",
+                f"Restore {self._folder} from a backup; which release is live is unknown until then.",
+            )
+        if copy and (numbers[-1] if numbers else 0) < copy.n:
+            raise self._emptied(f"{self._copy} knows entry {copy.n}")
+        if not numbers and self._store_has_copy():
+            raise self._emptied(f"{self._copy} is there")
+        if not numbers and self._remembered():
+            raise self._emptied("decisions name entries of it")
+
+    def _emptied(self, but: str) -> Damaged:
+        return Damaged(
+            f"the log of alias {self.alias!r} is shorter than it was: {but}",
+            f"Restore {self._folder} from a backup; which release is live is unknown until then.",
+        )
+
+    def _entry(self, n: int) -> AliasEntry:
+        key = numbered(self._folder, n)
+        try:
+            entry = parsed(AliasEntry, self._store.get(key), key)
+        except Missing:
+            raise Damaged(
+                f"{key} was listed and is gone", "Entries are never deleted: restore it from a backup."
+            ) from None
+        if entry.n != n or entry.release != release_id(entry.digest):
+            raise Damaged(f"{key} contradicts itself", "It was changed after it was written: restore it from a backup.")
+        return entry
+
+    def _read_copy(self) -> AliasEntry | None:
+        """The copy, as a hint; None where it is absent or no entry, since it decides nothing."""
+        try:
+            return parsed(AliasEntry, self._store.get(self._copy), self._copy)
+        except (Missing, Damaged):
+            return None
+
+    def _store_has_copy(self) -> bool:
+        return any(info.key == self._copy for info in self._store.list(self._copy))
+
+    def _repair_copy(self, entry: AliasEntry) -> None:
+        """Best effort: the entry stands, and the next writer repairs what this one could not."""
+        try:
+            copy = self._read_copy()
+            if copy is None or copy.n < entry.n:
+                self._store.put(self._copy, entry.to_bytes())
+        except (StoreUnavailable, StoreError) as error:
+            log.warning("%s is out of date until the next promotion: %s", self._copy, error.what)
+
+
+def alias_names(store: Store, layout: Layout) -> list[str]:
+    """Names of the aliases that have an entry, or a copy that says that they had one."""
+    root = layout.aliases()
+    return sorted({info.key.removeprefix(root).split("/")[0].removesuffix(".json") for info in store.list(root)})
+
+
+def _before_gap(numbers: list[int], first: int) -> int:
+    for position, n in enumerate(numbers):
+        if n != first + position:
+            return first + position - 1
+    return first - 1

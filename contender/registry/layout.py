@@ -1,0 +1,120 @@
+"""Where things lie in a registry, and the names that may be part of such a place.
+
+<store>/<pipeline>/releases/<release>/model/…          evaluations/<release>/<evaluation>/…
+                   releases/<release>/manifest.json    decisions/<key>.json
+                   releases/<release>/train_keys.parquet
+                   aliases/<alias>/<n>.json            ledger/<set>/<n>.json
+                   aliases/<alias>.json                split/<n>.json
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from contender.errors import Damaged, UsageError
+from contender.records import FileEntry, Record, digest
+
+R = TypeVar("R", bound=Record)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NUMBERED = re.compile(r"(\d{8})\.json")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The keys of one pipeline."""
+
+    pipeline: str
+
+    def __post_init__(self) -> None:
+        check_name("pipeline", self.pipeline)
+
+    def release(self, release: str) -> str:
+        return f"{self.pipeline}/releases/{check_name('release', release)}/"
+
+    def manifest(self, release: str) -> str:
+        return f"{self.release(release)}manifest.json"
+
+    def model(self, release: str, path: str) -> str:
+        return f"{self.release(release)}model/{path}"
+
+    def train_keys(self, release: str) -> str:
+        return f"{self.release(release)}train_keys.parquet"
+
+    def evaluations(self, release: str) -> str:
+        return f"{self.pipeline}/evaluations/{check_name('release', release)}/"
+
+    def evaluation(self, release: str, evaluation: str) -> str:
+        return f"{self.evaluations(release)}{check_name('evaluation', evaluation)}/"
+
+    def decision(self, key: str) -> str:
+        return f"{self.pipeline}/decisions/{check_name('decision', key)}.json"
+
+    def aliases(self) -> str:
+        return f"{self.pipeline}/aliases/"
+
+    def alias(self, alias: str) -> str:
+        return f"{self.pipeline}/aliases/{check_name('alias', alias)}/"
+
+    def alias_copy(self, alias: str) -> str:
+        return f"{self.pipeline}/aliases/{check_name('alias', alias)}.json"
+
+    def ledger(self, held_out: str) -> str:
+        return f"{self.pipeline}/ledger/{check_name('set', held_out)}/"
+
+    def splits(self) -> str:
+        return f"{self.pipeline}/split/"
+
+
+def check_name(kind: str, name: str) -> str:
+    """The name itself; UsageError where it could leave its place in the registry."""
+    if not NAME.fullmatch(name) or name.endswith(".json"):
+        raise UsageError(
+            f"{name[:100]!r} is no name of a {kind}",
+            "Names hold letters, digits, dots, dashes and underscores, start with a letter or digit, and end otherwise than .json.",
+        )
+    return name
+
+
+def numbered(folder: str, n: int) -> str:
+    return f"{folder}{n:08d}.json"
+
+
+def number_of(folder: str, key: str) -> int:
+    """The number of an entry's key; Damaged where something else lies in the folder."""
+    match = NUMBERED.fullmatch(key.removeprefix(folder))
+    if not match:
+        raise Damaged(f"{key} does not belong into {folder}", "Move it away; entries are named by eight digits.")
+    return int(match[1])
+
+
+def parsed(record: type[R], data: bytes, key: str) -> R:
+    """The record that an object holds; Damaged where it is none."""
+    try:
+        return record.from_bytes(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "the whole"
+        raise Damaged(
+            f"{key} is no {record.__name__}: {where}: {fault['msg']}",
+            "It was changed after it was written, or by a newer version of Contender.",
+        ) from None
+
+
+def files_digest(files: Iterable[FileEntry]) -> str:
+    """sha256 over the canonical list of (path, size, sha256), whatever the order."""
+    return digest(sorted([file.path, file.size, file.sha256] for file in files))
+
+
+def release_id(of_digest: str) -> str:
+    return f"r-{of_digest[:16]}"
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

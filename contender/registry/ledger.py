@@ -1,0 +1,105 @@
+"""What is written once per pipeline: decisions, looks at held-out sets, and the split's definition."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import TypeVar
+
+from contender.errors import AlreadyExists, Damaged
+from contender.records import Decision, LedgerEntry, Record, SplitDefinition
+from contender.registry.layout import Layout, now, number_of, numbered, parsed
+from contender.registry.transfer import at_once
+from contender.store import Store
+
+R = TypeVar("R", bound=Record)
+
+
+class Decisions:
+    """The record that every finished run left."""
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+        self._folder = f"{layout.pipeline}/decisions/"
+
+    def decide(self, decision: Decision) -> Decision:
+        """The decision that stands under this key: this one, or the one that was first."""
+        key = self._layout.decision(decision.key)
+        try:
+            self._store.create(key, decision.to_bytes())
+        except AlreadyExists:
+            return parsed(Decision, self._store.get(key), key)
+        return decision
+
+    def all(self, prefix: str = "") -> list[Decision]:
+        """Every decision whose key starts with `prefix`, in the order of the keys."""
+        keys = [info.key for info in self._store.list(self._folder + prefix) if info.key.endswith(".json")]
+        return at_once(lambda key: parsed(Decision, self._store.get(key), key), keys, threads=8)
+
+    def name_an_entry_of(self, alias: str) -> bool:
+        """Whether any run saw or made an entry of the alias; asked where the alias's log is empty."""
+        return any(found.alias == alias and (found.judged_against or found.alias_entry) for found in self.all())
+
+
+class Ledger:
+    """The looks at one held-out set: each spends its share of the error that the set's whole life may cost."""
+
+    def __init__(self, store: Store, layout: Layout, held_out: str) -> None:
+        self._store = store
+        self._folder = layout.ledger(held_out)
+        self._set = held_out
+
+    def look(self, challenger: str, champion: str | None, set_digest: str, rule: str, confidence: float) -> LedgerEntry:
+        """The entry of this comparison, found or added as the next number, before outcomes are compared.
+
+        Look k spends (1 − confidence)·6/(π²k²), which sums to 1 − confidence over all k.
+        """
+        comparison = (challenger, champion, set_digest, rule)
+        while True:
+            entries = numbered_entries(self._store, self._folder, LedgerEntry)
+            for entry in entries:
+                if (entry.challenger, entry.champion, entry.set_digest, entry.rule) == comparison:
+                    return entry
+            n = len(entries) + 1
+            entry = LedgerEntry(
+                n=n,
+                set=self._set,
+                set_digest=set_digest,
+                challenger=challenger,
+                champion=champion,
+                rule=rule,
+                alpha=(1 - confidence) * 6 / (math.pi**2 * n**2),
+                writer=secrets.token_hex(16),
+                at=now(),
+            )
+            try:
+                self._store.create(numbered(self._folder, n), entry.to_bytes())
+            except AlreadyExists:
+                continue  # another comparison took the number, or a rival wrote this very one
+            return entry
+
+
+def freeze_split(store: Store, layout: Layout, definition: SplitDefinition) -> SplitDefinition:
+    """The definition that stands for the pipeline: the newest one in the registry, else this one from now on."""
+    folder = layout.splits()
+    standing = numbered_entries(store, folder, SplitDefinition)
+    if standing:
+        return standing[-1]
+    key = numbered(folder, 1)
+    try:
+        store.create(key, definition.to_bytes())
+    except AlreadyExists:
+        return parsed(SplitDefinition, store.get(key), key)
+    return definition
+
+
+def numbered_entries(store: Store, folder: str, record: type[R]) -> list[R]:
+    """Entries 1, 2, 3, … of a folder; Damaged where one is missing or names another number."""
+    numbers = [number_of(folder, info.key) for info in store.list(folder)]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise Damaged(
+            f"{folder} has a gap: entries {numbers[:20]}", "Entries are never deleted: restore them from a backup."
+        )
+    keys = [numbered(folder, n) for n in numbers]
+    return at_once(lambda key: parsed(record, store.get(key), key), keys, threads=8)

@@ -1,0 +1,148 @@
+"""Where things stand in a drawing: scales, ticks and points. The templates draw; nothing here writes markup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contender.evaluation.metrics import METRICS
+from contender.records import TrainReport
+from contender.reporting.comparison import MetricRow
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values from low to high onto pixels from start to end."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return round(self.start + share * (self.end - self.start), 2)
+
+    def ticks(self, wanted: int = 3) -> list[float]:
+        """At least `wanted` round values inside the scale: multiples of the largest 1, 2 or 5 times a power of ten that allows it."""
+        if not self.high > self.low:
+            return [self.low]
+        power = 10.0 ** math.ceil(math.log10(self.high - self.low))
+        for step in (power, power / 2, power / 5, power / 10, power / 20, power / 50, power / 100):
+            first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+            if last - first + 1 >= wanted:
+                break
+        return [round(place * step, 12) + 0.0 for place in range(first, last + 1)]
+
+
+def padded(values: Sequence[float], start: float, end: float, share: float = 0.08) -> Scale:
+    """A scale over all values with some room at both ends."""
+    low, high = min(values), max(values)
+    room = (high - low) * share or abs(high) * share or 1.0
+    return Scale(low - room, high + room, start, end)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line over training steps."""
+
+    title: str
+    percent: bool
+    points: list[tuple[float, float]]  # step, value
+    x: Scale
+    y: Scale
+    best: tuple[float, float] | None
+
+    @property
+    def path(self) -> str:
+        return " ".join(f"{self.x(step)},{self.y(value)}" for step, value in self.points)
+
+
+WIDTH, HEIGHT = 320.0, 160.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 14.0, 26.0
+MOST_POINTS = 300  # of a curve: more than the pixels that show it
+
+
+def learning_curves(training: TrainReport) -> list[Curve]:
+    """The training loss and each validation metric over steps, those that have two points or more."""
+    last = max((p.step for p in training.curve), default=0)
+    loss = [(p.step, p.loss) for p in training.curve if p.loss is not None]
+    curves = [_curve("Training loss", loss, last, None, percent=False)] if len(loss) > 1 else []
+    for name in dict.fromkeys(name for p in training.curve for name in p.metrics):
+        points = [(p.step, p.metrics[name]) for p in training.curve if name in p.metrics]
+        if len(points) > 1:
+            facts = METRICS.get(name)
+            title = f"{facts.title if facts else name} on validation"
+            curves.append(_curve(title, points, last, training.best_step, percent=bool(facts and facts.percent)))
+    return curves
+
+
+def _curve(title: str, raw: list[tuple[int, float]], last: int, best: int | None, percent: bool) -> Curve:
+    points = _thinned(raw)
+    return Curve(
+        title=title,
+        percent=percent,
+        points=points,
+        x=Scale(0.0, float(last), LEFT, WIDTH - RIGHT),
+        y=padded([value for _, value in points], HEIGHT - BOTTOM, TOP),
+        best=next((point for point in points if point[0] == best), None),
+    )
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[float, float]]:
+    every = max(1, math.ceil(len(points) / MOST_POINTS))
+    kept = [point for place, point in enumerate(points) if place % every == 0 or place == len(points) - 1]
+    return [(float(step), float(value)) for step, value in kept if math.isfinite(value)]
+
+
+@dataclass(frozen=True)
+class IntervalPlot:
+    """Where an interval's marks stand; `label` says it in words."""
+
+    at: float
+    low: float
+    high: float
+    zero: float | None
+    limit: float | None
+    label: str
+
+
+PLOT_START, PLOT_END = 8.0, 312.0
+
+
+def interval_plots(rows: Sequence[MetricRow], asked: dict[str, float]) -> list[IntervalPlot]:
+    """A drawing for each metric. Percentages share a scale; right is better, also for metrics where lower is better.
+
+    With a champion: its difference to the challenger, around 0; `asked` maps a metric to the gain that a rule asks for. Without:
+    the value itself and the floor.
+    """
+    shared = [row for row in rows if row.percent]
+    return [_interval_plot(row, shared if row.percent else [row], asked) for row in rows]
+
+
+def _interval_plot(row: MetricRow, together: Sequence[MetricRow], asked: dict[str, float]) -> IntervalPlot:
+    if row.difference is None:
+        limit, centre, sign = row.floor, row.challenger, 1
+        scale = Scale(0.0, 1.0, PLOT_START, PLOT_END) if row.percent else _around([row.low, row.high, row.floor, 0.0])
+    else:
+        limit, centre, sign = asked.get(row.name), row.difference, 1 if row.higher_is_better else -1
+        reach = max(abs(end) for other in together for end in (*_ends(other), asked.get(other.name, 0.0))) or 1.0
+        scale = Scale(-reach * 1.05, reach * 1.05, PLOT_START, PLOT_END)
+    low, high = sorted(sign * end for end in _ends(row))
+    return IntervalPlot(
+        at=scale(sign * centre),
+        low=max(scale(low), PLOT_START),
+        high=min(scale(high), PLOT_END),
+        zero=None if row.difference is None else scale(0.0),
+        limit=None if limit is None or (row.difference is not None and limit == 0) else scale(limit),
+        label=f"{row.title}: {centre:+.4f}, from {min(_ends(row)):+.4f} to {max(_ends(row)):+.4f}",
+    )
+
+
+def _ends(row: MetricRow) -> tuple[float, float]:
+    return row.low, row.high
+
+
+def _around(values: Sequence[float | None]) -> Scale:
+    return padded([value for value in values if value is not None], PLOT_START, PLOT_END)

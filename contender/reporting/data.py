@@ -1,0 +1,74 @@
+"""What a report is made from: one frozen value, so that a page is a pure function of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from contender.records import (
+    Evaluation,
+    QualityReport,
+    ReleaseManifest,
+    RuleResult,
+    SetEvaluation,
+    Snapshot,
+    SplitReport,
+    TrainReport,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Examples = Literal["none", "redacted", "full"]
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """A challenger, what it was judged against, and all that a reader may want to know of it.
+
+    outcomes and champion_outcomes are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601.
+    """
+
+    pipeline: str
+    alias: str
+    at: str
+    on: str
+    verdict: Verdict
+    evaluation: Evaluation
+    release: ReleaseManifest
+    champion: ReleaseManifest | None
+    snapshot: Snapshot
+    quality: QualityReport
+    split: SplitReport
+    training: TrainReport
+    outcomes: pa.Table
+    champion_outcomes: pa.Table | None
+    rows: Path
+    examples: Examples = "redacted"
+
+    @cached_property
+    def judged(self) -> SetEvaluation:
+        """The challenger on the set that decides."""
+        return next(held for held in self.evaluation.challenger_sets if held.set == self.on)
+
+    @cached_property
+    def champion_judged(self) -> SetEvaluation | None:
+        return self.champion_on(self.on)
+
+    def champion_on(self, name: str) -> SetEvaluation | None:
+        return next((held for held in self.evaluation.champion_sets if held.set == name), None)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metric names; the primary one first."""
+        primary = [rule.metric for rule in self.verdict.rules if ":" in rule.rule and not rule.rule.startswith("floor")]
+        first = primary[:1] or (["accuracy"] if "accuracy" in self.judged.metrics else [])
+        return [*first, *(name for name in self.judged.metrics if name not in first)]
+
+    @property
+    def versus(self) -> RuleResult | None:
+        """The rule that compared the challenger with the champion."""
+        return next((rule for rule in self.verdict.rules if not rule.rule.startswith("floor")), None)

@@ -1,0 +1,209 @@
+"""The report: one page that stands alone, made to be looked at. Sections compute; the template only places."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from base64 import b64encode
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from contender.evaluation.metrics import METRICS
+from contender.judging.words import points, value
+from contender.records import ExpectationResult, RuleResult
+from contender.reporting.changes import changes, label_counts
+from contender.reporting.charts import Scale, interval_plots, learning_curves
+from contender.reporting.comparison import RESAMPLES, metric_rows
+from contender.reporting.data import ReportInput
+from contender.reporting.findings import Findings, find
+from contender.text import ACTING, escape_of, shorten
+
+NAME_LENGTH = 80  # characters of a label, a path or a value in a table
+LABELS_SHOWN = 200
+FILES_SHOWN = 1_000
+
+HEADLINES = {
+    "PROMOTE": "The challenger earned its place",
+    "KEEP": "The champion stays",
+    "INCONCLUSIVE": "Not decided: the champion stays",
+}
+
+
+def render_report(data: ReportInput) -> str:
+    """The evaluation as one HTML page: no scripts, no network, the same bytes for the same input."""
+    environment = _environment()
+    style = environment.get_template("report.css").render()
+    return environment.get_template("report.html").render(
+        data=data,
+        style=Markup(style),
+        style_hash=b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        facts=METRICS,
+        labels_shown=LABELS_SHOWN,
+        files_shown=FILES_SHOWN,
+        headline=HEADLINES[data.verdict.verdict] if data.champion else _first_headline(data),
+        **_measured(data),
+        **_looked_into(data),
+        expectations=sorted(data.quality.results, key=_urgency),
+        quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1]),
+        curves=learning_curves(data.training),
+        changes=changes(data),
+        lineage=lineage(data),
+        duration=duration,
+        rule_name=rule_name,
+        asked=asked,
+        bounds=bounds,
+    )
+
+
+def _measured(data: ReportInput) -> dict[str, Any]:
+    """Metrics on the set that decides, drawn, and every held-out set beside the champion's."""
+    rows, versus = metric_rows(data), data.versus
+    asked = {versus.metric: versus.threshold} if versus else {}
+    note = f"95%, from {RESAMPLES} bootstrap resamples"
+    if versus and versus.alpha:
+        note = f"for {METRICS[versus.metric].title.lower()} the judge's bounds, each at level {versus.alpha:.4f}; for others {note}"
+    return {
+        "plots": list(zip(rows, interval_plots(rows, asked), strict=True)),
+        "interval_note": note,
+        "sets": [(held, data.champion_on(held.set)) for held in data.evaluation.challenger_sets],
+    }
+
+
+def _looked_into(data: ReportInput) -> dict[str, Any]:
+    """Findings in the outcomes and the data, and the scales that their bars are drawn to."""
+    findings, labels = find(data), label_counts(data)
+    most = max([count for item in findings.confusions for count in (item.challenger, item.champion or 0)], default=1)
+    largest = max([share for item in labels for share in (item.share, item.champion_share or 0.0)], default=1.0)
+    lowest = min([share for item in findings.changes for share in (item.challenger, item.champion)], default=0.0)
+    return {
+        "findings": findings,
+        "agreement": _agreement(findings) if data.champion else None,
+        "labels": labels,
+        "confusion_scale": Scale(0.0, float(most), 0.0, 200.0),
+        "label_scale": Scale(0.0, largest or 1.0, 0.0, 200.0),
+        "share_scale": Scale(math.floor(lowest * 10) / 10, 1.0, 8.0, 192.0),
+    }
+
+
+def _agreement(findings: Findings) -> dict[str, float]:
+    """Widths of the bars of rows fixed and broken, on one scale, and the count of rows that both have right."""
+    scale = Scale(0.0, float(max(findings.fixed_count, findings.broken_count, 1)), 0.0, 290.0)
+    both = findings.rows - findings.fixed_count - findings.broken_count - findings.wrong_count
+    return {"fixed": scale(findings.fixed_count), "broken": scale(findings.broken_count), "both_right": both}
+
+
+def _first_headline(data: ReportInput) -> str:
+    return "The first champion" if data.verdict.verdict == "PROMOTE" else "Not good enough to be the first champion"
+
+
+def _urgency(result: ExpectationResult) -> tuple[bool, int, bool, int]:
+    """Failing expectations first, critical ones before warnings, those that hit most rows first."""
+    return (
+        result.success,
+        ["critical", "warning", "info"].index(result.severity),
+        not result.unexpected,
+        -result.unexpected,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("contender.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "shown": shown,
+        "name": lambda text: shown(shorten(str(text), NAME_LENGTH)),
+        "metric": lambda number, name: value(name, number),
+        "signed": lambda number, name: signed(name, number),
+        "points": points,
+        "count": lambda number: f"{number:,}",
+        "tick": tick,
+        "p": lambda number: "< 0.0001" if number < 1e-4 else f"{number:.2g}",
+    }
+    return environment
+
+
+def shown(text: object) -> Markup:
+    """Escaped text in which acting characters (controls, direction overrides) stand as marked escapes."""
+    parts: list[Markup] = []
+    plain, raw = 0, str(text)
+    for found in ACTING.finditer(raw):
+        parts += [escape(raw[plain : found.start()]), Markup("<code>{}</code>").format(escape_of(found[0]))]
+        plain = found.end()
+    return Markup("").join([*parts, escape(raw[plain:])])
+
+
+def signed(name: str, number: float) -> str:
+    """A difference of a metric: +1.9 points, or −0.0312 where it is no percentage."""
+    return points(number, sign=True) if METRICS[name].percent else f"{number:+.4f}".replace("-", "−")
+
+
+def tick(number: float, percent: bool = False) -> str:
+    """A value beside an axis, as short as it can be."""
+    text = f"{number * 100 if percent else number:,.6f}".rstrip("0").rstrip(".").replace("-", "−")
+    if text in ("0", "−0") and number:
+        text = f"{number:.1g}".replace("-", "−")
+    return f"{text}%" if percent else text
+
+
+def rule_name(rule: RuleResult) -> str:
+    """A rule as people call it: floor on accuracy, better than the champion."""
+    title = METRICS[rule.metric].title
+    if rule.rule.startswith("floor"):
+        return f"{'Floor' if METRICS[rule.metric].higher_is_better else 'Ceiling'}: {title.lower()}"
+    return "Better than the champion" if rule.rule.startswith("superior") else "No worse than the champion"
+
+
+def asked(rule: RuleResult) -> str:
+    """What the rule asks for: at least 85.0%; a gain above 0.5 points."""
+    if not rule.rule.startswith("floor"):
+        return "a gain above 0" if rule.threshold == 0 else f"a gain above {points(rule.threshold, sign=True)}"
+    return f"{'at least' if METRICS[rule.metric].higher_is_better else 'at most'} {value(rule.metric, rule.threshold)}"
+
+
+def bounds(rule: RuleResult) -> str:
+    """The rule's interval: of the gain, or of the metric itself for a floor."""
+    assert rule.low is not None and rule.high is not None
+    if rule.rule.startswith("floor"):
+        return f"{value(rule.metric, rule.low)} to {value(rule.metric, rule.high)}"
+    return f"{points(rule.low, sign=True)} to {points(rule.high, sign=True)}"
+
+
+def duration(seconds: float) -> str:
+    """41 s, 12 min 5 s, 3 h 20 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def lineage(data: ReportInput) -> list[tuple[str, Any]]:
+    """What reproduces this release: name and value, in the order of a run."""
+    held = data.release.lineage
+    train = held.get("train") or {}
+    options = ", ".join(f"{name} {setting}" for name, setting in train.items())
+    versions = ", ".join(f"{name} {version}" for name, version in sorted((held.get("versions") or {}).items()))
+    return [
+        ("Release", data.release.release),
+        ("Digest", data.release.digest),
+        ("Parent", held.get("parent") or "none"),
+        ("Snapshot", data.snapshot.digest),
+        ("Spec", held.get("spec_digest", "")),
+        ("Base model", held.get("base", "")),
+        ("Method", held.get("method", "")),
+        ("Training", options),
+        ("Precision", f"{data.training.precision}: {data.training.precision_reason}"),
+        ("Trained on", data.training.device),
+        ("Evaluated on", f"{data.evaluation.device}, {data.evaluation.dtype}"),
+        ("Versions", versions),
+        ("Evaluation", data.evaluation.evaluation),
+    ]

@@ -1,0 +1,198 @@
+"""One run of a pipeline: where its stages find each other, and what it leaves.
+
+open_run → stages (contender/stages/) → conclude → RunResult, the document that `contender run --json` prints
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contender.errors import AliasMoved, ContenderError, DataError, Interrupted, OutcomeUnknown
+from contender.plan import decision_prefix
+from contender.records import Decision, Evaluation, Outcome, QualityReport, Record, Snapshot, SplitReport, Verdict
+from contender.registry import Registry
+from contender.spec import Pipeline
+from contender.store import open_store
+from contender.workspace import Workspace
+
+EXIT_CODES: dict[str, int] = {
+    "promoted": 0,
+    "up_to_date": 0,
+    "skipped": 0,
+    "kept": 3,
+    "inconclusive": 3,
+    "superseded": 3,
+    "rejected_data": 4,
+    "budget": 5,
+    "invalid": 2,
+    "failed": 1,
+    "unknown": 1,
+    "interrupted": 130,
+}
+
+
+def outcome_of(error: ContenderError) -> Outcome:
+    """The outcome of a run that ended with this error."""
+    kinds: tuple[tuple[type[ContenderError], Outcome], ...] = (
+        (Interrupted, "interrupted"),
+        (OutcomeUnknown, "unknown"),
+        (AliasMoved, "superseded"),
+        (DataError, "rejected_data"),
+    )
+    for kind, outcome in kinds:
+        if isinstance(error, kind):
+            return outcome
+    return "invalid" if error.exit_code == 2 else "failed"
+
+
+class StageTime(Record):
+    """One stage of a run, as its JSON lists it."""
+
+    name: str
+    key: str
+    cached: bool
+    seconds: float
+
+
+class RunResult(Record):
+    """What a run came to; the contract of `contender run --json`."""
+
+    pipeline: str
+    outcome: Outcome
+    message: str
+    snapshot: str | None = None
+    release: str | None = None
+    champion: str | None = None
+    alias_entry: int | None = None
+    metrics: dict[str, float] = {}
+    evaluations: dict[str, dict[str, dict[str, float]]] = {}
+    verdict: Verdict | None = None
+    seconds: float
+    stages: tuple[StageTime, ...] = ()
+    flow_run_id: str | None = None
+    report: str | None = None
+    quarantine: str | None = None
+    data_docs: str | None = None
+    registry: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage of one run shares."""
+
+    pipeline: Pipeline
+    workspace: Workspace
+    registry: Registry
+    actor: str
+    flow_run_id: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    stages: list[StageTime] = field(default_factory=list)
+
+    @property
+    def peeked_cache(self) -> Path:
+        """Remembers the digests of files that did not change since."""
+        return self.workspace.root / "files.json"
+
+
+def open_run(pipeline: Pipeline, actor: str, flow_run_id: str | None = None) -> Run:
+    workspace = Workspace(Path(pipeline.path(pipeline.spec.workspace)))
+    return Run(pipeline, workspace, open_registry(pipeline), actor, flow_run_id)
+
+
+def open_registry(pipeline: Pipeline) -> Registry:
+    url = pipeline.path(pipeline.spec.promote.to)
+    return Registry(open_store(url, pipeline.spec.profile(url)), pipeline.spec.name)
+
+
+def find_decision(run: Run, snapshot: Snapshot) -> Decision | None:
+    """The newest decision of this spec on this snapshot; it makes the run up to date, whatever is live now."""
+    decisions = run.registry.decisions(decision_prefix(run.pipeline, snapshot.digest))
+    return max(decisions, key=lambda decision: decision.judged_against, default=None)
+
+
+def decision_key(run: Run, snapshot: Snapshot, judged_against: int) -> str:
+    return f"{decision_prefix(run.pipeline, snapshot.digest)}{judged_against:08d}"
+
+
+def up_to_date(run: Run, snapshot: Snapshot, decision: Decision) -> RunResult:
+    message = (
+        f"This data was decided on {decision.at[:16].replace('T', ' ')} UTC ({decision.outcome}): {decision.message}"
+    )
+    return result(
+        run,
+        "up_to_date",
+        message,
+        snapshot=snapshot.digest,
+        release=decision.release,
+        champion=decision.champion,
+        alias_entry=decision.alias_entry,
+        metrics=decision.metrics,
+    )
+
+
+def result(run: Run, outcome: Outcome, message: str, **details: Any) -> RunResult:
+    return RunResult(
+        pipeline=run.pipeline.spec.name,
+        outcome=outcome,
+        message=message,
+        seconds=round(time.monotonic() - run.started, 3),
+        stages=tuple(run.stages),
+        flow_run_id=run.flow_run_id,
+        registry=run.registry.url,
+        **details,
+    )
+
+
+def decide(
+    run: Run,
+    outcome: Outcome,
+    message: str,
+    *,
+    snapshot: Snapshot,
+    quality: QualityReport | None = None,
+    judged_against: int,
+    split: SplitReport | None = None,
+    evaluation: Evaluation | None = None,
+    verdict: Verdict | None = None,
+    release: str | None = None,
+    champion: str | None = None,
+    alias_entry: int | None = None,
+    metrics: dict[str, float] | None = None,
+) -> Decision:
+    """Writes the record that this finished run leaves."""
+    return run.registry.decide(
+        Decision(
+            key=decision_key(run, snapshot, judged_against),
+            pipeline=run.pipeline.spec.name,
+            alias=run.pipeline.spec.promote.alias,
+            outcome=outcome,
+            message=message,
+            spec_digest=run.pipeline.digest,
+            snapshot=snapshot.digest,
+            rows=snapshot.source.rows,
+            judged_against=judged_against,
+            release=release,
+            champion=champion,
+            evaluation=evaluation.evaluation if evaluation else None,
+            alias_entry=alias_entry,
+            metrics=metrics or {},
+            verdict=verdict,
+            quality=quality,
+            split=split,
+            seconds=round(time.monotonic() - run.started, 3),
+            actor=run.actor,
+            at=now(),
+        )
+    )
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")  # runs a second apart keep their order

@@ -1,0 +1,255 @@
+"""The spec: everything about one model that is kept up to date, in one YAML file.
+
+Frozen pydantic models that refuse unknown keys. contender/loading.py reads a file into them and reports its faults.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+
+from contender.errors import known
+from contender.names import METRIC_NAMES, ROLES
+from contender.records import Record, digest
+from contender.training.options import TrainOptions
+
+SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
+UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def _location(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if SECRET_IN_URL.match(value):
+        raise ValueError("must not hold credentials; name a profile of your AWS configuration under stores:")
+    if UNKNOWN_SCHEME.match(value):
+        raise ValueError("must be a local path or an s3:// URL")
+    return value
+
+
+Location = Annotated[str, AfterValidator(_location)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
+        raise ValueError(
+            "must be lower-case letters, digits and hyphens, at most 63, beginning and ending with no hyphen"
+        )
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Column = Annotated[str, Field(min_length=1)]
+
+
+class Section(Record):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CsvOptions(Section):
+    """How csv and tsv files are written."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        default=None, description="one character; by default a comma, and a tab for .tsv"
+    )
+    header: bool | tuple[Column, ...] = Field(
+        default=True, description="false, or the names, where the first line is data"
+    )
+    encoding: str = Field(default="utf-8", description="a Python codec name; a byte order mark wins")
+
+    @field_validator("encoding")
+    @classmethod
+    def _codec(cls, value: str) -> str:
+        import codecs
+
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("is no encoding that Python knows, such as utf-8, latin-1, cp1252") from None
+
+
+class SplitOptions(Section):
+    """Shares of the keys that are held out, by a stable hash: a row never moves between train and test as data grows."""
+
+    test: Share = Field(default=0.15, description="share of keys held out to judge on; 0 with golden sets")
+    validation: Share = Field(default=0.10, description="share of keys held out to select the best checkpoint on")
+    key: Column = Field(default="text", description="role or column whose value decides; rows of one key stay together")
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train(self) -> SplitOptions:
+        if self.test + self.validation >= 1:
+            raise ValueError("test and validation together must leave rows to train: their sum must be below 1")
+        return self
+
+
+class Data(Section):
+    """Where rows come from and what their columns mean."""
+
+    source: Location = Field(
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, gz of each"
+    )
+    columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
+    csv: CsvOptions = CsvOptions()
+    split: SplitOptions = SplitOptions()
+    golden: dict[Name, Location] = Field(default={}, description="name → files that are only ever judged on")
+
+
+class Quality(Section):
+    """What data must satisfy before anything trains on it."""
+
+    suite: str | None = Field(
+        default=None, description="a Great Expectations suite; a bare name ships; default by task"
+    )
+    bad_rows: Literal["quarantine", "stop"] = "quarantine"
+    max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = Field(default=0.02, description="above it the run stops")
+    in_memory_rows: Annotated[int, Field(ge=1)] = Field(
+        default=1_000_000,
+        description="an expectation that cannot be checked in chunks or in SQLite is refused above it",
+    )
+
+
+class Model(Section):
+    """What is fine-tuned, and how much of it."""
+
+    base: Annotated[str, Field(min_length=1)] = Field(
+        description="Hugging Face id, local folder, or package:NAME for an installed Python package with a model/ folder"
+    )
+    init: Literal["pretrained"] = Field(default="pretrained", description="start from the base's weights")
+    method: Literal["full", "head"] = Field(default="full", description="full: every weight; head: only the classifier")
+
+
+class Evaluate(Section):
+    """What is measured on held-out sets; the first metric is the primary one."""
+
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("accuracy", "f1_macro")
+    slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in METRIC_NAMES:
+                raise ValueError(known("metric", name, METRIC_NAMES))
+        if len(set(value)) < len(value):
+            raise ValueError("names a metric twice")
+        return value
+
+
+class VersusChampion(Section):
+    """What a challenger must show against the champion, on the test split."""
+
+    rule: Literal["superior", "non_inferior"] = "superior"
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    min_gain: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="superior by more than this")
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="non_inferior: the loss that is accepted"
+    )
+
+    @model_validator(mode="after")
+    def _margin_where_needed(self) -> VersusChampion:
+        if (self.rule == "non_inferior") != (self.margin is not None):
+            raise ValueError("margin goes with rule: non_inferior, and is required there")
+        if self.rule == "non_inferior" and self.min_gain:
+            raise ValueError("min_gain goes with rule: superior")
+        return self
+
+
+class Promote(Section):
+    """Where releases live, and what it takes to become the live one."""
+
+    to: Location = Field(
+        default=".contender/registry", description="the registry: a local folder or s3://bucket/prefix"
+    )
+    alias: Name = "production"
+    floors: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="metric → lowest (or highest) value"
+    )
+    versus_champion: VersusChampion = VersusChampion()
+
+    @field_validator("floors")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        for name in value:
+            if name not in METRIC_NAMES:
+                raise ValueError(known("metric", name, METRIC_NAMES))
+        return value
+
+
+class StoreOptions(Section):
+    profile: Annotated[str, Field(min_length=1)] = Field(
+        description="a profile of your AWS configuration; never keys here"
+    )
+
+
+class Report(Section):
+    examples: Literal["none", "redacted", "full"] = Field(
+        default="redacted", description="row text that the report may show"
+    )
+
+
+class Spec(Section):
+    """One pipeline."""
+
+    name: Name = Field(description="lower-case letters, digits and hyphens")
+    task: Literal["text-classification"] = Field(description="a Hugging Face task name")
+    workspace: Location = Field(default=".contender/", description="a local folder for heavy intermediates")
+    data: Data
+    quality: Quality = Quality()
+    model: Model
+    train: TrainOptions = TrainOptions()
+    evaluate: Evaluate = Evaluate()
+    promote: Promote = Promote()
+    stores: dict[Annotated[str, Field(pattern=r"^s3://.+")], StoreOptions] = Field(
+        default={}, description="s3:// prefix → how to reach it; the longest matching prefix wins"
+    )
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _roles_known(self) -> Spec:
+        for role in self.data.columns:
+            if role not in ROLES[self.task]:
+                raise ValueError("data.columns: " + known("role", role, ROLES[self.task]))
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_judge_on(self) -> Spec:
+        if not self.data.split.test and not self.data.golden:
+            raise ValueError("data.split.test is 0 and there are no golden sets: nothing is left to judge on")
+        return self
+
+    def profile(self, url: str) -> str | None:
+        """The AWS profile for `url`, by the longest matching prefix."""
+        matching = [prefix for prefix in self.stores if url.startswith(prefix)]
+        return self.stores[max(matching, key=len)].profile if matching else None
+
+
+class Pipeline(Record):
+    """A spec as a run takes it: by value, with its suite, and the folder that its relative paths start from."""
+
+    spec: Spec
+    folder: str
+    suite_name: str
+    suite: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Of what a run's result depends on: the spec as written, with defaults, less where intermediates lie; and the suite."""
+        spec = self.spec.model_dump(mode="json", exclude={"workspace"})
+        # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
+        return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite})
+
+    def path(self, location: str) -> str:
+        """A location of the spec: a URL as it is, a path made absolute from the YAML's folder."""
+        return location if "://" in location else str(Path(self.folder, location))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the spec, for editors and for docs/spec.schema.json."""
+    schema = Spec.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Contender pipeline"} | {
+        key: value for key, value in schema.items() if key != "title"
+    }

@@ -1,0 +1,186 @@
+"""The stages that make a model and try it: fine-tune, release, read back, predict."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from contender import __version__
+from contender.plan import columns, stage_key
+from contender.progress import Note, tell
+from contender.records import (
+    AliasEntry,
+    QualityReport,
+    Record,
+    ReleaseDraft,
+    ReleaseManifest,
+    Snapshot,
+    SplitReport,
+    TrainReport,
+)
+from contender.run import Run
+from contender.stages.telling import bytes_told, finish, rows_told, staged
+from contender.training.devices import best_device, wait_passively
+from contender.workspace import Staged
+
+if TYPE_CHECKING:
+    from contender.training.launcher import Progress
+
+
+class Predictions(Record):
+    """The outcomes of one release on one held-out set, in `outcomes.parquet`."""
+
+    rows: int
+    device: str
+    dtype: str
+
+
+def fine_tune(run: Run, split: Staged[SplitReport]) -> Staged[TrainReport]:
+    """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
+    from contender.models import resolve_base
+    from contender.training.launcher import Job, run_job
+
+    spec = run.pipeline.spec
+    assert isinstance(spec.model.base, str)
+    base = resolve_base(spec.model.base, Path(run.pipeline.folder))
+    digests = {name: split.record.digests[name] for name in ("train", "validation")}
+    key = stage_key(run.pipeline, "train", rows=digests, labels=split.record.labels, base=base.digest)
+
+    def compute(folder: Path) -> TrainReport:
+        job = Job(
+            task=spec.task,
+            base=str(base.path),
+            base_digest=base.digest,
+            method=spec.model.method,
+            columns={role: role for role in columns(run.pipeline)},
+            labels=split.record.labels,
+            options=spec.train,
+            primary_metric=spec.evaluate.metrics[0],
+            train=str(split.folder / "train.arrow"),
+            validation=str(split.folder / "validation.arrow"),
+            output=str(folder / "model"),
+        )
+        # The evaluation imports torch and the model here; on any machine the child leaves time for that.
+        Thread(target=_warm_up, args=(spec.task, base.path), daemon=True).start()
+        return run_job(job, run.workspace.job_folder(key), on_progress=_training_told)
+
+    trained = staged(run, "train", key, TrainReport, compute, _trained)
+    shutil.rmtree(run.workspace.job_folder(key), ignore_errors=True)
+    return trained
+
+
+def _warm_up(task: str, base: Path) -> None:
+    """For a thread: whatever is wrong here, the evaluation meets it again and says so."""
+    from contender.kinds import kind
+
+    with suppress(Exception):
+        kind(task).warm_up(base)
+
+
+def stage_release(
+    run: Run,
+    model: Staged[TrainReport],
+    split: Staged[SplitReport],
+    snapshot: Staged[Snapshot],
+    quality: Staged[QualityReport],
+    parent: AliasEntry | None,
+) -> ReleaseManifest:
+    """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live."""
+    from contender.data.split import train_keys_file
+
+    spec = run.pipeline.spec
+    draft = ReleaseDraft(
+        kind=spec.task,
+        columns=columns(run.pipeline),
+        label_names=split.record.labels,
+        lineage={
+            "snapshot": snapshot.record.digest,
+            "files": [file.model_dump() for file in snapshot.record.source.files[:1000]],
+            "split": split.record.digests,
+            "rows": split.record.rows,
+            "label_shares": quality.record.label_shares,
+            "base": _shareable(str(spec.model.base)),
+            "method": spec.model.method,
+            "train": spec.train.model_dump(mode="json") | {"learning_rate": model.record.learning_rate},
+            "spec_digest": run.pipeline.digest,
+            "versions": model.record.versions | {"contender": __version__},
+            "precision": model.record.precision,
+            "parent": parent.release if parent else None,
+        },
+    )
+    started = time.monotonic()
+    tell(Note("release", "started"))
+    keys = run.workspace.root / "jobs" / f"keys-{model.key}.parquet"
+    keys.parent.mkdir(parents=True, exist_ok=True)
+    train_keys_file(split.folder, keys)
+    try:
+        manifest = run.registry.stage(
+            model.folder / "model", draft, keys, on_bytes=bytes_told("release", model.folder / "model")
+        )
+    finally:
+        keys.unlink(missing_ok=True)
+    finish(
+        run, "release", manifest.release, f"{manifest.release} staged and verified", False, time.monotonic() - started
+    )
+    return manifest
+
+
+def fetch_release(run: Run, release: ReleaseManifest) -> Path:
+    """The release's model, read back from the registry file by file against its sha256: what is judged is what is promoted."""
+    key = stage_key(run.pipeline, "fetch", release=release.digest)
+    fetched = run.workspace.stage(
+        "fetch", key, ReleaseManifest, lambda folder: run.registry.fetch(release.release, folder / "model")
+    )
+    return fetched.folder / "model"
+
+
+def serving() -> tuple[str, str]:
+    """Kind of device and number format that outcomes are computed with; both may change the last digits of a probability."""
+    wait_passively()
+    return str(best_device().type), "fp32"
+
+
+def predict(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name: str) -> Staged[Predictions]:
+    """The release's outcomes on one held-out set, computed from the staged bytes by the release's own manifest."""
+    from contender.kinds import kind
+
+    device, dtype = serving()
+    key = stage_key(
+        run.pipeline, "predict", release=release.digest, set=split.record.digests[name], device=device, dtype=dtype
+    )
+
+    def compute(folder: Path) -> Predictions:
+        import pyarrow.parquet as pq
+
+        rows = split.folder / f"{name}.arrow"
+        told = rows_told("evaluate", f"{release.release} on {name}", split.record.rows[name])
+        outcomes = kind(release.kind).predict(fetch_release(run, release), rows, on_rows=told)
+        pq.write_table(outcomes, folder / "outcomes.parquet", compression="zstd")
+        return Predictions(rows=outcomes.num_rows, device=device, dtype=dtype)
+
+    return run.workspace.stage("predict", key, Predictions, compute)
+
+
+def _shareable(base: str) -> str:
+    """A base model's name without the folders of the machine that it lies on."""
+    return Path(base).name if Path(base).is_absolute() else base
+
+
+def _trained(report: TrainReport) -> str:
+    best = f", best {report.best_metric:.4f} on validation" if report.best_metric is not None else ""
+    return f"{report.steps:,} steps, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}{best}"
+
+
+def _training_told(progress: Progress) -> None:
+    figures = (
+        progress.phase if progress.phase != "training" else None,
+        f"loss {progress.loss:.3f}" if progress.loss is not None else None,
+        f"{progress.examples_per_second:,.0f} examples/s" if progress.examples_per_second else None,
+        f"{progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else None,
+    )
+    text = " · ".join(figure for figure in figures if figure)
+    tell(Note("train", "moved", text, done=progress.step, total=progress.steps, figures=progress.metrics))

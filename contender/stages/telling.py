@@ -1,0 +1,44 @@
+"""A stage through the workspace, and the notes that tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from contender.progress import Note, tell
+from contender.records import Record
+from contender.run import Run, StageTime
+from contender.workspace import Staged
+
+R = TypeVar("R", bound=Record)
+
+
+def staged(
+    run: Run, stage: str, key: str, record: type[R], compute: Callable[[Path], R], found: Callable[[R], str]
+) -> Staged[R]:
+    """Runs a stage through the workspace, and tells what it found."""
+    tell(Note(stage, "started"))
+    done = run.workspace.stage(stage, key, record, compute)
+    finish(run, stage, key, found(done.record), done.cached, done.seconds)
+    return done
+
+
+def finish(run: Run, stage: str, key: str, text: str, cached: bool, seconds: float) -> None:
+    run.stages.append(StageTime(name=stage, key=key, cached=cached, seconds=0.0 if cached else round(seconds, 3)))
+    tell(Note(stage, "finished", text, cached=cached, seconds=seconds))
+
+
+def rows_told(stage: str, text: str, total: int | None = None) -> Callable[[int], None]:
+    return lambda rows: tell(Note(stage, "moved", f"{text}: {rows:,} rows", done=rows, total=total))
+
+
+def bytes_told(stage: str, folder: Path) -> Callable[[int], None]:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    sent = [0]
+
+    def told(count: int) -> None:
+        sent[0] += count
+        tell(Note(stage, "moved", f"{sent[0] / 1e6:,.0f} of {total / 1e6:,.0f} MB", done=sent[0], total=total))
+
+    return told

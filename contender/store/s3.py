@@ -1,0 +1,248 @@
+"""Any S3-compatible bucket through boto3.
+
+Credentials, region, endpoint and profile come from the AWS configuration and environment, never from a URL.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+from urllib.parse import urlsplit
+
+from contender.errors import Missing, StoreUnavailable, UsageError, known
+from contender.store.base import ObjectInfo, check_key, check_prefix, create_settled
+from contender.store.s3_errors import code_of, library_errors, translated
+
+CONNECT_TIMEOUT = 10  # seconds
+READ_TIMEOUT = 60  # seconds
+ATTEMPTS = 5
+PART = 16 << 20  # bytes: one part of a multipart upload; smaller files go in one request
+TRANSFER_THREADS = 4
+RESUMES = 4  # of one streamed download that broke off
+
+
+class S3Store:
+    """A bucket, or the part of it below a prefix. `attempts`: of one idempotent request, by boto3."""
+
+    def __init__(self, bucket: str, prefix: str = "", profile: str | None = None, attempts: int = ATTEMPTS) -> None:
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.profile = profile
+        self._attempts = attempts
+        self._making = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def get(self, key: str) -> bytes:
+        with self.open(key) as stream:
+            return stream.read()
+
+    def open(self, key: str) -> BinaryIO:
+        return io.BufferedReader(_Body(self, check_key(key)), buffer_size=1 << 18)
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._errors(key):
+            self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data)
+
+    def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
+        from boto3.s3.transfer import TransferConfig
+
+        # The CRT client can send an upload meant for another endpoint to AWS (boto/boto3#4839).
+        config = TransferConfig(
+            multipart_threshold=PART,
+            multipart_chunksize=PART,
+            max_concurrency=TRANSFER_THREADS,
+            preferred_transfer_client="classic",
+        )
+        full = self._full(key)
+        with path.open("rb") as stream, self._errors(key):
+            self._client.upload_fileobj(stream, self.bucket, full, Callback=on_bytes, Config=config)
+
+    def create(self, key: str, data: bytes) -> None:
+        full = self._full(key)
+
+        def write() -> bool:
+            try:
+                self._client_once.put_object(Bucket=self.bucket, Key=full, Body=data, IfNoneMatch="*")
+            except library_errors() as error:
+                # 409: a rival's write was under way. Neither code says whose object is there now.
+                if code_of(error) in (409, 412):
+                    return False
+                self._fail(error, key, creating=True)
+            return True
+
+        def read() -> bytes | None:
+            try:
+                with self._errors(key):
+                    return bytes(self._client_once.get_object(Bucket=self.bucket, Key=full)["Body"].read())
+            except Missing:
+                return None
+
+        create_settled(write, read, data, self._name(key))
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        where = {"Bucket": self.bucket, "Prefix": self.prefix + check_prefix(prefix)}
+        if after:
+            where["StartAfter"] = self.prefix + after
+        with self._errors(prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(**where):
+                for found in page.get("Contents", ()):
+                    key = found["Key"].removeprefix(self.prefix)
+                    # Consoles mark folders with empty objects whose keys end in a slash: no key of ours does.
+                    if key and not key.endswith("/"):
+                        yield ObjectInfo(key, found["Size"], found["ETag"].strip('"'))
+
+    def delete(self, key: str) -> None:
+        with self._errors(key):
+            self._client.delete_object(Bucket=self.bucket, Key=self._full(key))
+
+    def read_from(self, key: str, start: int = 0) -> tuple[Any, str, int]:
+        """The raw body of the object from byte `start` on, its version and its whole size."""
+        span = {"Range": f"bytes={start}-"} if start else {}
+        with self._errors(key):
+            answer = self._client.get_object(Bucket=self.bucket, Key=self._full(key), **span)
+        return answer["Body"], answer["ETag"].strip('"'), start + answer["ContentLength"]
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._made_client(self._attempts)
+
+    @cached_property
+    def _client_once(self) -> Any:
+        # boto3's own retry turns a won race into a lost one: the write commits, its answer is lost, the retry finds our own object.
+        return self._made_client(1)
+
+    def _made_client(self, attempts: int) -> Any:
+        with self._making, self._errors(""):
+            return make_client(self.profile, attempts)
+
+    def _full(self, key: str) -> str:
+        return self.prefix + check_key(key)
+
+    def _name(self, key: str) -> str:
+        return f"{self.url}/{key}" if key else self.url
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except library_errors() as error:
+            self._fail(error, key)
+
+    def _fail(self, error: Exception, key: str, creating: bool = False) -> NoReturn:
+        # The library's own text can hold endpoints, key ids and canonical requests: it stays out, also as the cause.
+        raise translated(error, self._name(key), self.bucket, self.profile, creating) from None
+
+
+class _Body(io.RawIOBase):
+    """An object's bytes; a transfer that breaks off goes on from its last byte, as long as the object is the same one."""
+
+    def __init__(self, store: S3Store, key: str) -> None:
+        super().__init__()
+        self._store, self._key = store, key
+        self._body, self._version, self._size = store.read_from(key)
+        self._at = 0
+        self._resumes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            try:
+                with self._store._errors(self._key):
+                    count = int(self._body.readinto(buffer))
+                self._at += count
+                return count
+            except StoreUnavailable:
+                self._resumes += 1
+                if self._resumes > RESUMES:
+                    raise
+                self._resume()
+
+    def _resume(self) -> None:
+        self._body.close()
+        self._body, version, size = self._store.read_from(self._key, self._at)
+        if (version, size) != (self._version, self._size):
+            raise StoreUnavailable(f"{self._store.url}/{self._key} changed while it was read", "Try again.")
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()
+
+
+def make_client(profile: str | None, attempts: int) -> Any:
+    """A boto3 S3 client of the profile; path-style addresses where the endpoint is not AWS.
+
+    Raises UsageError for an unknown profile or an endpoint with credentials in it.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import ProfileNotFound
+
+    try:
+        session = boto3.Session(profile_name=profile)
+    except ProfileNotFound as error:
+        names = boto3.Session().available_profiles if profile else ()
+        named = error.kwargs.get("profile", profile)
+        raise UsageError(
+            known("AWS profile", named, names), "Profiles stand in ~/.aws/config and ~/.aws/credentials."
+        ) from None
+
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        max_pool_connections=4 * TRANSFER_THREADS,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        # The newer default adds checksum trailers, which several stores refuse (boto/boto3#4398); our own sha256 checks every read.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        client = session.client("s3", config=config)
+    except ValueError:  # botocore's, for an endpoint that is none
+        raise UsageError(
+            "the endpoint of the AWS configuration is no URL", "AWS_ENDPOINT_URL_S3 looks like https://host:port."
+        ) from None
+    endpoint = urlsplit(client.meta.endpoint_url)
+    if endpoint.username or endpoint.password:
+        raise UsageError(
+            f"the endpoint of the AWS configuration holds credentials (host {endpoint.hostname})",
+            "Put the keys into ~/.aws/credentials or the environment, and the bare address into the endpoint.",
+        )
+    if not (endpoint.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        styled = config.merge(Config(s3=_addressing(session)))
+        client = session.client("s3", config=styled)
+    return client
+
+
+def _addressing(session: Any) -> Any:
+    """The profile's own `s3` settings, with path-style where it does not choose: few other stores have a DNS name for every bucket."""
+    chosen = session._session.get_scoped_config().get("s3")
+    return {"addressing_style": "path", **(chosen if isinstance(chosen, dict) else {})}
+
+
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+def parse_s3_url(url: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/prefix`; UsageError, without repeating the URL, where it holds credentials."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if "@" in bucket or ":" in bucket:
+        raise UsageError(
+            "the store's URL holds credentials or a port",
+            "Write s3://bucket/prefix; keys and endpoint come from the AWS configuration (profile, environment).",
+        )
+    if not BUCKET.fullmatch(bucket):
+        raise UsageError(f"{url[:100]!r} names no bucket", "Write s3://bucket/prefix.")
+    prefix = prefix.strip("/")
+    return bucket, check_key(prefix) if prefix else ""

@@ -1,0 +1,82 @@
+"""Text from outside, made safe for where it is shown: a terminal, Markdown, a CSV cell, a page, a report that leaves the workspace.
+
+HTML is escaped by the templates; everything here is about what escaping alone leaves dangerous or invisible.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Characters that act instead of showing: controls, line and paragraph separators, direction marks and overrides, zero-width and
+# invisible ones, tags, lone surrogates. The joiners U+200C and U+200D stay: Persian and emoji need them.
+ACTING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+REDACTED_LENGTH = 200  # characters of a row that a redacted text shows
+LOOKED_AT = 10_000  # characters of a row that redaction reads, so that a 10 MB cell costs nothing
+
+FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")
+MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|~$]")
+LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))", re.MULTILINE)
+
+
+def escape_of(character: str) -> str:
+    """A character as its escape: \\n, \\x1b, \\u202e."""
+    if character in SHORT:
+        return SHORT[character]
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def visible(text: str, keep: str = "") -> str:
+    """`text` with every acting character shown as its escape, but for those in `keep`."""
+    return ACTING.sub(lambda found: found[0] if found[0] in keep else escape_of(found[0]), text)
+
+
+def terminal_safe(text: str, keep_newlines: bool = False) -> str:
+    """Text that cannot move the cursor, colour, retitle or reorder a terminal's line."""
+    return visible(text, keep="\n" if keep_newlines else "")
+
+
+def csv_safe(cell: str) -> str:
+    """A CSV cell that a spreadsheet shows instead of computing: `=1+1` becomes `'=1+1`, control characters their escapes."""
+    shown = visible(cell)
+    return f"'{shown}" if FORMULA.match(shown) or (cell[:1] in "\t\r\n" and cell) else shown
+
+
+def markdown_safe(text: str) -> str:
+    """Text that Markdown renders as it is: no links, images, HTML, emphasis, lists, tables."""
+    shown = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return LINE_START.sub(_escaped_start, MARKDOWN.sub(r"\\\g<0>", shown))
+
+
+def redact(text: str, length: int = REDACTED_LENGTH) -> str:
+    """At most `length` characters, e-mail addresses as [e-mail], every digit as #."""
+    head = text[:LOOKED_AT]
+    if len(text) > LOOKED_AT:
+        # Half an address at the cut would not be seen as one.
+        head = re.sub(r"\S+\Z", "", head) or "…"
+    masked = re.sub(r"\S+", _masked_word, head)
+    return masked if len(masked) <= length and len(text) <= LOOKED_AT else f"{masked[:length].rstrip('…')}…"
+
+
+def shorten(text: str, length: int) -> str:
+    """At most `length` characters, the last one an ellipsis where something was cut."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _masked_word(found: re.Match[str]) -> str:
+    word = found[0]
+    if re.search(r"[^@＠][@＠][^@＠]", word):
+        return "[e-mail]"
+    return "".join("#" if character.isdigit() else character for character in word)
+
+
+def _escaped_start(found: re.Match[str]) -> str:
+    space, mark = found.groups()
+    return f"{space}{mark}\\" if mark[0].isdigit() else f"{space}\\{mark}"

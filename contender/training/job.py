@@ -1,0 +1,85 @@
+"""The training child: `python -P -m contender.training.job <folder> [--parent-fd N] [--progress-fd N] [--checkpoint-seconds S]`.
+
+It reads `<folder>/job.json`, holds the lock of the folder, ends with its parent, and tells of its progress in JSON lines:
+{"progress": …} many times, then one of {"report": …}, {"error": {kind, what, fix}} or nothing. Exit codes: 0 a model was written,
+75 stopped with a checkpoint, 130 stopped without one, 1 failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from contender.errors import ContenderError, DiskFull, TrainingFailed
+from contender.training.guard import end_with_parent
+from contender.training.monitor import Monitor, Stop, Stopped, Voice
+from contender.training.options import Job
+
+RESUMABLE, INTERRUPTED = 75, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    told = _parser().parse_args(arguments)
+    if told.parent_fd is not None:
+        end_with_parent(told.parent_fd)
+    voice, stop = Voice(told.progress_fd), Stop()
+    try:
+        stop.listen()
+        _run(told.folder, Monitor(voice, stop), told.checkpoint_seconds)
+    except Stopped as stopped:
+        return RESUMABLE if stopped.resumable else INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happened becomes one sentence
+        traceback.print_exc()
+        failure = _as_error(error)
+        voice.say(error={"kind": type(failure).__name__, "what": failure.what, "fix": failure.fix})
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -P -m contender.training.job")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--parent-fd", type=int)
+    parser.add_argument("--progress-fd", type=int)
+    parser.add_argument("--checkpoint-seconds", type=float, default=120.0)
+    return parser
+
+
+def _run(folder: Path, monitor: Monitor, checkpoint_seconds: float) -> None:
+    from filelock import FileLock
+
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    with FileLock(folder / "lock"):  # a predecessor may still be ending
+        monitor.phase("starting")
+        from contender.training.finetune import finetune
+
+        job = Job.from_bytes((folder / "job.json").read_bytes())
+        report = finetune(job, folder, monitor, checkpoint_seconds)
+        monitor.voice.say(report=report.model_dump(mode="json"))
+
+
+def _as_error(error: BaseException) -> ContenderError:
+    import errno
+
+    if isinstance(error, ContenderError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(
+            f"no space left for the training job: {error}", "Free some space and run the same command: it continues."
+        )
+    first = next(iter(str(error).strip().splitlines()), "")
+    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        return TrainingFailed(f"the training ran out of memory: {first}", "Lower train.batch_size or train.max_length.")
+    return TrainingFailed(f"the training failed: {type(error).__name__}: {first}", "The job's log has the details.")
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Tearing down torch and its threads takes a second and can only fail; everything is written.
+    os._exit(code)

@@ -1,0 +1,120 @@
+"""The job's voice and ears: what it tells its parent, and how it is asked to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from contender.training.options import Progress
+
+EVERY_SECONDS = 0.5
+RECENT_STEPS = 50
+
+
+class Stopped(Exception):
+    """A signal asked the job to stop; `resumable` tells whether a checkpoint holds what it has done."""
+
+    def __init__(self, resumable: bool) -> None:
+        super().__init__(resumable)
+        self.resumable = resumable
+
+
+class Voice:
+    """Sends JSON lines to the parent; silent when there is none."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self.descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def say(self, **message: Any) -> None:
+        if self.descriptor is None:
+            return
+        line = json.dumps(message, ensure_ascii=True).encode() + b"\n"
+        with self._lock:
+            try:
+                while line:
+                    line = line[os.write(self.descriptor, line) :]
+            except OSError:  # the parent is gone; the guard ends this process
+                self.descriptor = None
+
+
+class Stop:
+    """Turns SIGTERM and SIGINT into a request that the training loop finds between two steps."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.deferred = False  # in the training loop: finish the step, then checkpoint
+
+    def listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        first, self.requested = not self.requested, True
+        if first and not self.deferred:
+            raise Stopped(resumable=False)
+
+    def check(self) -> None:
+        if self.requested:
+            raise Stopped(resumable=False)
+
+
+class Monitor:
+    """Follows the steps of a job and tells the parent about them, at most twice a second."""
+
+    def __init__(self, voice: Voice, stop: Stop) -> None:
+        self.voice = voice
+        self.stop = stop
+        self.metrics: dict[str, float] = {}
+        self.examples = 0
+        self._step = self._steps = 0
+        self._epoch = 0.0
+        self._recent: deque[tuple[float, int, float]] = deque(maxlen=RECENT_STEPS)  # time, examples so far, loss
+        self._told = 0.0
+
+    def phase(self, phase: str) -> None:
+        self.stop.check()
+        self._tell(phase)
+
+    def plan(self, step: int, steps: int) -> None:
+        self._step, self._steps = step, steps
+
+    def begin(self) -> None:
+        """Starts the clock of the speed: before the first step, and after every pause for an evaluation."""
+        self._recent.clear()
+        self._recent.append((time.monotonic(), self.examples, float("nan")))
+
+    def stepped(self, step: int, epoch: float, examples: int, loss: float) -> None:
+        self._step, self._epoch = step, epoch
+        self.examples += examples
+        self._recent.append((time.monotonic(), self.examples, loss))
+        if time.monotonic() - self._told >= EVERY_SECONDS or step >= self._steps:
+            self._tell("training")
+
+    def still(self, phase: str) -> None:
+        """A sign of life from work that has no steps."""
+        if time.monotonic() - self._told >= EVERY_SECONDS:
+            self._tell(phase)
+
+    def _tell(self, phase: str) -> None:
+        self._told = time.monotonic()
+        progress = Progress.model_validate({**self._speed(), "metrics": self.metrics, "phase": phase})
+        self.voice.say(progress=progress.model_dump(mode="json"))
+
+    def _speed(self) -> dict[str, Any]:
+        where = {"step": self._step, "steps": self._steps, "epoch": self._epoch}
+        if len(self._recent) < 2:
+            return where
+        (began, seen, _), (now, seen_now, _) = self._recent[0], self._recent[-1]
+        seconds_a_step = (now - began) / (len(self._recent) - 1)
+        losses = [loss for _, _, loss in self._recent if loss == loss]
+        return where | {
+            "loss": sum(losses) / len(losses) if losses else None,
+            "examples_per_second": (seen_now - seen) / max(now - began, 1e-9),
+            "seconds_left": seconds_a_step * max(self._steps - self._step, 0),
+        }

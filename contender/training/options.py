@@ -1,0 +1,69 @@
+"""What a training job is told and what it tells back: the values on both sides of the child process."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contender.records import Record
+
+Method = Literal["full", "head"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainOptions(Record):
+    """How a model is fine-tuned; every default is what a careful engineer would try first."""
+
+    epochs: Positive = Field(default=5, description="passes over the training rows, at most; may be a fraction")
+    batch_size: int = Field(default=32, ge=1, le=65536, description="examples per step")
+    learning_rate: Positive | Literal["auto"] = Field(
+        default="auto", description="peak learning rate; auto: by kind, method and size of the base"
+    )
+    early_stopping: int = Field(
+        default=2, ge=0, description="evaluations without a better metric before stopping; 0: never"
+    )
+    seed: int = Field(default=17, ge=0, lt=2**31)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", description="balanced: a class counts in inverse proportion to its rows"
+    )
+    max_grad_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="0: gradients are not clipped")
+    warmup: float = Field(default=0.06, ge=0, lt=1, description="share of the steps before the peak learning rate")
+    max_length: Annotated[int, Field(ge=4)] | Literal["auto"] = Field(
+        default="auto", description="tokens per example; auto: the base's limit, capped by the data's 99.9th percentile"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: the faster one, by a measured step"
+    )
+
+
+class Job(Record):
+    """One training job, whole: what the child process reads from `job.json`."""
+
+    task: str
+    base: str = Field(description="folder of the base model")
+    base_digest: str
+    method: Method
+    columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
+    labels: tuple[str, ...] = Field(description="label names; their index is the class id")
+    options: TrainOptions
+    primary_metric: str
+    train: str = Field(description="row file")
+    validation: str = Field(description="row file; may have no rows")
+    output: str = Field(description="folder for the model's files")
+
+
+class Progress(Record):
+    """Where a running job is; sent at least once a second while something moves."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float | None = Field(default=None, description="mean over the last steps")
+    examples_per_second: float | None = Field(default=None, description="over the last seconds")
+    seconds_left: float | None = None
+    metrics: dict[str, float] = Field(default={}, description="of the last evaluation on validation")
+    phase: Literal["starting", "preparing", "measuring", "training", "evaluating", "saving"] = "training"

@@ -1,0 +1,59 @@
+"""Which number format trains fastest here: measured, because no flag of a CPU or GPU tells.
+
+bf16 doubles the speed on CPUs with AMX and halves it on others. Parameters, moments and the saved model are fp32 either way; only
+the arithmetic of forward and backward passes changes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from contender.errors import UsageError
+from contender.training.options import Precision
+
+MEASURED_STEPS = 3
+WORTH_MEASURING = 60  # steps: a shorter job would spend more on measuring than it could gain
+CLEARLY_FASTER = 1.1  # a smaller gain is within the noise of a shared machine and not worth another rounding
+
+
+def choose_precision(asked: str, device: Any, steps: int, one_step: Callable[[bool], None]) -> tuple[Precision, str]:
+    """The precision to train in, and why. `one_step(bf16)` runs one forward and backward pass that changes nothing."""
+    import torch
+
+    if asked == "fp16" and device.type != "cuda":
+        raise UsageError(
+            f"precision fp16 needs a CUDA device and this machine computes on {device.type}",
+            "Set train.precision: auto.",
+        )
+    if asked != "auto":
+        return _named(asked), "asked for"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16", "this CUDA device supports it"
+        return "fp32", "this CUDA device has no bf16"
+    if device.type != "cpu":
+        return "fp32", f"the only one that is dependable on {device.type}"
+    if steps < WORTH_MEASURING:
+        return "fp32", f"{steps} steps are too few to be worth a measurement"
+    return _measured(one_step)
+
+
+def _named(asked: str) -> Precision:
+    return "bf16" if asked == "bf16" else "fp16" if asked == "fp16" else "fp32"
+
+
+def _measured(one_step: Callable[[bool], None]) -> tuple[Precision, str]:
+    """Interleaved, so that a neighbour's load falls on both; the median, so that one hiccup decides nothing."""
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for warm in (False, *([True] * MEASURED_STEPS)):
+        for kind, seconds in times.items():
+            started = time.perf_counter()
+            one_step(kind)
+            if warm:
+                seconds.append(time.perf_counter() - started)
+    fp32, bf16 = statistics.median(times[False]), statistics.median(times[True])
+    sentence = f"measured: {bf16 * 1000:.0f} ms a step in bf16, {fp32 * 1000:.0f} ms in fp32"
+    return ("bf16", sentence) if fp32 > CLEARLY_FASTER * bf16 else ("fp32", sentence)

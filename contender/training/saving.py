@@ -1,0 +1,41 @@
+"""A model as it is released: files that from_pretrained loads, the same for every training that did the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from contender.training.loading import quiet_loading
+
+# Where the base was found, who loaded it and how: nothing of that belongs to what was trained.
+TRACES = {"_name_or_path", "name_or_path", "local_files_only", "_commit_hash", "cache_dir", "token", "is_local"}
+
+
+def save_model_files(model: Any, processor: Any, max_length: int, output: Path) -> None:
+    """Writes weights, configuration and tokenizer to `output`; the tokenizer cuts texts as the training did."""
+    processor.model_max_length = max_length
+    if (fast := getattr(processor, "backend_tokenizer", None)) is not None:
+        fast.no_truncation()  # it keeps what its last call asked for, and a resumed job's last call is another
+        fast.no_padding()
+    output.mkdir(parents=True, exist_ok=True)
+    temporary = output / f".saving-{os.getpid()}"
+    try:
+        with quiet_loading():
+            model.save_pretrained(str(temporary))
+            processor.save_pretrained(str(temporary))
+        for path in sorted(temporary.glob("*.json")):
+            _drop_traces(path)
+        for path in sorted(temporary.iterdir()):
+            path.replace(output / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _drop_traces(path: Path) -> None:
+    value = json.loads(path.read_bytes())
+    if isinstance(value, dict) and TRACES & value.keys():
+        kept = {key: item for key, item in value.items() if key not in TRACES}
+        path.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

@@ -1,0 +1,223 @@
+"""The Hugging Face Trainer as Contender runs it: own batches, own checkpoints, own notion of the best model.
+
+What differs from the Trainer's own ways, and why: its checkpoints are written in place and hold a pickle of the arguments; its best
+model is a path, dropped silently in another folder; its early stopping forgets its patience on resume; its length-grouped order
+depends on the global generator, so that an epoch resumed in its middle sees other batches. Read in transformers 5.23.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_model, save_model
+from transformers import Trainer, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+
+from contender.errors import TrainingFailed
+from contender.training.checkpoints import CheckpointManifest, Checkpoints
+from contender.training.monitor import Monitor, Stopped
+from contender.training.sampling import BucketSampler, LongestFirstSampler
+
+WEIGHTS = "model.safetensors"
+BEST = "best.safetensors"
+
+
+SPEED = ("_runtime", "_per_second", "_preparation_time")  # of an evaluation, as the Trainer names them
+
+
+def figures(entry: dict[str, float]) -> dict[str, float]:
+    """What an evaluation found: metric → value, from an entry of the Trainer's log."""
+    return {k.removeprefix("eval_"): v for k, v in entry.items() if k.startswith("eval_") and not k.endswith(SPEED)}
+
+
+class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
+    """Trains one job, resumably; `best_weights` is the file of the best model so far."""
+
+    def __init__(
+        self,
+        *args: Any,
+        monitor: Monitor,
+        checkpoints: Checkpoints,
+        best_weights: Path,
+        primary: str,
+        higher_is_better: bool,
+        patience: int,
+        checkpoint_seconds: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.monitor = monitor
+        self.checkpoints = checkpoints
+        self.best_weights = best_weights
+        self.primary = primary
+        self.sign = 1.0 if higher_is_better else -1.0
+        self.patience = patience
+        self.stopped_early = False
+        self.seconds_before = 0.0  # trained by earlier attempts
+        self._loop = _Loop(self, checkpoint_seconds)
+        self.add_callback(self._loop)
+
+    # --- batches
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> BucketSampler:
+        lengths = np.asarray((train_dataset or self.train_dataset)["length"][:])
+        per_step = self._train_batch_size * self.args.gradient_accumulation_steps
+        steps = -(
+            -len(lengths) // per_step
+        )  # an epoch's; the state knows the step also where an epoch is resumed in its middle
+        return BucketSampler(lengths, per_step, self.args.seed, lambda: self.state.global_step // steps)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> LongestFirstSampler:
+        return LongestFirstSampler(np.asarray(eval_dataset["length"][:]))
+
+    # --- steps
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        examples = inputs["labels"].shape[0]
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._loop.seen(examples, _finite(loss, self.state.global_step))
+        return loss
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # walks over every parameter at every step, for a figure that nothing reads
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        self.monitor.still("evaluating")
+        return super().prediction_step(*args, **kwargs)
+
+    # --- the best model
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Keeps the weights if validation says that they are the best so far, and stops after `patience` times not.
+
+        Equal metrics, frequent on small validation sets, are told apart by the loss.
+        """
+        history = [entry for entry in self.state.log_history if f"eval_{self.primary}" in entry]
+        ranks = [(self.sign * entry[f"eval_{self.primary}"], -entry.get("eval_loss", 0.0)) for entry in history]
+        best = max(range(len(ranks)), key=lambda index: (ranks[index], -index))
+        self.monitor.metrics = figures(history[-1])
+        is_best = best == len(ranks) - 1
+        if is_best:
+            self.state.best_metric = history[-1][f"eval_{self.primary}"]
+            self.state.best_global_step = self.state.global_step
+            _save_weights(self.model, self.best_weights)
+        elif self.patience and len(ranks) - 1 - best >= self.patience:
+            self.stopped_early = True
+            self.control.should_training_stop = True
+        return is_best
+
+    def restore_best(self) -> None:
+        """Puts the best weights back into the model, where the last ones are not the best."""
+        if self.state.best_global_step and self.state.best_global_step != self.state.global_step:
+            load_model(self.model, str(self.best_weights))
+
+    # --- checkpoints
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.control.should_training_stop:
+            return  # the end is a second away, and a checkpoint taken here would not know that it was reached
+        self.monitor.still("saving")
+        self.checkpoints.write(self.state.global_step, self.seconds(), self._fill)
+        self._loop.saved()
+        if self.monitor.stop.requested:
+            raise Stopped(resumable=True)
+
+    def _fill(self, folder: Path) -> None:
+        _save_weights(self.model, folder / WEIGHTS)
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_scaler(str(folder))
+        self._save_rng_state(str(folder))
+        if self.best_weights.exists():
+            _link(self.best_weights, folder / BEST)
+        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+
+    def seconds(self) -> float:
+        return self.seconds_before + self._loop.seconds()
+
+    def resume(self, folder: Path, manifest: CheckpointManifest) -> None:
+        """Goes on from a checkpoint to the end."""
+        self.seconds_before = manifest.seconds
+        if (folder / BEST).exists():
+            self.best_weights.parent.mkdir(parents=True, exist_ok=True)
+            _link(folder / BEST, self.best_weights)
+        self.train(resume_from_checkpoint=str(folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_model(self.model, str(Path(resume_from_checkpoint) / WEIGHTS))
+
+
+class _Loop(TrainerCallback):  # type: ignore[misc]
+    """What happens between two steps: telling of progress, checkpointing by the clock, stopping when asked."""
+
+    def __init__(self, trainer: JobTrainer, checkpoint_seconds: float) -> None:
+        self.trainer = trainer
+        self.checkpoint_seconds = checkpoint_seconds
+        self._began = self._saved = time.monotonic()
+        self._last = (0, 0.0)
+
+    def seen(self, examples: int, loss: float) -> None:
+        self._last = (examples, loss)
+
+    def saved(self) -> None:
+        self._saved = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        self._began = self._saved = time.monotonic()
+        self.trainer.monitor.plan(state.global_step, state.max_steps)
+        self.trainer.monitor.phase("training")
+        self.trainer.monitor.begin()
+        self.trainer.monitor.stop.deferred = True
+
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        self.trainer.monitor.stepped(state.global_step, state.epoch or 0.0, *self._last)
+        # At an epoch's last step the evaluation comes first: a checkpoint before it would resume behind it.
+        if state.epoch is not None and not float(state.epoch).is_integer():
+            control.should_save = self._due()
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        control.should_save = self._due() and state.global_step < state.max_steps
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        self.trainer.monitor.begin()
+
+    def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        # From here on a model is seconds away: a request to stop is granted by finishing.
+        self.trainer.monitor.still("saving")
+
+    def _due(self) -> bool:
+        return self.trainer.monitor.stop.requested or time.monotonic() - self._saved >= self.checkpoint_seconds
+
+
+def _finite(loss: torch.Tensor, step: int) -> float:
+    value = float(loss)
+    if not np.isfinite(value):
+        raise TrainingFailed(
+            f"the loss became {value} at step {step + 1}",
+            "Lower train.learning_rate, or set train.precision: fp32 and train.max_grad_norm: 1.0.",
+        )
+    return value
+
+
+def _save_weights(model: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_model(model, str(temporary), metadata={"format": "pt"})
+    temporary.replace(path)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same bytes; a copy where the file system has no such thing."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,134 @@
+"""The one cache: every stage's output under its key, verified when it is found again.
+
+    <workspace>/stages/<stage>/<key>/…            what the stage wrote
+    <workspace>/stages/<stage>/<key>/stage.json   last: the record, seconds, and size and sha256 of every file
+    <workspace>/jobs/<key>/                       a training job's checkpoints, kept until its model is staged
+
+A retry, a crash and a re-run are one thing: what exists and is whole is used, the rest is computed. A missing, shortened or
+changed file makes the stage a miss, never an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from contender.errors import DiskFull, UsageError
+from contender.files import describe_files, fsync_folder, write_durably
+from contender.records import FileEntry, Record
+
+R = TypeVar("R", bound=Record)
+
+MANIFEST = "stage.json"
+
+
+class StageManifest(Record):
+    """The commit marker of a stage: written last, so that a half-written stage is no stage."""
+
+    stage: str
+    key: str
+    seconds: float
+    files: tuple[FileEntry, ...]
+    record: str
+
+
+@dataclass(frozen=True)
+class Staged(Generic[R]):
+    """A finished stage: its record, its folder, and whether it was found or computed now."""
+
+    stage: str
+    key: str
+    record: R
+    folder: Path
+    cached: bool
+    seconds: float
+
+
+class Workspace:
+    """A local folder of finished stages and running jobs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, stage: str, key: str, record_type: type[R]) -> Staged[R] | None:
+        """The finished stage, every file checked against its sha256; None where it is absent, damaged or of another shape."""
+        folder = self._folder(stage, key)
+        try:
+            manifest = StageManifest.from_bytes((folder / MANIFEST).read_bytes())
+            record = record_type.from_bytes(manifest.record.encode())
+            whole = describe_files(folder, leave_out={MANIFEST}) == manifest.files
+        except (OSError, ValidationError):
+            return None
+        return Staged(stage, key, record, folder, cached=True, seconds=manifest.seconds) if whole else None
+
+    def stage(self, stage: str, key: str, record_type: type[R], compute: Callable[[Path], R]) -> Staged[R]:
+        """The stage's output: found whole, or computed by `compute(folder)` into an empty folder.
+
+        Raises whatever `compute` raises, leaving no trace of the attempt; DiskFull where the workspace has no space left.
+        """
+        found = self.find(stage, key, record_type)
+        if found is not None:
+            return found
+        started = time.monotonic()
+        attempt = self.root / "stages" / stage / f".{key}-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            with translated_os_errors(self.root):
+                attempt.mkdir(parents=True)
+                record = compute(attempt)
+                seconds = time.monotonic() - started
+                self._commit(attempt, stage, key, record, seconds)
+        finally:
+            shutil.rmtree(attempt, ignore_errors=True)
+        return Staged(stage, key, record, self._folder(stage, key), cached=False, seconds=seconds)
+
+    def job_folder(self, key: str) -> Path:
+        """Where a training job keeps its checkpoints; it outlives the attempts that write it."""
+        folder = self.root / "jobs" / key
+        with translated_os_errors(self.root):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _commit(self, attempt: Path, stage: str, key: str, record: Record, seconds: float) -> None:
+        files = describe_files(attempt)
+        manifest = StageManifest(stage=stage, key=key, seconds=seconds, files=files, record=record.to_bytes().decode())
+        write_durably(attempt / MANIFEST, manifest.to_bytes())
+        folder = self._folder(stage, key)
+        # A folder that stands here did not verify: it is a damaged one, or a racing run finished first with the same content.
+        shutil.rmtree(folder, ignore_errors=True)
+        attempt.rename(folder)
+        fsync_folder(folder.parent)
+
+    def _folder(self, stage: str, key: str) -> Path:
+        return self.root / "stages" / stage / key
+
+
+class translated_os_errors:  # noqa: N801 - reads as a context manager, like contextlib.suppress
+    """Turns a full disk and a folder that cannot be written into errors that say what to do."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFull(
+                f"no space left in {self.where}", "Free some space and run the same command: finished stages are kept."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UsageError(
+                f"cannot write to {error.filename or self.where}: {error.strerror}",
+                "Set workspace: to a folder that you can write.",
+            ) from error

@@ -1,0 +1,245 @@
+"""What each command does. A command returns its exit code; its document goes to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contender.errors import ContenderError, UsageError
+
+if TYPE_CHECKING:
+    from contender.run import RunResult
+
+
+def command_run(options: argparse.Namespace) -> int:
+    from contender.loading import load_pipeline
+    from contender.run import RunResult, outcome_of
+    from deployments.terminal import console, show_error, show_result
+
+    out = console()
+    path = Path(options.pipeline)
+    try:
+        result = _run(options, load_pipeline(path, tuple(options.overrides)))
+    except ContenderError as error:
+        if options.debug or not options.json:
+            raise
+        show_error(out, error)
+        name = path.stem
+        document = RunResult(pipeline=name, outcome=outcome_of(error), message=str(error), seconds=0.0).model_dump(
+            mode="json"
+        )
+        _print(document | {"error": {"what": error.what, "fix": error.fix}})
+        return error.exit_code
+    show_result(out, result)
+    if options.json:
+        _print(result.model_dump(mode="json"))
+    return result.exit_code
+
+
+def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
+    """Decides at once where nothing is new; else runs the flow on the Prefect server of the environment, or the embedded one."""
+    from contender.run import find_decision, open_run, up_to_date
+    from contender.stages.data import look
+
+    # Imports make garbage collections that find nothing: a second or two of a run's start.
+    gc.set_threshold(100_000, 20, 100)
+    actor = options.actor or os.environ.get("CONTENDER_ACTOR") or ""
+    run = open_run(pipeline, actor)
+    seen = look(run)
+    decision = find_decision(run, seen)
+    if decision is not None:
+        return up_to_date(run, seen, decision)
+    from deployments.embedded import run_flow
+
+    return run_flow(pipeline, actor, quiet=options.quiet, debug=options.debug)
+
+
+def command_init(options: argparse.Namespace) -> int:
+    from contender.data.inspect import inspect
+    from contender.data.starter import pipeline_name, starter_pipeline
+    from contender.loading import load_pipeline
+    from deployments.terminal import console
+
+    name = options.name or pipeline_name(options.data)
+    target = Path(options.out or f"pipelines/{name}.yaml")
+    if target.exists():
+        raise UsageError(f"{target} exists already", "Give another --out FILE, or remove it.")
+    profile = inspect(options.data, Path.cwd())
+    source = _source_from(target, options.data)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(starter_pipeline(profile, name, source), encoding="utf-8")
+    load_pipeline(target)
+    out = console()
+    out.print(f"wrote {target}: {profile.sentence}", markup=False)
+    out.print(f"next: contender check {target}", markup=False)
+    if options.json:
+        _print({"outcome": "done", "pipeline": name, "path": str(target), "profile": profile.model_dump(mode="json")})
+    return 0
+
+
+def _source_from(target: Path, data: str) -> str:
+    """The data's place as the pipeline names it: relative where both lie below the current folder, so that they move together."""
+    here = Path.cwd()
+    path = Path(os.path.abspath(data))  # noqa: PTH100 - `resolve` would follow links, and a glob is no file
+    if "://" in data or not path.is_relative_to(here) or not target.resolve().is_relative_to(here):
+        return data if "://" in data else str(path)
+    return os.path.relpath(path, target.resolve().parent)
+
+
+def command_check(options: argparse.Namespace) -> int:
+    from contender.check import check
+    from contender.loading import load_pipeline
+    from deployments.terminal import console, table
+
+    plan = check(load_pipeline(Path(options.pipeline), tuple(options.overrides)))
+    out = console()
+    out.print(table(("what", "value"), plan.lines()))
+    for warning in plan.warnings:
+        out.print(f"! {warning}", style="yellow", markup=False, soft_wrap=True)
+    if options.json:
+        _print({"outcome": "done"} | plan.model_dump(mode="json"))
+    return 0
+
+
+def command_up(options: argparse.Namespace) -> int:
+    from deployments.server import ensure_server, sign_in_url, stop_server
+    from deployments.terminal import console
+
+    out = console()
+    if options.stop:
+        stopped = stop_server()
+        out.print("stopped the Prefect server" if stopped else "no Prefect server was running")
+        document: dict[str, Any] = {"outcome": "done", "stopped": stopped}
+    else:
+        info = ensure_server()
+        out.print(f"Prefect UI, signed in: {sign_in_url(info)}", soft_wrap=True, markup=False)
+        out.print("It ends itself after 30 idle minutes, or by: contender up --stop", markup=False)
+        document = {"outcome": "done", "ui_url": info.ui_url, "sign_in_url": sign_in_url(info), "pid": info.pid}
+    if options.json:
+        _print(document)
+    return 0
+
+
+def command_releases(options: argparse.Namespace) -> int:
+    from deployments.lookup import find
+    from deployments.terminal import console, table
+
+    target = find(options.name, options.registry)
+    live = {entry.release: alias for alias in target.registry.aliases() if (entry := target.registry.champion(alias))}
+    releases = sorted(target.registry.releases(), key=lambda release: release.created, reverse=True)
+    rows = [
+        (r.release, live.get(r.release, ""), r.created[:16].replace("T", " "), _megabytes(r.files), _base(r))
+        for r in releases
+    ]
+    console().print(table(("release", "alias", "created (UTC)", "size", "base"), rows))
+    if options.json:
+        listed = [r.model_dump(mode="json") | {"alias": live.get(r.release)} for r in releases]
+        _print({"outcome": "done", "pipeline": target.name, "registry": target.registry.url, "releases": listed})
+    return 0
+
+
+def command_history(options: argparse.Namespace) -> int:
+    from deployments.lookup import find
+    from deployments.terminal import console, table
+
+    target = find(options.name, options.registry)
+    decisions = sorted(target.registry.decisions(), key=lambda decision: decision.at)
+    entries = target.registry.log(target.alias)
+    rows = [(d.at[:16].replace("T", " "), d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
+    console().print(table(("when (UTC)", "outcome", "release", "rows", "why"), rows))
+    live = entries[-1] if entries else None
+    console().print(
+        f"live as {target.alias}: {f'{live.release} since {live.at[:16]} (entry {live.n})' if live else 'nothing yet'}"
+    )
+    if options.json:
+        _print(
+            {
+                "outcome": "done",
+                "pipeline": target.name,
+                "registry": target.registry.url,
+                "alias": target.alias,
+                "entries": [entry.model_dump(mode="json") for entry in entries],
+                "decisions": [decision.model_dump(mode="json") for decision in decisions],
+            }
+        )
+    return 0
+
+
+def command_pull(options: argparse.Namespace) -> int:
+    from deployments.lookup import find
+    from deployments.terminal import console
+
+    target = find(options.name, options.registry)
+    release = _live(target)
+    folder = Path(options.folder)
+    manifest = target.registry.fetch(release, folder)
+    console().print(f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}", markup=False)
+    if options.json:
+        _print(
+            {
+                "outcome": "done",
+                "pipeline": target.name,
+                "release": release,
+                "digest": manifest.digest,
+                "folder": str(folder),
+            }
+        )
+    return 0
+
+
+def command_verify(options: argparse.Namespace) -> int:
+    from contender.registry import verify_folder
+    from deployments.lookup import find
+    from deployments.terminal import console
+
+    folder = Path(options.name)
+    if folder.is_dir() and (folder / "contender.json").is_file():
+        manifest = verify_folder(folder)
+    else:
+        target = find(options.name, options.registry)
+        manifest = target.registry.verify(_live(target))
+    console().print(
+        f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256"
+    )
+    if options.json:
+        _print(
+            {"outcome": "done", "release": manifest.release, "digest": manifest.digest, "files": len(manifest.files)}
+        )
+    return 0
+
+
+def command_schema(options: argparse.Namespace) -> int:
+    from contender.spec import json_schema
+
+    _print(json_schema(), indent=2)
+    return 0
+
+
+def _live(target: Any) -> str:
+    entry = target.registry.champion(target.alias)
+    if entry is None:
+        aliases = ", ".join(target.registry.aliases()) or "none"
+        raise UsageError(
+            f"{target.name}@{target.alias} names no release yet",
+            f"Aliases there: {aliases}. Promote one with: contender run",
+        )
+    return str(entry.release)
+
+
+def _megabytes(files: Any) -> str:
+    return f"{sum(file.size for file in files) / 1e6:,.0f} MB"
+
+
+def _base(release: Any) -> str:
+    return str(release.lineage.get("base", ""))
+
+
+def _print(document: dict[str, Any], indent: int | None = None) -> None:
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=indent)
+    sys.stdout.write("\n")
+    sys.stdout.flush()

@@ -1,0 +1,69 @@
+"""Runs the flow in this process: against the Prefect server of the environment, or the background one that the first run starts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from contender.errors import ContenderError, Interrupted, StoreUnavailable
+from contender.progress import listening
+from contender.run import RunResult
+from contender.spec import Pipeline
+from deployments.environment import without_heartbeats
+from deployments.server import chosen_api, client_environment, ensure_server, wait_until_ready
+from deployments.terminal import RunView, console
+
+
+class InternalError(ContenderError):
+    """Something that Contender did not foresee; never the user's fault."""
+
+
+def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
+    """One run of `flows.retrain`; raises the run's error, mapped to ours, where it did not come to a result."""
+    out = console()
+    out.quiet = quiet
+    info = ensure_server(wait=False) if chosen_api(os.environ) is None else None
+    if info is not None:
+        os.environ.update(client_environment(info))
+        if info.started:
+            out.print(
+                f"started a Prefect server in the background; its UI: contender up   ({info.ui_url})", markup=False
+            )
+    if not debug:
+        # Stages are drawn by RunView; the run's log is in the Prefect UI. Prefect's console lines would tear the drawing.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows.retrain import retrain
+
+    if info is not None:
+        wait_until_ready(info)
+    view = RunView(out)
+    # A process that a person watches needs no heartbeat; its thread would hold up the end by a second.
+    with view.shown(), listening(view), without_heartbeats():
+        try:
+            state = retrain(pipeline, trigger="command line", actor=actor, return_state=True)
+            value = state.result(raise_on_failure=False)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped by Ctrl-C", "The same command continues from the finished stages.") from None
+        except Exception as error:  # noqa: BLE001 - mapped below, whatever it is
+            value = error
+    if isinstance(value, RunResult):
+        return value
+    raise _ours(value)
+
+
+def _ours(value: Any) -> BaseException:
+    """The run's error as one of ours."""
+    if isinstance(value, ContenderError):
+        return value
+    import httpx
+
+    if isinstance(value, httpx.TransportError):
+        return StoreUnavailable(
+            f"the Prefect server at {os.environ.get('PREFECT_API_URL', 'the active profile')} does not answer: {value}",
+            "Start it, or unset PREFECT_API_URL to use the embedded one.",
+        )
+    error = InternalError(
+        f"internal error: {type(value).__name__}: {value}", "Please report it, with the output of --debug."
+    )
+    error.__cause__ = value if isinstance(value, BaseException) else None
+    return error

@@ -1,0 +1,128 @@
+"""The background Prefect server's process: `python -P -m deployments.serve HOME INSTANCE LISTENER ALIVE IDLE_MINUTES`.
+
+LISTENER and ALIVE are file descriptors that the starter opened: the socket to accept on, and the lock that says this server
+lives. Prefect's own app runs under uvicorn behind `deployments.guard`; it ends itself after idle minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import importlib.util
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployments.environment import server_settings
+from deployments.guard import Activity, Guard
+from deployments.home import Home, State, take_lock
+
+if TYPE_CHECKING:
+    import uvicorn
+
+GRACE_SECONDS = 3  # for open requests at the end; a browser's websocket would wait for ever
+BLOCKS_AFTER_SECONDS = 30  # block types are registered when the first run has had the server to itself
+
+
+def main(arguments: list[str]) -> None:
+    folder, instance, listener_fd, alive_fd, idle_minutes = arguments
+    os.umask(0o077)
+    os.set_inheritable(int(alive_fd), False)
+    home = Home(Path(folder))
+    listener = socket.socket(fileno=int(listener_fd))
+    listener.set_inheritable(False)
+    port = listener.getsockname()[1]
+    state = State(f"http://127.0.0.1:{port}", os.getpid(), instance, importlib.metadata.version("prefect"))
+    home.write_state(state)
+    os.environ.update(server_settings(state.url, home.auth(), home.prefect) | _ui_folder(home))
+    try:
+        activity = Activity()
+        _server(home, instance, activity, float(idle_minutes) * 60).run(sockets=[listener])
+    finally:
+        home.state_file.unlink(missing_ok=True)
+
+
+def _ui_folder(home: Home) -> dict[str, str]:
+    """Where Prefect unpacks its UI: beside its code, as it does by default, or in our home where that cannot be written."""
+    spec = importlib.util.find_spec("prefect")
+    code = Path(spec.origin).parent / "server" if spec and spec.origin else home.folder
+    unpacked = (code / "ui_v2_build").is_dir() and (code / "ui_build").is_dir()
+    return {} if unpacked or os.access(code, os.W_OK) else {"PREFECT_UI_STATIC_DIRECTORY": str(home.folder / "ui")}
+
+
+def _server(home: Home, instance: str, activity: Activity, idle_seconds: float) -> uvicorn.Server:
+    app = _prefect_app()
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Tells its own idle time, and ends by it."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            gc.collect()
+            gc.freeze()
+            activity.touch()
+            self.chores = [asyncio.create_task(_end_when_idle(self, home, activity, idle_seconds))]
+            self.chores.append(asyncio.create_task(_register_blocks(home)))
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            home.state_file.unlink(missing_ok=True)
+            for chore in self.chores:
+                chore.cancel()
+            await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(
+            Guard(app, instance, activity),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=60,  # a client that pauses between two stages keeps its connection
+            server_header=False,
+        )
+    )
+
+
+def _prefect_app() -> Any:
+    """Prefect's app. Its 2,000 modules are made of objects that live for ever: collecting meanwhile costs 20% of the time."""
+    gc.disable()
+    from prefect.server.api.server import create_app
+
+    app = create_app(final=True)
+    gc.enable()
+    return app
+
+
+async def _end_when_idle(server: uvicorn.Server, home: Home, activity: Activity, idle_seconds: float) -> None:
+    """Ends the server when nobody asked it anything for so long, and no process that uses it lives."""
+    while True:
+        await asyncio.sleep(max(0.05, min(idle_seconds - activity.idle_seconds(), 60.0)))
+        if activity.idle_seconds() < idle_seconds:
+            continue
+        # Kept until this process ends: whoever wants to become a client now waits for that, and starts a new server.
+        if take_lock(home.clients_lock) is not None:
+            server.should_exit = True
+            return
+        activity.touch()
+
+
+async def _register_blocks(home: Home) -> None:
+    """Registers Prefect's block types once per version, so that the UI can create them."""
+    marker = home.prefect / f"blocks-{importlib.metadata.version('prefect')}"
+    if marker.exists():
+        return
+    await asyncio.sleep(BLOCKS_AFTER_SECONDS)
+    from prefect.server.database import provide_database_interface
+    from prefect.server.models.block_registration import run_block_auto_registration
+
+    session = await provide_database_interface().session()
+    async with session:
+        await run_block_auto_registration(session=session)
+    marker.touch()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

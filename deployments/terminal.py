@@ -1,0 +1,143 @@
+"""What a person sees on the terminal: stages as they go, results, tables. Everything goes to stderr; stdout is for documents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from contender.errors import ContenderError
+from contender.progress import Note
+from contender.run import RunResult
+from contender.text import terminal_safe
+
+# Mark and style per outcome; the mark reads without colour.
+MARKS = {
+    "promoted": ("✓", "bold green"),
+    "up_to_date": ("=", "bold cyan"),
+    "kept": ("–", "bold yellow"),
+    "inconclusive": ("?", "bold yellow"),
+    "superseded": ("?", "bold yellow"),
+    "rejected_data": ("✗", "bold red"),
+}
+QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one
+
+
+def console() -> Console:
+    """stderr; no colour codes where it is not a terminal; lines are never broken for a log file."""
+    made = Console(stderr=True, highlight=False)
+    return (
+        made if made.is_terminal else Console(stderr=True, highlight=False, no_color=True, width=1000, soft_wrap=True)
+    )
+
+
+class RunView:
+    """Draws the stages of a run as they go: a live line for the one at work, a still one for each that is done."""
+
+    def __init__(self, out: Console) -> None:
+        self.out = out
+        self.live = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.fields[stage]:<9}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=out,
+            transient=True,
+        )
+        self.task: TaskID | None = None
+        self.last_line = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[RunView]:
+        if not self.out.is_terminal:
+            yield self
+            return
+        with self.live:
+            yield self
+
+    def __call__(self, note: Note) -> None:
+        if note.kind == "finished":
+            self._done(note)
+        elif self.out.is_terminal:
+            self._redraw(note)
+        elif note.kind == "moved" and time.monotonic() - self.last_line > QUIET_SECONDS:
+            self.last_line = time.monotonic()
+            of = f"{note.done:,.0f}/{note.total:,.0f} " if note.done is not None and note.total else ""
+            self.out.print(f"  {note.stage:<9} {of}{terminal_safe(note.text)}", markup=False)
+
+    def _redraw(self, note: Note) -> None:
+        if note.kind == "started" or self.task is None:
+            self._clear()
+            self.task = self.live.add_task("", total=None, stage=note.stage)
+        self.live.update(
+            self.task,
+            description=terminal_safe(note.text),
+            completed=note.done or 0,
+            total=note.total,
+            stage=note.stage,
+        )
+
+    def _done(self, note: Note) -> None:
+        self._clear()
+        took = "cached" if note.cached else f"{note.seconds or 0:.1f} s"
+        self.out.print(
+            Text.assemble(("✓ ", "green"), f"{note.stage:<9} ", (f"{took:>8}", "dim"), f"  {terminal_safe(note.text)}")
+        )
+
+    def _clear(self) -> None:
+        if self.task is not None:
+            self.live.remove_task(self.task)
+            self.task = None
+
+
+def show_result(out: Console, result: RunResult) -> None:
+    """The verdict in one sentence, its rules as a table, and where to look next."""
+    mark, style = MARKS.get(result.outcome, ("✗", "bold red"))
+    word = result.outcome.replace("_", " ")
+    out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
+    if result.verdict and result.verdict.rules:
+        out.print(rules_table(result))
+    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", result.report)):
+        if place:
+            out.print(f"  {label:<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
+
+
+def rules_table(result: RunResult) -> Table:
+    assert result.verdict is not None
+    rows = []
+    for rule in result.verdict.rules:
+        interval = f"{rule.low:+.3f} … {rule.high:+.3f}" if rule.low is not None and rule.high is not None else ""
+        p_value = f"{rule.p_value:.2g}" if rule.p_value is not None else ""
+        rows.append(
+            (
+                rule.rule,
+                rule.outcome,
+                f"{rule.estimate:.4f}",
+                interval,
+                f"{rule.threshold:g}",
+                p_value,
+                f"{rule.rows:,}",
+            )
+        )
+    return table(("rule", "outcome", "estimate", "interval", "threshold", "p", "rows"), rows)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    drawn = Table(box=None, pad_edge=True, header_style="dim", padding=(0, 1))
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(terminal_safe(str(cell))) for cell in row))
+    return drawn
+
+
+def show_error(out: Console, error: ContenderError) -> None:
+    out.print(Text.assemble(("error: ", "bold red"), terminal_safe(error.what, keep_newlines=True)), soft_wrap=True)
+    if error.fix:
+        out.print(Text.assemble(("       ", ""), terminal_safe(error.fix, keep_newlines=True)), soft_wrap=True)

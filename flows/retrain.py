@@ -1,0 +1,80 @@
+"""Retrain: new data in, a proven model out. It holds order and branches; what happens in a stage is the stage's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from contender.conclusion import Contest, conclude, refuse
+from contender.contest import Champion
+from contender.errors import AliasMoved, DataError
+from contender.records import ReleaseManifest, Snapshot
+from contender.run import Run, RunResult, find_decision, open_run, up_to_date
+from contender.spec import Pipeline
+from contender.stages.data import look
+from flows.states import ended
+from tasks.evaluation import evaluate_both
+from tasks.judging import judge_challenger
+from tasks.promotion import find_champion, promote, publish
+from tasks.quality import check_quality
+from tasks.release import stage_release
+from tasks.snapshot import take_snapshot
+from tasks.split import split_rows
+from tasks.training import fine_tune
+
+ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
+
+
+def run_name() -> str:
+    """`support-intents · command line`: what a list of runs should tell."""
+    parameters = flow_run.parameters
+    return f"{parameters['pipeline'].spec.name} · {parameters['trigger']}"
+
+
+@flow(name="retrain", flow_run_name=run_name, persist_result=False)
+def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> State[RunResult]:
+    """Runs a pipeline once. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate."""
+    run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)
+    seen = look(run)
+    decision = find_decision(run, seen)
+    if decision is not None:
+        return ended(up_to_date(run, seen, decision))
+
+    champion = find_champion(run, seen)
+    snapshot = quality = None
+    try:
+        snapshot = take_snapshot(run, seen)
+        quality = check_quality(run, snapshot, champion.manifest)
+        if not quality.record.passed:
+            return ended(refuse(run, snapshot.record, champion, quality.record.message, quality))
+        split = split_rows(run, snapshot, quality)
+    except DataError as error:
+        return ended(refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality))
+
+    model = fine_tune(run, split)
+    challenger = stage_release(run, model, split, snapshot, quality, champion.entry)
+    stages = {"snapshot": snapshot.record, "quality": quality, "split": split, "model": model}
+    return ended(contend(run, seen, challenger, champion, stages))
+
+
+def contend(
+    run: Run, seen: Snapshot, challenger: ReleaseManifest, champion: Champion, stages: dict[str, Any]
+) -> RunResult:
+    """The challenger against the champion, and against the next one where another run moved the alias meanwhile."""
+    for attempt in range(1, ATTEMPTS + 1):
+        evaluation = evaluate_both(run, challenger, champion, stages["split"])
+        verdict = judge_challenger(run, challenger, champion, stages["split"])
+        contest = Contest(**stages, challenger=challenger, champion=champion, evaluation=evaluation, verdict=verdict)
+        report = publish(run, contest)
+        if verdict.verdict != "PROMOTE":
+            return conclude(run, contest, "kept" if verdict.verdict == "KEEP" else "inconclusive", report)
+        try:
+            return conclude(run, contest, "promoted", report, promote(run, contest))
+        except AliasMoved:
+            if attempt == ATTEMPTS:
+                break
+            champion = find_champion(run, seen)
+    return conclude(run, contest, "superseded", report)

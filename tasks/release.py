@@ -1,0 +1,21 @@
+"""Policy of staging: stores that do not answer are tried again, and finished files are not sent twice."""
+
+from __future__ import annotations
+
+from contender.records import AliasEntry, QualityReport, ReleaseManifest, Snapshot, SplitReport, TrainReport
+from contender.run import Run
+from contender.stages import model as stages
+from contender.workspace import Staged
+from tasks.policy import stage_task
+
+
+@stage_task
+def stage_release(
+    run: Run,
+    model: Staged[TrainReport],
+    split: Staged[SplitReport],
+    snapshot: Staged[Snapshot],
+    quality: Staged[QualityReport],
+    parent: AliasEntry | None,
+) -> ReleaseManifest:
+    return stages.stage_release(run, model, split, snapshot, quality, parent)

@@ -1,0 +1,235 @@
+"""Real stores on loopback for every test that wants one; each server is ended, by its process id, by the session that started it."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import shutil
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from tiny import build_tiny_base
+
+from contender.store import LocalStore, MemoryStore, Store
+from deployments.server import ServerInfo, client_environment, ensure_server, stop_server
+
+ROOT = Path(__file__).parents[1]
+CEPH_SCRIPT = ROOT / "tests" / "servers" / "ceph_rgw.sh"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 server on loopback with one bucket."""
+
+    name: str
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str = "contender-tests"
+    tls_endpoint: str = ""
+    certificate: str = ""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def free_port_range(count: int) -> int:
+    """The first of `count` neighbouring free ports."""
+    for first in random.sample(range(21000, 31000, count), 50):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+    raise AssertionError("no free ports")
+
+
+def wait_for_port(port: int, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nothing listens on port {port} after {seconds} s")
+
+
+@contextmanager
+def running_ministack() -> Iterator[S3Server]:
+    """ministack lives in an environment of its own, since it pins another boto3."""
+    path = os.environ.get("CONTENDER_MINISTACK") or str(ROOT / ".venv-servers" / "bin" / "ministack")
+    if not Path(path).is_file():
+        pytest.skip(f"ministack is not installed: set CONTENDER_MINISTACK, or install it so that {path} exists")
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "GATEWAY_PORT": str(port)}
+        environment |= {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "SERVICES": "s3", "LOG_LEVEL": "ERROR"}
+        process = subprocess.Popen(
+            [path], env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_for_port(port)
+            yield S3Server("ministack", f"http://127.0.0.1:{port}", "testkey", "testsecret")
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@contextmanager
+def running_ceph() -> Iterator[S3Server]:
+    if not shutil.which("radosgw"):
+        pytest.skip("radosgw is not installed: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd")
+    port = free_port_range(50)
+    folder = tempfile.mkdtemp(prefix="rgw", dir="/tmp")  # socket paths below it must stay under 107 bytes
+    environment = {**os.environ, "DIR": folder, "PORT": str(port), "TLSPORT": str(port + 45)}
+    try:
+        log = Path(folder) / "start.log"
+        with log.open("w") as output:
+            # The daemons inherit what they are given: with a pipe, the call would wait for them to end.
+            code = subprocess.run(
+                ["bash", CEPH_SCRIPT, "start"], env=environment, stdout=output, stderr=output, timeout=120
+            )
+        assert code.returncode == 0, log.read_text()
+        yield S3Server(
+            "ceph",
+            f"http://127.0.0.1:{port}",
+            "testkey",
+            "testsecret",
+            tls_endpoint=f"https://127.0.0.1:{port + 45}",
+            certificate=f"{folder}/cert.pem",
+        )
+    finally:
+        subprocess.run(["bash", CEPH_SCRIPT, "wipe"], env=environment, check=False, timeout=60)
+
+
+def s3_environment(server: S3Server, patch: pytest.MonkeyPatch) -> None:
+    """Points the AWS environment at the server, and at nothing of the machine's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        patch.delenv(name)
+    patch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    patch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    patch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def with_bucket(server: S3Server) -> S3Server:
+    from contender.store.s3 import make_client
+
+    with pytest.MonkeyPatch.context() as patch:
+        s3_environment(server, patch)
+        make_client(None, 3).create_bucket(Bucket=server.bucket)
+    return server
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[S3Server]:
+    with running_ministack() as server:
+        yield with_bucket(server)
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[S3Server]:
+    with running_ceph() as server:
+        yield with_bucket(server)
+
+
+S3_SERVERS = [pytest.param(name, marks=pytest.mark.server(name)) for name in ("ministack", "ceph")]
+
+
+@pytest.fixture(params=S3_SERVERS)
+def s3_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Each S3 server in turn, with the environment pointing at it."""
+    server: S3Server = request.getfixturevalue(request.param)
+    s3_environment(server, monkeypatch)
+    return server
+
+
+@pytest.fixture(params=["local", "memory", *S3_SERVERS])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store of each kind in turn."""
+    if request.param == "local":
+        return LocalStore(tmp_path / "store")
+    if request.param == "memory":
+        return MemoryStore()
+    from contender.store.s3 import S3Store
+
+    server: S3Server = request.getfixturevalue(request.param)
+    s3_environment(server, monkeypatch)
+    return S3Store(server.bucket, f"t-{secrets.token_hex(6)}")
+
+
+def _database_template(cache: Path) -> Path:
+    """Where an empty, migrated Prefect database is kept between test sessions: migrations are half of a first start."""
+    return cache / f"prefect-{version('prefect')}.db"
+
+
+@pytest.fixture(scope="session")
+def background_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
+    """The background Prefect server of a CONTENDER_HOME of its own: the one harness of all flow tests."""
+    home = tmp_path_factory.mktemp("contender-home")
+    template = _database_template(request.config.cache.mkdir("contender"))
+    if template.exists():
+        (home / "prefect").mkdir()
+        shutil.copyfile(template, home / "prefect" / "prefect.db")
+    info = ensure_server(home)
+    try:
+        if not template.exists():
+            copy_database(home / "prefect" / "prefect.db", template)
+        yield info
+    finally:
+        stop_server(home)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """A consistent copy of an SQLite database that is in use, put in place as a whole."""
+    partial = target.with_suffix(f".{secrets.token_hex(4)}")
+    with closing(sqlite3.connect(source)) as used, closing(sqlite3.connect(partial)) as copy:
+        used.backup(copy)
+    partial.replace(target)
+
+
+@contextmanager
+def using_server(info: ServerInfo) -> Iterator[ServerInfo]:
+    """This process's flows, and the processes that it starts, use the server; nothing of the machine's own Prefect settings."""
+    from prefect.context import refresh_global_settings_context
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+            patch.delenv(name)
+        patch.setenv("CONTENDER_HOME", str(info.home))
+        for name, value in client_environment(info).items():
+            patch.setenv(name, value)
+        refresh_global_settings_context()
+        yield info
+    refresh_global_settings_context()
+
+
+@pytest.fixture
+def prefect_server(background_server: ServerInfo) -> Iterator[ServerInfo]:
+    """The background server, and this test's environment and Prefect settings pointing at it."""
+    with using_server(background_server) as info:
+        yield info
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of 30,000 parameters, as a folder."""
+    return build_tiny_base(tmp_path_factory.mktemp("tiny-base"))

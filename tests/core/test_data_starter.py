@@ -1,0 +1,162 @@
+"""What `contender init` sees in data, and that the pipeline it writes is one."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from contender.data.dialects import guess_delimiter, guess_encoding, guess_header
+from contender.data.inspect import DataProfile, inspect
+from contender.data.source import ReadOptions, ingest, peek
+from contender.data.starter import pipeline_name, starter_pipeline, yaml_text
+from contender.errors import DataError, UsageError
+
+DATA = Path(os.environ.get("CONTENDER_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def profile(folder: Path, content: str | bytes, name: str = "a.csv") -> DataProfile:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return inspect(name, folder)
+
+
+def starter(found: DataProfile, source: str = "a.csv") -> dict:
+    return YAML(typ="safe").load(starter_pipeline(found, "x", source))
+
+
+TICKETS = [
+    (f"my card number {n} does not work", ["card", "fee", "login"][n % 3], f"2024-01-{n % 28 + 1:02d}")
+    for n in range(90)
+]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_how_a_csv_file_is_written_is_found_out(tmp_path, delimiter, encoding):
+    lines = ["body§intent§day", *("§".join((f"zürich {text}", label, day)) for text, label, day in TICKETS)]
+    found = profile(tmp_path, "\n".join(lines).replace("§", delimiter).encode(encoding))
+    assert (found.text, found.label, found.rows, found.faulty_rows) == ("body", "intent", 90, 0)
+    assert found.options.delimiter == (None if delimiter == "," else delimiter)
+    assert found.options.encoding == ("cp1252" if encoding == "cp1252" else "utf-8")
+    assert found.labels == {"card": 30, "fee": 30, "login": 30} and "�" not in json.dumps(
+        found.model_dump(), ensure_ascii=False
+    )
+
+
+def test_a_file_without_a_header_gets_names_by_role_and_they_read_it(tmp_path):
+    found = profile(tmp_path, "\n".join(f"{label},{text}" for text, label, _ in TICKETS))
+    written = starter(found)["data"]
+    assert written["csv"]["header"] == ["label", "text"] and written["columns"] == {"text": "text", "label": "label"}
+    options = ReadOptions(header=tuple(written["csv"]["header"]))
+    peeked = peek("a.csv", options, base=tmp_path)
+    assert ingest("a.csv", peeked, options, tmp_path / "o", base=tmp_path, required=["text", "label"]).rows == 90
+
+
+def test_json_lines_with_numbers_as_labels_are_understood(tmp_path):
+    found = profile(
+        tmp_path,
+        "\n".join(json.dumps({"id": n, "text": text, "label": n % 2}) for n, (text, *_) in enumerate(TICKETS)),
+        "a.jsonl",
+    )
+    assert (found.text, found.label, found.labels) == ("text", "label", {"0": 45, "1": 45})
+
+
+def test_repeated_texts_and_lengths_are_counted(tmp_path):
+    found = profile(tmp_path, "text,label\nHello there,a\nhello  THERE,b\nbye,a\nbye now,b\n")
+    assert found.repeated_texts == 1 and found.text_length["longest"] == 12
+
+
+def test_data_without_label_or_text_still_gives_a_pipeline_that_says_so(tmp_path):
+    found = profile(tmp_path, "n,m\n" + "\n".join(f"{n},{n * 7}" for n in range(50)))
+    text = starter_pipeline(found, "x", "a.csv")
+    assert found.label is None and "No column looks like the label" in text and "No column looks like the text" in text
+
+
+@pytest.mark.parametrize("content", ["", "text,label\n"])
+def test_data_that_cannot_be_read_is_the_error_that_a_run_would_give(tmp_path, content):
+    with pytest.raises(DataError):
+        profile(tmp_path, content)
+    with pytest.raises(UsageError):
+        inspect("nothing", tmp_path)
+
+
+HOSTILE = [
+    "a: b",
+    "#x",
+    "- y",
+    "x\ny",
+    "true",
+    "null",
+    "1.5",
+    "'",
+    '"',
+    "{",
+    "&a",
+    "*a",
+    "!x",
+    "%",
+    "@",
+    "`",
+    "x # y",
+    "é\u2028",
+    "\x1b[31m",
+    "null ",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_and_labels_of_any_kind_survive_yaml(tmp_path, name):
+    rows = [{name: f"some longer text {n}", "label": name if n % 2 else "b", "z": n} for n in range(40)]
+    found = profile(tmp_path, "\n".join(map(json.dumps, rows)), "a.jsonl")
+    written = starter(found, source=name)
+    assert written["data"]["columns"] == {"text": name, "label": "label"} and written["data"]["source"] == name
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_yaml_reads_a_string_back_as_it_was(text):
+    assert YAML(typ="safe").load(f"{{a: {yaml_text(text)}}}") == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("d/Tickets 2024/*.csv", "tickets-2024"),
+        ("s3://acme/tickets/", "tickets"),
+        ("train.csv.gz", "pipeline"),
+        ("banking77/train.csv", "banking77"),
+        ("/", "pipeline"),
+        ("Ünïcode", "n-code"),
+        ("a/_b_/data.jsonl", "b"),
+    ],
+)
+def test_a_pipeline_is_named_after_its_data(data, name):
+    assert pipeline_name(data) == name
+
+
+def test_guesses_hold_on_small_samples():
+    assert guess_delimiter("a\n", ",") == "," and guess_delimiter("", ",") == ","
+    assert guess_header("text,label\nx,a\n", ",") and not guess_header("", ",")
+    assert not guess_header("good film,1\nbad film,0\n", ",")
+    assert (
+        guess_encoding("zürich".encode()[:2], whole=False) == "utf-8"
+        and guess_encoding("ü".encode("cp1252"), whole=True) == "cp1252"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "labels"),
+    [("banking77/train.csv", 10_003, 77), ("sst2", 9_613, 2), ("sms_spam", 5_574, 2), ("youtube_spam", 1_138, 2)],
+)
+def test_real_data_is_understood_and_its_pipeline_loads(tmp_path, source, rows, labels):
+    from contender.loading import load_pipeline
+
+    if not (DATA / source).exists():
+        pytest.skip(f"{DATA / source} is not there: set CONTENDER_DATA")
+    found = inspect(source, DATA)
+    assert (found.rows, len(found.labels), found.faulty_rows) == (rows, labels, 0)
+    target = tmp_path / "x.yaml"
+    target.write_text(starter_pipeline(found, pipeline_name(source), str(DATA / source)))
+    assert load_pipeline(target).spec.data.source == str(DATA / source)

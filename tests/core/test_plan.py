@@ -1,0 +1,117 @@
+"""Each key of the spec changes exactly what its table says, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contender.plan import CONSUMERS, REVISIONS, parts, stage_key
+from contender.spec import Pipeline, Spec
+from deployments.docs import consumers, pages, spec_keys
+
+BASE: dict[str, Any] = {
+    "name": "support",
+    "task": "text-classification",
+    "data": {"source": "tickets/", "golden": {"hard": "hard.csv"}},
+    "model": {"base": "folder"},
+}
+
+# A value other than the default (or than BASE's) for every key.
+OTHER: dict[str, Any] = {
+    "name": "other",
+    "workspace": "elsewhere/",
+    "data.source": "other/",
+    "data.columns": {"text": "body"},
+    "data.csv.delimiter": ";",
+    "data.csv.header": False,
+    "data.csv.encoding": "latin-1",
+    "data.split.test": 0.3,
+    "data.split.validation": 0.2,
+    "data.split.key": "customer",
+    "data.golden": {"easy": "easy.csv"},
+    "quality.suite": "own.yaml",
+    "quality.bad_rows": "stop",
+    "quality.max_bad_fraction": 0.5,
+    "quality.in_memory_rows": 10,
+    "model.base": "other",
+    "model.method": "head",
+    "train.epochs": 1,
+    "train.batch_size": 8,
+    "train.learning_rate": 1e-4,
+    "train.early_stopping": 0,
+    "train.seed": 1,
+    "train.weight_decay": 0.5,
+    "train.label_smoothing": 0.1,
+    "train.class_weights": "balanced",
+    "train.max_grad_norm": 2.0,
+    "train.warmup": 0.5,
+    "train.max_length": 64,
+    "train.precision": "fp32",
+    "evaluate.metrics": ["accuracy"],
+    "evaluate.slices": ["channel"],
+    "promote.to": "elsewhere",
+    "promote.alias": "staging",
+    "promote.floors": {"accuracy": 0.5},
+    "promote.versus_champion.rule": "non_inferior",
+    "promote.versus_champion.confidence": 0.9,
+    "promote.versus_champion.min_gain": 0.01,
+    "promote.versus_champion.margin": 0.02,
+    "stores": {"s3://a/": {"profile": "p"}},
+    "report.examples": "none",
+}
+# Keys with one supported value, and two that only go together.
+ONLY_VALUE = {"task", "model.init"}
+TOGETHER = {
+    "promote.versus_champion.rule": {"promote.versus_champion.margin": 0.02},
+    "promote.versus_champion.margin": {"promote.versus_champion.rule": "non_inferior"},
+}
+
+
+def pipeline(changes: dict[str, Any]) -> Pipeline:
+    value: dict[str, Any] = {key: dict(item) if isinstance(item, dict) else item for key, item in BASE.items()}
+    for dotted, item in changes.items():
+        node = value
+        *parents, last = dotted.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = item
+    return Pipeline(spec=Spec.model_validate(value), folder="/", suite_name="s", suite={})
+
+
+def test_every_key_is_tried() -> None:
+    keys = set(spec_keys())
+    assert len(keys) > 30
+    assert keys == set(OTHER) | ONLY_VALUE
+
+
+@pytest.mark.parametrize("dotted", sorted(OTHER))
+def test_a_key_changes_what_its_table_says_and_nothing_else(dotted: str) -> None:
+    before, after = parts(pipeline({})), parts(pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {})))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == consumers(dotted)
+
+
+@pytest.mark.parametrize("dotted", sorted(OTHER))
+def test_a_stage_key_follows_its_part(dotted: str) -> None:
+    before, after = pipeline({}), pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
+    changed = {stage for stage in REVISIONS if stage_key(before, stage, x=1) != stage_key(after, stage, x=1)}
+    assert changed == consumers(dotted) & set(REVISIONS)
+
+
+def test_no_entry_of_the_table_is_stale() -> None:
+    keys = spec_keys()
+    assert all(any(key == entry or key.startswith(f"{entry}.") for key in keys) for entry in CONSUMERS)
+
+
+def test_the_written_pages_are_fresh() -> None:
+    from pathlib import Path
+
+    docs = Path(__file__).parents[2] / "docs"
+    for name, text in pages().items():
+        assert (docs / name).read_text(encoding="utf-8") == text, f"docs/{name} is stale: make schema"
+
+
+def test_without_a_test_split_the_first_golden_set_is_judged_on() -> None:
+    assert parts(pipeline({"data.split.test": 0}))["judge"]["on"] == "golden-hard"
+    assert parts(pipeline({}))["judge"]["on"] == "test"

@@ -1,0 +1,350 @@
+"""The report and the model card: one page that stands alone, on which nothing from a row can act."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contender.evaluation.evaluate import evaluate_set
+from contender.judging.judge import Rules, judge
+from contender.records import (
+    CurvePoint,
+    Evaluation,
+    ExpectationResult,
+    FileEntry,
+    FileSet,
+    QualityReport,
+    ReleaseManifest,
+    SkippedFile,
+    Snapshot,
+    SourceFile,
+    SplitReport,
+    TrainReport,
+)
+from contender.reporting.card import render_card
+from contender.reporting.charts import Scale
+from contender.reporting.data import ReportInput
+from contender.reporting.report import duration, render_report, tick
+
+EVIL = (
+    "<script>document.title='owned'</script>\" onload='x' {{ 7*7 }} \x1b[31m \u202egnp.exe\u202c ](javascript:1) \x00"
+)
+METRICS = ["accuracy", "f1_macro", "log_loss", "calibration_error"]
+
+
+def table(labels, predictions, sure=0.9):
+    rows = len(labels)
+    return pa.table(
+        {
+            "key": pa.array(range(rows), pa.uint64()),
+            "label": pa.array(labels, pa.string()),
+            "prediction": pa.array(predictions, pa.string()),
+            "p_label": pa.array([0.7] * rows, pa.float32()),
+            "confidence": pa.array([sure] * rows, pa.float32()),
+        }
+    )
+
+
+def manifest(release, labels, **lineage):
+    return ReleaseManifest(
+        kind="text-classification",
+        columns={"text": "body", "label": "intent"},
+        label_names=tuple(labels),
+        lineage={"base": "package:tiny", "versions": {"torch": "2"}, "train": {"seed": 17}} | lineage,
+        release=release,
+        digest="ab" * 32,
+        files=(FileEntry(path="model.safetensors", size=10, sha256="cd" * 32),),
+        created="2026-11-22T14:00:00+00:00",
+    )
+
+
+def report_input(
+    folder, labels=("a", "b", EVIL), texts=None, rows=60, champion=True, examples="full", better=8, curve=True
+):
+    """A challenger that has `better` rows right that the champion has wrong, and two the other way round."""
+    names = [labels[row % len(labels)] for row in range(rows)]
+    other = [labels[(row + 1) % len(labels)] for row in range(rows)]
+    ours = table(names, [o if row in (0, 1, 2) else n for row, (n, o) in enumerate(zip(names, other, strict=True))])
+    wrong = {2, *range(10, 10 + better)}
+    theirs = table(names, [o if row in wrong else n for row, (n, o) in enumerate(zip(names, other, strict=True))])
+    texts = texts or [f"text {row}" for row in range(rows)]
+    held = pa.table({"text": texts, "channel": [EVIL if row % 2 else "mail" for row in range(rows)]})
+    path = folder / "test.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, held.schema) as out:
+        out.write_table(held)
+    verdict = judge(
+        Rules(primary="accuracy", floors={"accuracy": 0.5, "log_loss": 2.0}),
+        ours,
+        theirs if champion else None,
+        judged_against=3 if champion else 0,
+        champion_release="r-1111111111111111" if champion else None,
+        alpha=0.0304 if champion else None,
+    )
+    source = FileSet(
+        files=(SourceFile(path=EVIL + ".csv", size=5, sha256="aa" * 32, rows=60),),
+        skipped=(SkippedFile(path=EVIL, reason="hidden file"),),
+    )
+    expectation = ExpectationResult(
+        expectation="expect_x",
+        column="text",
+        severity="critical",
+        success=False,
+        checked=60,
+        unexpected=3,
+        observed=EVIL,
+        sentence=EVIL,
+    )
+    points = tuple(CurvePoint(step=s, epoch=s / 10, loss=1 / s) for s in range(1, 40))
+    points += tuple(CurvePoint(step=10 * e, epoch=e, metrics={"accuracy": 0.8 + e / 100}) for e in range(1, 4))
+    counts = {"train": dict.fromkeys(labels, 40), "test": dict.fromkeys(labels, 20)}
+    evaluate = [
+        evaluate_set("test", path, "ee" * 32, t, METRICS, ["channel"])
+        for t in ((ours, theirs) if champion else (ours,))
+    ]
+    return ReportInput(
+        pipeline="support-intents",
+        alias="production",
+        at="2026-11-22T14:00:00+00:00",
+        on="test",
+        verdict=verdict,
+        evaluation=Evaluation(
+            evaluation="e-1", release="r-2", champion=verdict.champion, device="cpu", dtype="float32",
+            challenger_sets=tuple(evaluate[:1]), champion_sets=tuple(evaluate[1:]),
+        ),
+        release=manifest("r-2222222222222222", labels),
+        champion=manifest("r-1111111111111111", labels[:1], files=[{"path": EVIL, "sha256": "00"}], label_shares={EVIL: 1.0})
+        if champion
+        else None,
+        snapshot=Snapshot(source=source),
+        quality=QualityReport(
+            suite="s.yaml", passed=True, message=EVIL, rows=60, quarantined=3, quarantined_by_reason={EVIL: 3},
+            results=(expectation.model_copy(update={"success": True, "sentence": "holds"}), expectation),
+            label_shares=dict.fromkeys(labels, 0.3),
+        ),
+        split=SplitReport(
+            rows={"train": 120, "test": rows}, digests={"test": "ee" * 32}, removed_leaks=1, removed_duplicates=2,
+            labels=tuple(labels), label_counts=counts,
+        ),
+        training=TrainReport(
+            steps=39, epochs=3, examples=120, seconds=5, examples_per_second=24, learning_rate=3e-4, batch_size=32, precision="fp32",
+            precision_reason="measured", device="cpu", best_step=30, curve=points if curve else (), versions={"torch": "2"},
+        ),
+        outcomes=ours,
+        champion_outcomes=theirs if champion else None,
+        rows=path,
+        examples=examples,
+    )  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.words, self.open = [], [], [], []
+        self.feed(html)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in {"meta", "line", "path", "rect", "circle", "polyline", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        if tag not in {"path", "line"}:
+            assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def test_hostile_rows_labels_paths_and_messages_cannot_act(tmp_path):
+    html = render_report(report_input(tmp_path, texts=[EVIL] * 60))
+    page = Page(html)
+    assert not {"script", "iframe", "object", "img", "form", "link", "base"} & set(page.tags)
+    assert not [entry for entry in page.attributes if entry[1].startswith("on") or entry[1] in {"style", "src"}]
+    assert all(value.startswith("#") for _, name, value in page.attributes if name == "href")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", html)
+    assert page.text.count("<script>document.title='owned'</script>") >= 8
+    assert r"\u202e" in page.text
+    assert "49" not in page.text.split("7*7")[1][:10]
+
+
+def test_every_tag_is_closed(tmp_path):
+    for options in ({}, {"champion": False}, {"examples": "none"}, {"curve": False}):
+        assert Page(render_report(report_input(tmp_path, **options))).open == []
+
+
+def test_the_page_loads_nothing_and_its_policy_allows_only_its_own_style(tmp_path):
+    html = render_report(report_input(tmp_path))
+    style = re.search("<style>(.*?)</style>", html, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = dict(p.split(" ", 1) for p in re.search('Content-Security-Policy" content="([^"]+)"', html)[1].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{digest}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "url(" not in style
+    assert "prefers-color-scheme: dark" in style
+    assert "@media print" in style
+
+
+@pytest.mark.parametrize(
+    ("options", "word", "headline"),
+    [
+        ({"better": 14}, "PROMOTE", "The challenger earned its place"),
+        ({"better": 3}, "INCONCLUSIVE", "Not decided: the champion stays"),
+        ({"champion": False}, "PROMOTE", "The first champion"),
+    ],
+)
+def test_the_verdict_comes_first_with_a_mark_that_needs_no_colour(tmp_path, options, word, headline):
+    data = report_input(tmp_path, **options)
+    html = render_report(data)
+    page = Page(html)
+    assert data.verdict.verdict == word
+    main = page.text[page.text.index(f"{word} · support-intents, judged on test") :]
+    assert main.index(headline) < main.index(data.verdict.sentence) < main.index("Metric")
+    label = {"PROMOTE": "passed", "INCONCLUSIVE": "undecided"}[word]
+    assert ("svg", "aria-label", label) in page.attributes
+
+
+def test_what_the_page_says_of_a_comparison_is_what_the_outcomes_say(tmp_path):
+    text = Page(render_report(report_input(tmp_path, labels=("a", "b"), better=8))).text
+    assert (
+        "2 rows broken by the challenger 8 rows fixed by it 49 rows that both have right 1 rows that both have wrong"
+        in text
+    )
+    assert "Accuracy 85.0% 95.0% +10.0 points" in text
+    assert "New labels 1: b" in text
+
+
+def test_failing_expectations_stand_first(tmp_path):
+    text = Page(render_report(report_input(tmp_path))).text
+    gate = text[text.index("Quality gate", 200) :]
+    assert gate.index("script", gate.index("Severity")) < gate.index("holds")
+
+
+SECRET = "call +49 30 1234567 or mail jo.doe@example.com about PURPLEOWL"
+
+
+def test_no_row_text_where_none_is_wanted(tmp_path):
+    html = render_report(report_input(tmp_path, texts=[SECRET] * 60, examples="none"))
+    assert "PURPLEOWL" not in html
+    assert "Row text is left out" in html
+
+
+def test_redacted_examples_hold_no_address_and_no_digit(tmp_path):
+    html = render_report(report_input(tmp_path, texts=[SECRET] * 60, examples="redacted"))
+    assert "PURPLEOWL" in html
+    assert "jo.doe" not in html
+    assert "1234567" not in html
+
+
+def test_full_examples_hold_the_text(tmp_path):
+    assert "jo.doe@example.com" in render_report(report_input(tmp_path, texts=[SECRET] * 60, examples="full"))
+
+
+def test_ten_megabytes_in_a_row_do_not_reach_the_page(tmp_path):
+    html = render_report(report_input(tmp_path, texts=["x" * 10_000_000] * 3 + ["y"] * 57, examples="full"))
+    assert len(html) < 300_000
+
+
+def test_the_same_evaluation_gives_the_same_bytes(tmp_path):
+    data = report_input(tmp_path)
+    assert render_report(data) == render_report(replace(data))
+    assert render_card(data) == render_card(replace(data))
+
+
+def test_thousands_of_labels_give_a_page_that_opens(tmp_path):
+    labels = tuple(f"label number {n}" for n in range(3_000))
+    html = render_report(report_input(tmp_path, labels=labels, rows=6_000))
+    assert len(html) < 1_000_000
+    assert "and 2,800 more" in html
+
+
+def test_a_perfect_model_on_one_row_still_has_a_report(tmp_path):
+    data = report_input(tmp_path, labels=("a",), rows=30, champion=False)
+    html = render_report(data)
+    assert "The challenger has every row right" in html
+
+
+def test_the_card_is_read_by_the_hub_and_rows_cannot_write_its_front_matter(tmp_path):
+    from huggingface_hub import ModelCard
+
+    evil = 'x"\n---\nlicense: evil\n'
+    text = render_card(report_input(tmp_path, labels=("a", evil, EVIL)))
+    card = ModelCard(text, ignore_metadata_errors=False).data.to_dict()
+    assert set(card) == {"library_name", "pipeline_tag", "tags", "metrics", "model-index"}
+    assert card["pipeline_tag"] == "text-classification"
+    results = card["model-index"][0]["results"]
+    assert {m["type"]: m["value"] for m in results[0]["metrics"]}["accuracy"] == pytest.approx(0.95)
+    body = text.split("---\n", 2)[2]
+    assert "<script" not in body
+    assert "\nlicense" not in body
+    assert "](javascript" not in body
+    assert "\u202e" not in text
+
+
+def test_the_card_names_a_base_model_of_the_hub_and_no_folder(tmp_path):
+    data = report_input(tmp_path)
+    assert "base_model" not in render_card(data)
+    hub = replace(data, release=manifest("r-2222222222222222", ("a",), base="sentence-transformers/all-MiniLM-L6-v2"))
+    assert 'base_model: "sentence-transformers/all-MiniLM-L6-v2"' in render_card(hub)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_few_round_values_inside_the_scale(low, span):
+    scale = Scale(low, low + span, 0, 100)
+    ticks = scale.ticks()
+    assert 3 <= len(ticks) <= 9
+    assert all(low - span * 1e-6 <= value <= low + span * (1 + 1e-6) for value in ticks)
+    assert ticks == sorted(set(ticks))
+
+
+def test_axis_values_and_durations_are_short():
+    assert [tick(value) for value in (0, 0.05, 2, 1500, -0.5)] == ["0", "0.05", "2", "1,500", "−0.5"]
+    assert [tick(value, percent=True) for value in (0.9, 0.925, 1)] == ["90%", "92.5%", "100%"]
+    assert [duration(value) for value in (3.2, 131, 12_345)] == ["3 s", "2 min 11 s", "3 h 25 min"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
+def test_a_browser_runs_nothing_of_a_row_and_applies_the_style(tmp_path):
+    page = tmp_path / "report.html"
+    html = render_report(report_input(tmp_path, texts=[EVIL + "w" * 500] * 60))
+    page.write_text(html)
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    command = [
+        "chromium",
+        *flags.split(),
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path}/profile",
+    ]
+    command += ["--enable-logging=stderr", "--window-size=500,900", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "<title>" in done.stdout
+    assert "<title>owned" not in done.stdout
+    assert "Content Security Policy" not in done.stderr
+    assert np.char.count(done.stderr, "CONSOLE") == 0

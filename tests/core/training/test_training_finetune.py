@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from contender.errors import DataError, ModelError, TrainingFailed, UsageError
+from contender.files import describe_files
+from contender.kinds import kind
+from contender.records import TrainReport
+from contender.training.monitor import Monitor, Stop, Stopped, Voice
+from contender.training.options import Job
+
+
+class StopsAt(Monitor):
+    """Asks to stop when a step is reached, as a signal would."""
+
+    def __init__(self, step: int | None) -> None:
+        super().__init__(Voice(None), Stop())
+        self.stop_at = step
+
+    def stepped(self, step: int, epoch: float, examples: int, loss: float) -> None:
+        super().stepped(step, epoch, examples, loss)
+        if step == self.stop_at:
+            self.stop.requested = True
+
+
+def train(job: Job, folder: Path, stop_at: int | None = None) -> TrainReport:
+    from contender.training.finetune import finetune
+
+    folder.mkdir(exist_ok=True)
+    return finetune(job, folder, StopsAt(stop_at), 120)
+
+
+def accuracy(job: Job) -> float:
+    outcomes = kind(job.task).predict(Path(job.output), Path(job.validation)).to_pydict()
+    return sum(a == b for a, b in zip(outcomes["label"], outcomes["prediction"], strict=True)) / len(outcomes["label"])
+
+
+def weights(folder: str | Path) -> dict[str, object]:
+    from safetensors.torch import load_file
+
+    return load_file(Path(folder) / "model.safetensors")
+
+
+def test_it_learns_and_the_model_answers_as_validation_said(make_job, tmp_path):
+    job = make_job(epochs=8, early_stopping=0)
+    report = train(job, tmp_path / "job")
+    assert report.best_metric > 0.9
+    assert accuracy(job) == pytest.approx(report.best_metric)
+    assert report.steps == 8 * 19
+    assert report.precision_reason == "asked for"
+    assert len([point for point in report.curve if "accuracy" in point.metrics]) == 8
+
+
+def test_two_trainings_give_the_same_files_wherever_they_run(make_job, tmp_path):
+    one, other = make_job(output="one", epochs=1), make_job(output="elsewhere/other", epochs=1)
+    train(one, tmp_path / "job1")
+    train(other, tmp_path / "job2")
+    files = describe_files(Path(one.output))
+    assert files == describe_files(Path(other.output))
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.path for file in files}
+
+
+@pytest.mark.parametrize("stop_at", [7, 19, 30])  # inside the first epoch, at its last step, inside the second
+def test_a_resumed_training_ends_with_the_same_files_as_an_undisturbed_one(make_job, tmp_path, stop_at):
+    whole, stopped = make_job(output="whole", epochs=3), make_job(output="stopped", epochs=3)
+    train(whole, tmp_path / "job1")
+    with pytest.raises(Stopped) as stop:
+        train(stopped, tmp_path / "job2", stop_at)
+    assert stop.value.resumable
+    report = train(stopped, tmp_path / "job2")
+    assert report.resumed_from_step == stop_at
+    assert report.steps == 57
+    assert describe_files(Path(whole.output)) == describe_files(Path(stopped.output))
+
+
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(make_job, tmp_path):
+    job = make_job(epochs=2)
+    for step in (5, 12):
+        with pytest.raises(Stopped):
+            train(job, tmp_path / "job", step)
+    damaged = tmp_path / "job/checkpoints/00000012/optimizer.pt"
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    assert train(job, tmp_path / "job").resumed_from_step == 5
+
+
+def test_early_stopping_ends_the_training_and_the_best_model_is_the_one_written(make_job, tmp_path):
+    job = make_job(epochs=40, early_stopping=2, learning_rate=1e-2)
+    report = train(job, tmp_path / "job")
+    assert report.stopped_early
+    assert report.steps == report.best_step + 2 * 19
+    assert accuracy(job) == pytest.approx(report.best_metric)
+
+
+def test_nothing_of_the_machine_stays_in_the_model(make_job, tmp_path):
+    job = make_job(epochs=1)
+    train(job, tmp_path / "job")
+    for path in Path(job.output).glob("*.json"):
+        assert str(tmp_path) not in path.read_text()
+        assert "/" not in json.dumps(json.loads(path.read_text()).get("_name_or_path", ""))
+    assert not {"training_args.bin", "vocab.bin"} & {path.name for path in Path(job.output).iterdir()}
+    tokenizer = json.loads((Path(job.output) / "tokenizer_config.json").read_text())
+    assert "local_files_only" not in tokenizer
+    assert tokenizer["model_max_length"] == 24  # the longest text has 21 words, a start and an end
+
+
+def test_a_row_that_the_data_does_not_use_stays_as_it_was(make_job, tmp_path, tiny_base):
+    job = make_job(epochs=1)
+    train(job, tmp_path / "job")
+    before = weights(tiny_base)["embeddings.word_embeddings.weight"]
+    after = weights(job.output)["bert.embeddings.word_embeddings.weight"]
+    assert after.shape == before.shape
+    assert bool((before[-500:] == after[-500:]).all())
+    assert not bool((before[5:8] == after[5:8]).any())
+
+
+def test_the_head_method_changes_nothing_but_the_head(make_job, tmp_path, tiny_base):
+    job = make_job(method="head", learning_rate="auto", epochs=8)
+    report = train(job, tmp_path / "job")
+    before, after = weights(tiny_base), weights(job.output)
+    assert all(bool((value == after[f"bert.{name}"]).all()) for name, value in before.items())
+    assert report.best_metric > 0.5  # a random base's features; chance is a third
+    assert accuracy(job) == pytest.approx(report.best_metric)
+
+
+def test_a_diverging_loss_fails_with_advice(make_job, tmp_path):
+    with pytest.raises(TrainingFailed, match=r"the loss became .* at step") as failure:
+        train(make_job(learning_rate=1e30, max_grad_norm=0), tmp_path / "job")
+    assert "learning_rate" in failure.value.fix
+
+
+def test_two_rows_are_enough_to_run(make_job, tmp_path):
+    job = make_job(train=[("red", "red"), ("blue", "blue")], validation=[], labels=("blue", "red"))
+    report = train(job, tmp_path / "job")
+    assert report.steps == 4
+    assert report.best_metric is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "said"),
+    [([("red", "red")] * 5, ("red",), "fewer than two labels: 'red'"), ([], ("blue", "red"), "no rows to train on")],
+)
+def test_data_that_cannot_train_a_classifier_is_refused(make_job, tmp_path, rows, labels, said):
+    with pytest.raises(DataError, match=said):
+        train(make_job(train=rows, labels=labels), tmp_path / "job")
+
+
+OPTIONS = {
+    "label_smoothing": 0.2,
+    "class_weights": "balanced",
+    "weight_decay": 0.9,
+    "seed": 5,
+    "warmup": 0.5,
+    "max_grad_norm": 0.01,
+    "max_length": 4,
+    "batch_size": 5,
+    "learning_rate": 1e-3,
+    "precision": "bf16",
+}
+UNEVEN = {"train": [("red", "red")] * 40 + [("green word1 word2 word3", "green"), ("blue", "blue")], "validation": []}
+
+
+def test_every_option_has_an_effect_on_the_model(make_job, tmp_path):
+    plain = make_job(output="plain", epochs=2, **UNEVEN)
+    train(plain, tmp_path / "plain-job")
+    for name, value in OPTIONS.items():
+        changed = make_job(output=name, **UNEVEN, **({"epochs": 2} | {name: value}))
+        train(changed, tmp_path / f"{name}-job")
+        before, after = (weights(job.output)["bert.pooler.dense.weight"] for job in (plain, changed))
+        assert not bool((before == after).all()), name
+
+
+def test_a_length_beyond_the_base_is_refused(make_job, tmp_path):
+    with pytest.raises(UsageError, match="max_length 65 is more than the 64 tokens"):
+        train(make_job(max_length=65), tmp_path / "job")
+
+
+def test_an_architecture_without_the_task_is_refused(make_job, tmp_path, tiny_base):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in tiny_base.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps(config | {"model_type": "no-such-thing"}))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        train(make_job(base=broken), tmp_path / "job")

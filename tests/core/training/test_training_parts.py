@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contender.errors import UsageError
+from contender.training.checkpoints import Checkpoints
+from contender.training.devices import cpu_cores
+from contender.training.sampling import BucketSampler, LongestFirstSampler, width
+
+lengths = st.lists(st.integers(1, 200), min_size=1, max_size=300).map(np.array)
+
+
+@given(lengths=lengths, batch=st.integers(1, 40), seed=st.integers(0, 9), epoch=st.integers(0, 9))
+def test_every_epoch_sees_every_row_once_in_an_order_of_seed_and_epoch_alone(lengths, batch, seed, epoch):
+    order = list(BucketSampler(lengths, batch, seed, lambda: epoch))
+    assert sorted(order) == list(range(len(lengths)))
+    assert order == list(BucketSampler(lengths, batch, seed, lambda: epoch))
+
+
+@given(lengths=lengths, batch=st.integers(1, 40))
+def test_batches_hold_rows_of_like_length(lengths, batch):
+    order = list(BucketSampler(lengths, batch, 1, lambda: 0))
+    batches = [lengths[order[start : start + batch]] for start in range(0, len(order), batch)]
+    mixed = [b for b in batches if width(b.min()) != width(b.max())]
+    assert len(mixed) < max(1, len({width(length) for length in lengths}))
+
+
+def test_the_order_differs_between_epochs_and_seeds():
+    orders = {tuple(BucketSampler(np.full(100, 5), 8, seed, lambda e=epoch: e)) for seed in (1, 2) for epoch in (0, 1)}
+    assert len(orders) == 4
+
+
+def test_evaluation_begins_with_the_longest():
+    assert list(LongestFirstSampler(np.array([3, 9, 5, 9]))) == [1, 3, 2, 0]
+
+
+@pytest.mark.parametrize(("length", "padded"), [(0, 8), (1, 8), (8, 8), (9, 16)])
+def test_widths_are_multiples_of_eight(length, padded):
+    assert width(length) == padded
+
+
+def put(text: str):
+    return lambda folder: (folder / "state").write_text(text)
+
+
+def test_the_newest_whole_checkpoint_is_found_and_two_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "job")
+    assert checkpoints.latest() is None
+    for step in (1, 20, 300):
+        checkpoints.write(step, 0.5, put(str(step)))
+    folder, manifest = checkpoints.latest()
+    assert (manifest.step, (folder / "state").read_text()) == (300, "300")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000020", "00000300"]
+
+
+def damage_nothing_written(folder: Path) -> None:
+    (folder / "checkpoint.json").unlink()
+
+
+def damage_cut(folder: Path) -> None:
+    (folder / "state").write_text("")
+
+
+def damage_missing(folder: Path) -> None:
+    (folder / "state").unlink()
+
+
+def damage_manifest(folder: Path) -> None:
+    (folder / "checkpoint.json").write_text("{")
+
+
+@pytest.mark.parametrize("damage", [damage_nothing_written, damage_cut, damage_missing, damage_manifest])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path, "job")
+    checkpoints.write(1, 0, put("one"))
+    damage(checkpoints.write(2, 0, put("two")))
+    assert checkpoints.latest()[1].step == 1
+
+
+def test_a_checkpoint_of_another_job_is_never_read(tmp_path):
+    Checkpoints(tmp_path, "other").write(1, 0, put("one"))
+    assert Checkpoints(tmp_path, "job").latest() is None
+
+
+def test_a_failed_write_leaves_no_checkpoint(tmp_path):
+    def fail(folder: Path) -> None:
+        (folder / "state").write_text("half")
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        Checkpoints(tmp_path, "job").write(1, 0, fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cpu_quota_caps_the_threads_and_a_setting_of_the_user_wins(tmp_path, monkeypatch):
+    quota = tmp_path / "cpu.max"
+    quota.write_text("100000 100000\n")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert cpu_cores(quota) == 1
+    quota.write_text("max 100000\n")
+    assert cpu_cores(quota) >= 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert cpu_cores(quota) == 7
+
+
+def test_precision_is_what_was_asked_for_else_what_a_step_shows():
+    import time
+
+    import torch
+
+    from contender.training.precision import choose_precision
+
+    cpu = torch.device("cpu")
+    slow_bf16 = lambda bf16: time.sleep(0.004 if bf16 else 0.001)  # noqa: E731
+    fast_bf16 = lambda bf16: time.sleep(0.001 if bf16 else 0.004)  # noqa: E731
+    assert choose_precision("bf16", cpu, 1000, slow_bf16) == ("bf16", "asked for")
+    assert choose_precision("auto", cpu, 1000, slow_bf16)[0] == "fp32"
+    assert choose_precision("auto", cpu, 1000, fast_bf16)[0] == "bf16"
+    assert choose_precision("auto", cpu, 5, fast_bf16)[0] == "fp32"
+    with pytest.raises(UsageError, match="fp16 needs a CUDA device"):
+        choose_precision("fp16", cpu, 1000, fast_bf16)
+
+
+def test_training_used_rows_alone_gives_the_weights_of_training_all(tiny_base):
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from contender.training.embedding import UsedRows, restore_rows, use_rows
+
+    def trained(compact: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        model = AutoModelForSequenceClassification.from_pretrained(str(tiny_base), num_labels=3)
+        model.eval()
+        if compact:
+            use_rows(model, np.arange(2, 60))
+            assert isinstance(model.get_input_embeddings(), UsedRows)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0)
+        for step in range(3):
+            ids = torch.arange(2, 58).reshape(8, 7).roll(step)
+            model(input_ids=ids, labels=torch.arange(8) % 3).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        restore_rows(model)
+        return model.state_dict()
+
+    whole, compact = trained(False), trained(True)
+    assert whole.keys() == compact.keys()
+    assert all(torch.allclose(whole[name], compact[name], atol=1e-6) for name in whole)

@@ -1,0 +1,161 @@
+"""Wrong input ends with its exit code, one sentence that says what and where, no traceback, and the champion untouched."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from desk import Desk, Ran, tickets
+
+# how the tickets are spoilt → (exit code, what the error must say)
+Spoil = Callable[[Desk], object]
+
+
+def write(desk: Desk, name: str, data: bytes) -> None:
+    (desk.folder / "tickets" / name).write_bytes(data)
+
+
+def rows(*lines: str) -> bytes:
+    return "\n".join(lines).encode() + b"\n"
+
+
+GOOD = [f"{text},{label}" for text, label in tickets(60, seed=1)]
+
+DATA: dict[str, tuple[Spoil, int, str]] = {
+    "no files": (lambda desk: None, 2, "tickets"),
+    "an empty file": (lambda desk: write(desk, "1.csv", b""), 4, "1.csv"),
+    "only a header": (lambda desk: write(desk, "1.csv", b"body,colour\n"), 4, "no rows"),
+    "a wrong delimiter": (lambda desk: write(desk, "1.csv", rows("body;colour", "a;red")), 4, "delimiter"),
+    "duplicate headers": (lambda desk: write(desk, "1.csv", rows("body,body,colour", "a,b,red")), 4, "body"),
+    "a missing column": (lambda desk: write(desk, "1.csv", rows("body,label", "a,red")), 4, "'colour'"),
+    "columns that differ": (
+        lambda desk: (
+            write(desk, "1.csv", rows("body,colour", *GOOD)),
+            write(desk, "2.csv", rows("body,colour,extra", "a,red,x")),
+        ),
+        4,
+        "extra",
+    ),
+    "broken json": (lambda desk: write(desk, "1.json", b'[{"body": "a", "colour"'), 4, "1.json"),
+    "a parquet that is none": (lambda desk: write(desk, "1.parquet", b"PAR1 no PAR1"), 4, "1.parquet"),
+    "a truncated gz": (lambda desk: write(desk, "1.csv.gz", b"\x1f\x8b\x08\x00\x00\x00"), 4, "1.csv.gz"),
+    "a pipe instead of a file": (lambda desk: os.mkfifo(desk.folder / "tickets" / "1.csv"), 4, "1.csv"),
+    "a link out of the folder": (
+        lambda desk: (desk.folder / "tickets" / "1.csv").symlink_to("/etc/passwd"),
+        4,
+        "1.csv",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DATA))
+def test_data_that_cannot_be_read_says_what_and_where(desk: Desk, name: str) -> None:
+    spoil, code, says = DATA[name]
+    spoil(desk)
+    ran = desk.run("check", str(desk.pipeline), "--json")
+    assert (ran.code, says in ran.document["error"]["what"] + ran.document["error"]["fix"]) == (code, True), ran.shown
+    assert not desk.registry.exists()
+
+
+def test_a_missing_source_is_wrong_usage(desk: Desk) -> None:
+    ran = desk.retrain("--set", "data.source=nowhere/")
+    assert (ran.code, ran.document["outcome"]) == (2, "invalid")
+    assert "nowhere" in ran.document["error"]["what"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "COMMAND"),
+        (("fly",), "fly"),
+        (("run",), "PIPELINE"),
+        (("run", "nowhere.yaml"), "nowhere.yaml"),
+        (("run", "x.yaml", "--sett", "a=b"), "--sett"),
+        (("history", "nothing-of-that-name"), "tried"),
+        (("pull", "nothing-of-that-name", "somewhere"), "tried"),
+        (("init", "nowhere.csv"), "nowhere.csv"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_2_and_one_document(
+    command: Callable[..., Ran], arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = command(*arguments, "--json")
+    assert ran.code == 2
+    assert says in ran.document["error"]["what"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["body,colour", *(f"word{n} word{n + 1} red,red" for n in range(40))], "Observed: 1"),
+        (["body,colour", *(",red" for _ in range(40))], "40"),
+    ],
+    ids=["one class", "no row passes"],
+)
+def test_data_that_no_model_can_learn_from_is_rejected(desk: Desk, lines: list[str], says: str) -> None:
+    write(desk, "1.csv", rows(*lines))
+    ran = desk.retrain()
+    assert (ran.code, ran.document["outcome"]) == (4, "rejected_data"), ran.shown
+    assert says in ran.document["message"]
+    assert desk.run("history", "desk", "--json").document["entries"] == []
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_numbers_as_labels_a_byte_order_mark_and_a_class_with_one_row_train(desk: Desk) -> None:
+    numbers = {"red": "1", "green": "2", "blue": "3"}
+    lines = [f"{text},{numbers[label]}" for text, label in tickets(90, seed=1)] + ["word9 word8 word7 rare,4"]
+    write(desk, "1.csv", b"\xef\xbb\xbf" + rows("body,colour", *lines))
+    ran = desk.retrain()
+    assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_ten_megabytes_in_one_cell_are_one_quarantined_row(desk: Desk) -> None:
+    write(desk, "1.csv", rows("body,colour", *GOOD, f"{'x' * 10_000_000},red"))
+    ran = desk.retrain()
+    assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
+    assert Path(ran.document["quarantine"]).stat().st_size < 1_000_000
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [("empty", "config.json"), ("pickles", "safetensors"), ("./no-such-folder", "no-such-folder")],
+)
+def test_a_base_model_that_cannot_be_used_is_exit_2(desk: Desk, base: str, says: str) -> None:
+    desk.drop("1.csv", tickets(60, seed=1))
+    (desk.folder / "empty").mkdir()
+    (desk.folder / "pickles").mkdir()
+    (desk.folder / "pickles" / "config.json").write_text('{"model_type": "bert"}')
+    (desk.folder / "pickles" / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    ran = desk.retrain("--set", f"model.base={base}")
+    assert (ran.code, ran.document["outcome"]) == (2, "invalid"), ran.shown
+    assert says in ran.document["error"]["what"] + ran.document["error"]["fix"]
+    assert desk.run("history", "desk", "--json").document["entries"] == []
+
+
+def test_a_registry_that_is_a_file_says_so(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(60, seed=1))
+    (desk.folder / "file").write_text("")
+    ran = desk.retrain("--set", "promote.to=file/registry")
+    assert ran.code in (1, 2)
+    assert "file" in ran.document["error"]["what"]
+
+
+def test_a_disk_that_fills_up_is_said_and_nothing_is_lost(desk: Desk) -> None:
+    """A limit on the size of files stands in for the disk: both end in OSError at the write."""
+    desk.drop("1.csv", tickets(5000, seed=1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        ran = desk.run("check", str(desk.pipeline), "--json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ran.code == 1
+    assert "space" in ran.document["error"]["what"]
+    assert desk.run("check", str(desk.pipeline), "--json").code == 0

@@ -1,0 +1,99 @@
+"""One pipeline's life through the command line: a first champion, a better one, bad data, nothing new, an edited rule."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from desk import COLOURS, Desk, tickets
+
+KEYS = {
+    "pipeline", "outcome", "message", "snapshot", "release", "champion", "alias_entry", "metrics", "evaluations", "verdict",
+    "seconds", "stages", "flow_run_id", "report", "quarantine", "data_docs", "registry",
+}  # fmt: skip
+STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
+    desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))  # labels at random: whatever is learnt later is better
+    first = desk.retrain()
+    assert (first.code, first.document["outcome"], first.document["alias_entry"]) == (0, "promoted", 1)
+    assert set(first.document) == KEYS
+    assert [stage["name"] for stage in first.document["stages"]] == STAGES
+    assert first.document["metrics"] == first.document["evaluations"]["test"]["challenger"]
+    assert Path(first.document["report"]).read_text().startswith("<!doctype html>")
+
+    again = desk.retrain()
+    assert (again.code, again.document["outcome"], again.document["stages"]) == (0, "up_to_date", [])
+
+    desk.drop("2.csv", tickets(900, seed=2))
+    second = desk.retrain()
+    assert (second.code, second.document["outcome"], second.document["alias_entry"]) == (0, "promoted", 2), second.shown
+    assert second.document["champion"] == first.document["release"]
+    (rule,) = [rule for rule in second.document["verdict"]["rules"] if rule["p_value"] is not None]
+    assert rule["p_value"] <= rule["alpha"] < 0.05
+
+    bad = desk.drop("3.csv", [("", "red")] * 300 + [("word1 word2", "mauve")] * 100)
+    third = desk.retrain()
+    assert (third.code, third.document["outcome"]) == (4, "rejected_data")
+    assert "3.csv" in Path(third.document["quarantine"]).read_text()
+    assert desk.run("verify", "desk", "--json").document["release"] == second.document["release"]
+
+    bad.unlink()
+    fourth = desk.retrain()
+    assert (fourth.code, fourth.document["outcome"]) == (0, "up_to_date")
+
+    floored = desk.retrain("--set", "promote.floors={accuracy: 0.999999}")
+    assert (floored.code, floored.document["outcome"]) == (3, "kept")
+    cached = {stage["name"] for stage in floored.document["stages"] if stage["cached"]}
+    assert cached >= {"snapshot", "split", "train"}, "an edited floor trains nothing"
+
+    history = desk.run("history", "desk", "--json").document
+    assert [entry["n"] for entry in history["entries"]] == [1, 2]
+    assert [decision["outcome"] for decision in history["decisions"]] == [
+        "promoted",
+        "promoted",
+        "rejected_data",
+        "kept",
+    ]
+
+    pulled = tmp_path / "pulled"
+    assert desk.run("pull", "desk@production", str(pulled), "--json").document["release"] == second.document["release"]
+    assert desk.run("verify", str(pulled)).code == 0
+    assert predicts(pulled, "word1 red word2") in COLOURS
+
+    (pulled / "model.safetensors").write_bytes(b"damage")
+    damaged = desk.run("verify", str(pulled))
+    assert (damaged.code, "model.safetensors" in damaged.shown) == (1, True)
+
+
+def predicts(folder: Path, text: str) -> str:
+    from transformers import pipeline
+
+    return str(pipeline("text-classification", model=str(folder))(text)[0]["label"])
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_a_console_script_prints_is_one_document(desk: Desk) -> None:
+    """As a process of its own, from a folder with names like ours, where Ctrl-C and tracebacks would show."""
+    desk.drop("1.csv", tickets(120, seed=1))
+    for name in ("tasks.py", "flows.py", "evaluate.py", "datasets.py"):
+        (desk.folder / name).write_text("raise SystemExit('a module of the user was imported')\n")
+    script = Path(sys.executable).parent / "contender"
+    done = subprocess.run(
+        [script, "run", "desk.yaml", "--json"],
+        cwd=desk.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outcome"] == "promoted"
+    assert "\x1b[" not in done.stderr
+    assert "Traceback" not in done.stderr
