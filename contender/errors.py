@@ -9,10 +9,11 @@
         ├── DataError              the data cannot be used                    exit 4
         │   └── DataRejected       the quality gate said no                   exit 4
         ├── ModelError             a base model or a release cannot be loaded exit 2
-        ├── TrainingFailed         the training job ended without a model     exit 1
+        ├── StageFailed            a stage's process ended without a result   exit 1
+        │   └── TrainingFailed     the training job, without a model          exit 1
         ├── StoreError             refused: no rights, no bucket, no space    exit 1
-        │   ├── Missing            no object at that key                          exit 1
-    │   ├── Damaged            bytes differ from their recorded sha256    exit 1
+        │   ├── Missing            no object at that key                      exit 1
+        │   ├── Damaged            bytes differ from their recorded sha256    exit 1
         │   └── AlreadyExists      create-only lost: somebody else was first  exit 1
         ├── AliasMoved             the champion changed under a verdict       exit 3
         ├── OutcomeUnknown         a promotion's answer was lost              exit 1
@@ -83,7 +84,11 @@ class ModelError(Terminal):
     exit_code = 2
 
 
-class TrainingFailed(Terminal):
+class StageFailed(Terminal):
+    """A stage's process ended without a result."""
+
+
+class TrainingFailed(StageFailed):
     """The training job ended without a model."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from contender.errors import ContenderError, Interrupted, StoreUnavailable
 from contender.progress import listening
+from contender.quality import process as quality_process
 from contender.run import RunResult
 from contender.spec import Pipeline
 from deployments.environment import without_heartbeats
@@ -20,6 +21,11 @@ class InternalError(ContenderError):
 
 def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
     """One run of `flows.retrain`; raises the run's error, mapped to ours, where it did not come to a result."""
+    with quality_process.ahead():  # its imports pass beside Prefect's
+        return _run_flow(pipeline, actor, quiet, debug)
+
+
+def _run_flow(pipeline: Pipeline, actor: str, quiet: bool, debug: bool) -> RunResult:
     out = console()
     out.quiet = quiet
     info = ensure_server(wait=False) if chosen_api(os.environ) is None else None

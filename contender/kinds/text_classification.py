@@ -93,7 +93,7 @@ class TextClassification:
         from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
 
         self.load_processor(base)
-        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(AutoConfig.from_pretrained(str(base))))
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(AutoConfig.from_pretrained(str(base)))]
 
     def length_limit(self, processor: Any, model_config: Any) -> int:
         return _length_limit(processor, model_config)

@@ -55,19 +55,19 @@ def check_quality(run: Run, snapshot: Staged[Snapshot], champion: ReleaseManifes
     quality = run.pipeline.spec.quality
 
     def compute(folder: Path) -> QualityReport:
-        from contender.quality.gate import check
+        from contender.quality.process import check_apart
 
-        return check(
+        return check_apart(
             snapshot.folder / "source.arrow",
-            run.pipeline.suite,
-            columns(run.pipeline),
             folder,
+            rows_told("gate", "checking", snapshot.record.source.rows),
+            suite=run.pipeline.suite,
+            columns=columns(run.pipeline),
             suite_name=run.pipeline.suite_name,
             bad_rows=quality.bad_rows,
             max_bad_fraction=quality.max_bad_fraction,
             in_memory_rows=quality.in_memory_rows,
             reference_label_shares=reference,
-            on_rows=rows_told("gate", "checking", snapshot.record.source.rows),
         )
 
     key = stage_key(run.pipeline, "gate", snapshot=snapshot.record.digest, rows=snapshot.key, reference=reference)

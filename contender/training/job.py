@@ -14,9 +14,9 @@ import sys
 import traceback
 from pathlib import Path
 
+from contender.child import Voice, end_with_parent
 from contender.errors import ContenderError, DiskFull, TrainingFailed
-from contender.training.guard import end_with_parent
-from contender.training.monitor import Monitor, Stop, Stopped, Voice
+from contender.training.monitor import Monitor, Stop, Stopped
 from contender.training.options import Job
 
 RESUMABLE, INTERRUPTED = 75, 130
@@ -34,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         return RESUMABLE if stopped.resumable else INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happened becomes one sentence
         traceback.print_exc()
-        failure = _as_error(error)
-        voice.say(error={"kind": type(failure).__name__, "what": failure.what, "fix": failure.fix})
+        voice.fail(_as_error(error))
         return 1
     return 0
 

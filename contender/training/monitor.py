@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import threading
 import time
 from collections import deque
 from typing import Any
 
+from contender.child import Voice
 from contender.training.options import Progress
 
 EVERY_SECONDS = 0.5
@@ -22,25 +20,6 @@ class Stopped(Exception):
     def __init__(self, resumable: bool) -> None:
         super().__init__(resumable)
         self.resumable = resumable
-
-
-class Voice:
-    """Sends JSON lines to the parent; silent when there is none."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self.descriptor = descriptor
-        self._lock = threading.Lock()
-
-    def say(self, **message: Any) -> None:
-        if self.descriptor is None:
-            return
-        line = json.dumps(message, ensure_ascii=True).encode() + b"\n"
-        with self._lock:
-            try:
-                while line:
-                    line = line[os.write(self.descriptor, line) :]
-            except OSError:  # the parent is gone; the guard ends this process
-                self.descriptor = None
 
 
 class Stop:

@@ -7,7 +7,7 @@ import http.client
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -159,6 +159,28 @@ def proxy(s3_server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     between.server.server_close()
 
 
+def write_row_file(path: Path, rows: list[dict[str, Any]], batch: int = 64) -> Path:
+    """A row file as a snapshot writes it, from rows given as dicts."""
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["text", "label"]
+    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+    for place, name in enumerate(names):
+        if pa.types.is_null(table.column(name).type):
+            table = table.set_column(place, name, table.column(name).cast(pa.string()))
+    table = table.append_column("_file", pa.array(["data.csv"] * len(rows), pa.string()).dictionary_encode())
+    table = table.append_column("_row", pa.array(range(1, len(rows) + 1), pa.int64()))
+    path.parent.mkdir(exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=batch)
+    return path
+
+
+@pytest.fixture
+def row_file(tmp_path: Path) -> Callable[[list[dict[str, Any]]], Path]:
+    return lambda rows: write_row_file(tmp_path / "rows" / "rows.arrow", rows)
+
+
 @dataclass(frozen=True)
 class Gate:
     """Runs the quality gate on rows given as dicts; leaves its files in `out`."""
@@ -167,21 +189,10 @@ class Gate:
     out: Path
 
     def __call__(self, rows: list[dict[str, Any]], suite: dict[str, Any] | None = None, **options: Any) -> Any:
-        import pyarrow as pa
-
         from contender.quality.gate import check
         from contender.quality.suites import load_suite
 
-        names = list(dict.fromkeys(name for row in rows for name in row)) or ["text", "label"]
-        table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
-        for place, name in enumerate(names):
-            if pa.types.is_null(table.column(name).type):
-                table = table.set_column(place, name, table.column(name).cast(pa.string()))
-        table = table.append_column("_file", pa.array(["data.csv"] * len(rows), pa.string()).dictionary_encode())
-        table = table.append_column("_row", pa.array(range(1, len(rows) + 1), pa.int64()))
-        self.folder.mkdir(exist_ok=True)
-        with pa.OSFile(str(self.folder / "rows.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=options.pop("batch", 64))
+        path = write_row_file(self.folder / "rows.arrow", rows, options.pop("batch", 64))
         settings: dict[str, Any] = {
             "suite_name": "suite.yaml",
             "bad_rows": "quarantine",
@@ -190,7 +201,7 @@ class Gate:
         }
         columns = settings.pop("columns", {"text": "text", "label": "label"})
         suite = suite or load_suite("text_classification.yaml", self.folder)
-        return check(self.folder / "rows.arrow", suite, columns, self.out, **settings)
+        return check(path, suite, columns, self.out, **settings)
 
     @property
     def quarantine(self) -> list[dict[str, str]]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from contender.child import Voice
 from contender.errors import DataError, ModelError, TrainingFailed, UsageError
 from contender.files import describe_files
 from contender.kinds import kind
 from contender.records import TrainReport
-from contender.training.monitor import Monitor, Stop, Stopped, Voice
+from contender.training.monitor import Monitor, Stop, Stopped
 from contender.training.options import Job
 
 

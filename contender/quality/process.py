@@ -1,0 +1,119 @@
+"""The quality gate in a process of its own: `python -P -m contender.quality.process`.
+
+Great Expectations takes two seconds to import and 250 MB; here they pass beside other work (`ahead`), and are given back before
+the training begins. The child imports first, then reads one request: the arguments of `contender.quality.gate.check`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from contender.child import Child, Voice, end_with_parent, how_it_ended, requested, told_error
+from contender.errors import ContenderError, StageFailed
+from contender.records import QualityReport
+from contender.workspace import translated_os_errors
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """A gate's process, and the file that its output goes to: gone with this process, whatever happens."""
+
+    child: Child
+    log: IO[bytes]
+
+
+_ahead: list[_Gate] = []
+
+
+@contextmanager
+def ahead() -> Iterator[None]:
+    """Starts the gate's process now, so that it has imported what it needs when a check inside asks for it."""
+    gate = _start()
+    _ahead.append(gate)
+    try:
+        yield
+    finally:
+        if gate in _ahead:
+            _ahead.remove(gate)
+            with gate.log:
+                gate.child.close()
+
+
+def check_apart(rows: Path, out: Path, on_rows: Callable[[int], None] | None = None, **arguments: Any) -> QualityReport:
+    """`contender.quality.gate.check` with these arguments, in the gate's process; raises what it raises."""
+    gate = _ahead.pop() if _ahead else _start()
+    with gate.log:
+        try:
+            gate.child.ask({"rows": str(rows), "out": str(out), **arguments})
+            final = gate.child.listen(lambda count: on_rows(count) if on_rows else None)
+        finally:
+            code = gate.child.close()
+        if "report" in final:
+            return QualityReport.model_validate(final["report"])
+        error = told_error(final["error"], StageFailed) if "error" in final else _silent(code)
+        gate.log.seek(0)
+        error.add_note(gate.log.read().decode(errors="replace"))  # what --debug shows
+        raise error
+
+
+def _start() -> _Gate:
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+    return _Gate(Child("contender.quality.process", (), log, os.environ), log)
+
+
+def _silent(code: int) -> ContenderError:
+    return StageFailed(
+        f"the quality gate's process {how_it_ended(code)}",
+        "Where the machine ran out of memory, free some; run the same command again.",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -P -m contender.quality.process")
+    parser.add_argument("--parent-fd", type=int, required=True)
+    parser.add_argument("--progress-fd", type=int, required=True)
+    told = parser.parse_args(arguments)
+    gc.disable()  # collecting among thousands of new modules finds nothing
+    from contender.quality.gate import check
+
+    gc.enable()
+    request = requested(told.parent_fd)
+    if request is None:
+        return 0
+    end_with_parent(told.parent_fd)
+    voice = Voice(told.progress_fd)
+    rows, out = Path(request.pop("rows")), Path(request.pop("out"))
+    try:
+        with translated_os_errors(out):
+            report = check(rows, out=out, on_rows=lambda count: voice.say(progress=count), **request)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happened becomes one sentence
+        traceback.print_exc()
+        voice.fail(error if isinstance(error, ContenderError) else _unforeseen(error))
+        return 1
+    voice.say(report=report.model_dump(mode="json"))
+    return 0
+
+
+def _unforeseen(error: Exception) -> ContenderError:
+    first = next(iter(str(error).strip().splitlines()), "")
+    return StageFailed(
+        f"the quality gate failed: {type(error).__name__}: {first}",
+        "Run it again with --debug and report what it says.",
+    )
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # tearing down Great Expectations takes half a second; everything is written
