@@ -49,15 +49,18 @@ class Desk:
         return self.folder / ".contender" / "registry"
 
     def drop(self, name: str, rows: Iterable[tuple[str, str]]) -> Path:
-        path = self.folder / "tickets" / name
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("body", "colour"))
-            writer.writerows(rows)
-        return path
+        return write_tickets(self.folder / "tickets" / name, rows)
 
     def retrain(self, *more: str) -> Ran:
         return self.run("run", str(self.pipeline), "--json", *more)
+
+
+def write_tickets(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("body", "colour"))
+        writer.writerows(rows)
+    return path
 
 
 def tickets(count: int, seed: int, colours: tuple[str, ...] = COLOURS, wrong: float = 0.0) -> list[tuple[str, str]]:

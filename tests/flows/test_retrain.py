@@ -1,0 +1,148 @@
+"""The flow against a real Prefect server: what its states are called, what is tried again, and who wins where two promote."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from desk import PIPELINE, tickets, write_tickets
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State
+
+from contender.loading import load_pipeline
+from contender.progress import Note, listening
+from contender.registry import Registry
+from contender.run import RunResult
+from contender.spec import Pipeline
+from contender.store import MemoryStore
+from flows.retrain import retrain
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore.named(f"flows-{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """A pipeline over one drop of tickets, whose registry is in memory."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "tickets").mkdir()
+    write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=0.67))
+    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
+    loaded = load_pipeline(tmp_path / "desk.yaml")
+    promote = loaded.spec.promote.model_copy(update={"to": store.url})
+    return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})
+
+
+def run(pipeline: Pipeline) -> tuple[State[RunResult], RunResult]:
+    state = retrain(pipeline, trigger="test", actor="tests", return_state=True)
+    value = state.result(raise_on_failure=False)
+    if not isinstance(value, RunResult):
+        raise value
+    return state, value
+
+
+def seen_by_the_server(result: RunResult) -> tuple[FlowRun, dict[str, str], set[str]]:
+    """The flow run, its tasks' states by name, and its artifacts' keys."""
+    assert result.flow_run_id
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(result.flow_run_id)
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[found.id]))
+        tasks = {
+            task.name.rpartition("-")[0]: task.state_name or "" for task in client.read_task_runs(flow_run_filter=only)
+        }
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[found.id]))
+        keys = {artifact.key or "" for artifact in client.read_artifacts(artifact_filter=mine)}
+    return found, tasks, keys
+
+
+def with_floor(pipeline: Pipeline, floor: float) -> Pipeline:
+    promote = pipeline.spec.promote.model_copy(update={"floors": {"accuracy": floor}})
+    return pipeline.model_copy(update={"spec": pipeline.spec.model_copy(update={"promote": promote})})
+
+
+def test_the_server_shows_what_came_of_a_run_and_what_was_found_again(pipeline: Pipeline, tmp_path: Path) -> None:
+    state, result = run(pipeline)
+    assert (state.name, state.is_completed(), result.alias_entry) == ("Promoted", True, 1)
+    flow_run, tasks, artifacts = seen_by_the_server(result)
+    assert flow_run.name == "desk · test"
+    assert tasks["fine-tune"] == "Completed"
+    assert artifacts >= {f"desk-{stage}" for stage in ("snapshot", "quality", "split", "evaluation", "verdict")}
+
+    state, result = run(pipeline)
+    assert (state.name, result.stages) == ("UpToDate", ())
+
+    state, result = run(with_floor(pipeline, 0.9999))
+    assert (state.name, state.is_completed()) == ("Kept", True), "a model that is not promoted is no failure"
+    _, tasks, _ = seen_by_the_server(result)
+    assert {name for name, kind in tasks.items() if kind == "Cached"} >= {"take-snapshot", "split-rows", "fine-tune"}
+
+    write_tickets(tmp_path / "tickets" / "2.csv", [("", "red")] * 100)
+    state, result = run(pipeline)
+    assert (state.name, state.is_failed()) == ("RejectedData", True), "somebody must look at the data"
+
+
+def test_a_store_that_does_not_answer_once_is_asked_again(pipeline: Pipeline, store: MemoryStore) -> None:
+    store.fail("put", "unavailable", prefix="desk/releases/")
+    state, result = run(pipeline)
+    assert (state.name, result.alias_entry) == ("Promoted", 1)
+    with get_client(sync_client=True) as client:
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        counts = {task.name.rpartition("-")[0]: task.run_count for task in client.read_task_runs(flow_run_filter=only)}
+    assert counts["stage-release"] == 2
+    assert {count for name, count in counts.items() if name != "stage-release"} == {1}
+
+
+def after_the_verdict(act: Callable[[], object]) -> Callable[[Note], None]:
+    """A listener that acts between the verdict and the promotion, the first time."""
+    done: list[object] = []
+
+    def hear(note: Note) -> None:
+        if (note.stage, note.kind) == ("judge", "finished") and not done:
+            done.append(act())
+
+    return hear
+
+
+def test_a_champion_that_moves_under_a_verdict_is_judged_against_anew(
+    pipeline: Pipeline, store: MemoryStore, tmp_path: Path
+) -> None:
+    _, first = run(pipeline)
+    registry = Registry(store, "desk")
+    write_tickets(tmp_path / "tickets" / "2.csv", tickets(900, seed=2))
+    manifest = registry.release(str(first.release))
+
+    def rival() -> object:
+        return registry.promote("production", 1, manifest, reason="by hand", actor="a rival")
+
+    with listening(after_the_verdict(rival)):
+        state, second = run(pipeline)
+    assert (state.name, second.alias_entry) == ("Promoted", 3)
+    assert second.verdict is not None
+    assert second.verdict.judged_against == 2
+    assert [(entry.n, entry.actor) for entry in registry.log("production")] == [
+        (1, "tests"),
+        (2, "a rival"),
+        (3, "tests"),
+    ]
+
+
+def test_a_run_that_died_behind_its_promotion_finds_it_and_promotes_no_second_time(
+    pipeline: Pipeline, store: MemoryStore
+) -> None:
+    store.fail("create", "unavailable", times=100, prefix="desk/decisions/")
+    with pytest.raises(Exception, match="did not answer"):
+        run(pipeline)
+    store.heal()
+    registry = Registry(store, "desk")
+    assert [entry.n for entry in registry.log("production")] == [1]
+    state, again = run(pipeline)
+    assert (state.name, again.alias_entry) == ("Promoted", 1)
+    assert [entry.n for entry in registry.log("production")] == [1]
+    assert [decision.outcome for decision in registry.decisions()] == ["promoted"]
