@@ -2,12 +2,13 @@
 
     ContenderError
     ├── Transient                  worth another attempt: time-outs, throttling, resets
-    │   └── StoreUnavailable       the store did not answer, or answered 5xx
+    │   ├── StoreUnavailable       the store did not answer, or answered 5xx
+    │   └── SourceChanged          files went away while they were read
     └── Terminal                   another attempt ends the same way
         ├── UsageError             the command or the spec is wrong           exit 2
         │   └── SpecError          the YAML, all its faults at once           exit 2
         ├── DataError              the data cannot be used                    exit 4
-        │   └── DataRejected       the quality gate said no                   exit 4
+        │   └── Unreadable         no right to read it; its bytes may be fine exit 4
         ├── ModelError             a base model or a release cannot be loaded exit 2
         ├── StageFailed            a stage's process ended without a result   exit 1
         │   └── TrainingFailed     the training job, without a model          exit 1
@@ -56,6 +57,10 @@ class StoreUnavailable(Transient):
     """The store did not answer in time, or answered that it could not."""
 
 
+class SourceChanged(Transient):
+    """Nothing was left to read of a source that had files a moment ago."""
+
+
 class Terminal(ContenderError):
     """Another attempt would end the same way."""
 
@@ -74,8 +79,8 @@ class DataError(Terminal):
     exit_code = 4
 
 
-class DataRejected(DataError):
-    """The quality gate stopped the run; its report says why."""
+class Unreadable(DataError):
+    """The data may not be read now. That says nothing about its bytes: no decision is recorded for them."""
 
 
 class ModelError(Terminal):

@@ -70,10 +70,17 @@ class Workspace:
             return None
         return Staged(stage, key, record, folder, cached=True, seconds=manifest.seconds) if whole else None
 
-    def stage(self, stage: str, key: str, record_type: type[R], compute: Callable[[Path], R]) -> Staged[R]:
+    def stage(
+        self,
+        stage: str,
+        key: str,
+        record_type: type[R],
+        compute: Callable[[Path], R],
+        key_of: Callable[[R], str] | None = None,
+    ) -> Staged[R]:
         """The stage's output: found whole, or computed by `compute(folder)` into an empty folder.
 
-        Raises whatever `compute` raises, leaving no trace of the attempt; DiskFull where the workspace has no space left.
+        `key_of` gives the key to keep it under, where only the record tells what was computed from. Raises whatever `compute` raises, leaving no trace of the attempt; DiskFull where the workspace has no space left.
         """
         found = self.find(stage, key, record_type)
         if found is not None:
@@ -84,6 +91,7 @@ class Workspace:
             with translated_os_errors(self.root):
                 attempt.mkdir(parents=True)
                 record = compute(attempt)
+                key = key_of(record) if key_of else key
                 seconds = time.monotonic() - started
                 self._commit(attempt, stage, key, record, seconds)
         finally:

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 
 from contender.conclusion import Contest, conclude, refuse
 from contender.contest import Champion
-from contender.errors import AliasMoved, DataError
+from contender.errors import AliasMoved, DataError, Unreadable
 from contender.records import ReleaseManifest, Snapshot
 from contender.run import Run, RunResult, find_decision, open_run, up_to_date
 from contender.spec import Pipeline
@@ -51,6 +51,8 @@ def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> Sta
         if not quality.record.passed:
             return ended(refuse(run, snapshot.record, champion, quality.record.message, quality))
         split = split_rows(run, snapshot, quality)
+    except Unreadable:
+        raise  # no decision: the same bytes may be read tomorrow
     except DataError as error:
         return ended(refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality))
 

@@ -19,7 +19,7 @@ from contender.data.formats import Format, format_of, unfinished
 from contender.data.jsontext import read_json, read_json_lines
 from contender.data.places import Found, Place, StorePlace
 from contender.data.rowfile import RowWriter
-from contender.data.source import GONE, ReadOptions, _checked, _sorted, settled
+from contender.data.source import GONE, ReadOptions, checked, settled
 from contender.data.streams import Hashed, gzip_errors, unpacked
 from contender.errors import DataError
 from contender.files import CHUNK
@@ -62,15 +62,15 @@ class Ingest:
                     found = listed.get(file.path)
                     read = self._file(found) if found else SkippedFile(path=file.path, reason=GONE)
                     (files if isinstance(read, SourceFile) else skipped).append(read)  # type: ignore[arg-type]
-            _checked(source, FileSet(files=tuple(files), skipped=_sorted(skipped)))
+            read_files = checked(source, files, skipped, peeked)
             self._writer.close()
         except BaseException:
             self._writer.abandon()
             raise
         if not self._rows:
-            raise DataError(f"data.source {source} holds no rows", "Its files have columns only, or are empty.")
+            raise DataError(f"{source} holds no rows", "Its files have columns only, or are empty.")
         columns = tuple(self._first[1]) if self._first else ()
-        return FileSet(files=tuple(files), skipped=_sorted(skipped), columns=columns)
+        return read_files.model_copy(update={"columns": columns})
 
     @contextmanager
     def _fetching(self, order: Sequence[Found]) -> Iterator[None]:
@@ -157,7 +157,7 @@ class Ingest:
         differences = "; ".join(filter(None, (missing and f"it lacks {missing}", other and f"only it has {other}")))
         raise DataError(
             f"{file} and {first} differ in their columns: {differences}",
-            "Give all files the same columns, or name fewer files in data.source.",
+            "Give all files the same columns, or name fewer files.",
         )
 
     def _check_required(self, names: Sequence[str], file: str) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from contender.data.formats import left_out_by_name
 from contender.data.places import MAGIC, Found, Skipped, check_format, glob_pattern, nothing_there, version_of
-from contender.errors import DataError, UsageError
+from contender.errors import Unreadable, UsageError
 from contender.records import SkippedFile
 
 KINDS = {
@@ -27,7 +27,7 @@ class LocalPlace:
 
     def __init__(self, source: str, base: Path) -> None:
         if "\0" in source:
-            raise UsageError("data.source holds a NUL character", "Name a folder, a glob or a file.")
+            raise UsageError("a path holds a NUL character", "Name a folder, a glob or a file.")
         self.source = source
         path = Path(base, os.path.expanduser(source))  # pathlib refuses ~unknown, which may be a folder's name
         self.pattern = None
@@ -97,7 +97,7 @@ class LocalPlace:
     def _only(self, info: os.stat_result) -> Found:
         if not stat.S_ISREG(info.st_mode):
             kind = KINDS.get(stat.S_IFMT(info.st_mode), "no regular file")
-            raise UsageError(f"data.source {self.source} is {kind}", "Name a folder, a glob or a regular file.")
+            raise UsageError(f"{self.source} is {kind}", "Name a folder, a glob or a regular file.")
         check_format(self.path.name)
         self.single = True
         return _found(self.path.name, info)
@@ -221,5 +221,5 @@ def _found(path: str, info: os.stat_result) -> Found:
     return Found(path, info.st_size, version_of(info), max(info.st_mtime_ns, info.st_ctime_ns))
 
 
-def _unreadable(name: str, error: OSError) -> DataError:
-    return DataError(f"cannot read {name}: {error.strerror or error}", "Allow this user to read the whole source.")
+def _unreadable(name: str, error: OSError) -> Unreadable:
+    return Unreadable(f"cannot read {name}: {error.strerror or error}", "Allow this user to read the whole source.")

@@ -157,9 +157,7 @@ def check_format(name: str) -> None:
 
 def nothing_there(source: str) -> UsageError:
     what = "matches no file" if MAGIC.search(source) else "does not exist, or holds nothing"
-    return UsageError(
-        f"data.source {source} {what}", "Name a folder, a glob or a file, relative to the YAML, or s3://…"
-    )
+    return UsageError(f"{source} {what}", "Name a folder, a glob or a file, relative to the YAML, or s3://…")
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:

@@ -16,7 +16,7 @@ from contender.data.formats import format_of, unfinished
 from contender.data.places import Found, Place, StorePlace, locate
 from contender.data.remembered import Digests
 from contender.data.streams import Hashed
-from contender.errors import DataError, Missing
+from contender.errors import DataError, Missing, SourceChanged
 from contender.records import FileSet, Record, SkippedFile, SourceFile
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def peek(
     for outcome in _each(lambda file: _digest(place, file, digests), found, place):
         (files if isinstance(outcome, SourceFile) else skipped).append(outcome)
     digests.save()
-    return _checked(source, FileSet(files=tuple(files), skipped=_sorted(skipped)))
+    return checked(source, files, skipped)
 
 
 def ingest(
@@ -152,16 +152,15 @@ def _each(work: Callable[[Found], Any], found: Sequence[Found], place: Place) ->
         return list(pool.map(work, found))
 
 
-def _checked(source: str, files: FileSet) -> FileSet:
-    """The set itself; DataError where nothing of it can be read."""
-    if files.files:
-        return files
-    listed = "; ".join(f"{file.path}: {file.reason}" for file in files.skipped[:5])
-    more = f" and {len(files.skipped) - 5:,} more" if len(files.skipped) > 5 else ""
-    raise DataError(
-        f"data.source {source} holds no file to read: {listed}{more}", "Point data.source at files with rows."
-    )
-
-
-def _sorted(skipped: Sequence[SkippedFile]) -> tuple[SkippedFile, ...]:
-    return tuple(sorted(skipped, key=lambda file: file.path))
+def checked(
+    source: str, files: Sequence[SourceFile], skipped: Sequence[SkippedFile], peeked: FileSet | None = None
+) -> FileSet:
+    """The files as a set. Where none is left: SourceChanged if `peeked` saw some a moment ago, else DataError."""
+    found = FileSet(files=tuple(files), skipped=tuple(sorted(skipped, key=lambda file: file.path)))
+    if found.files:
+        return found
+    listed = "; ".join(f"{file.path}: {file.reason}" for file in found.skipped[:5])
+    more = f" and {len(found.skipped) - 5:,} more" if len(found.skipped) > 5 else ""
+    if peeked is not None and {file.reason for file in found.skipped} & {GONE, CHANGED}:
+        raise SourceChanged(f"{source} changed while it was read: {listed}{more}", "Run the same command again.")
+    raise DataError(f"{source} holds no file to read: {listed}{more}", "Name files with rows.")

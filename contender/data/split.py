@@ -231,19 +231,17 @@ def _admitted(rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing) -> I
         start += batch.num_rows
         if len(chosen):
             taken = batch if len(chosen) == batch.num_rows else batch.take(pa.array(chosen))
-            _check_roles(taken, dealing.columns, "The quality gate admitted rows")
+            advice = "Add expect_column_values_to_not_be_null for every role to the suite, or correct the row."
+            _check_roles(taken, dealing.columns, "the quality gate admitted rows", advice)
             yield taken
 
 
-def _check_roles(batch: pa.RecordBatch, columns: Mapping[str, str], who: str) -> None:
+def _check_roles(batch: pa.RecordBatch, columns: Mapping[str, str], who: str, advice: str) -> None:
     for role, column in columns.items():
         if batch.column(column).null_count:
             place = pc.index(pc.is_null(batch.column(column)), True).as_py()
             where = f"row {batch.column(ROW)[place]} of {batch.column(FILE)[place]}"
-            raise DataError(
-                f"{who} without a {role}, such as {where} ({column} is null)",
-                f"Add expect_column_values_to_not_be_null for {role} to the suite, or correct the row.",
-            )
+            raise DataError(f"{who} without a {role}, such as {where} ({column} is null)", advice)
 
 
 def _first_pass(rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing, hashed: Path) -> _Held:
@@ -297,7 +295,8 @@ def _among(values: np.ndarray[Any, Any], known: np.ndarray[Any, Any]) -> np.ndar
 def _load_golden(name: str, path: Path, dealing: _Dealing) -> _Held:
     held = _Held()
     for batch in read_batches(path):
-        _check_roles(batch, dealing.columns, f"Golden set {name} has rows")
+        advice = "Correct the row, or take it out: golden sets pass no quality gate."
+        _check_roles(batch, dealing.columns, f"golden set {name} has rows", advice)
         held.add(*dealing.hashed(batch))
     return held.finish()
 
@@ -312,12 +311,17 @@ def _write_golden(path: Path, dealing: _Dealing, held: _Held, writer: _SetWriter
 
 
 def _checked(report: SplitReport) -> SplitReport:
-    """The report itself; DataError where nothing can be learned from the training rows."""
+    """The report itself; DataError where nothing can be learned from the training rows, or judged on the held-out ones."""
     if not report.rows[TRAIN]:
         raise DataError(
             f"no rows are left to train on: {', '.join(f'{count:,} {name}' for name, count in report.rows.items())}, "
             f"{report.removed_leaks:,} removed because a held-out row has their text",
             "Bring more rows, or hold out less in data.split.",
+        )
+    if not report.rows.get(TEST, 1):
+        raise DataError(
+            f"no row fell into test: {', '.join(f'{count:,} {name}' for name, count in report.rows.items())}",
+            "Bring more rows: a share of so few may well be none.",
         )
     classes = report.label_counts[TRAIN]
     if len(classes) < 2:

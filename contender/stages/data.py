@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from contender.data.source import ReadOptions, ingest, peek
+from contender.errors import DataError, SourceChanged, SpecError, UsageError
 from contender.files import sha256_file
 from contender.plan import columns, parts, required_columns, stage_key
 from contender.records import FileSet, QualityReport, ReleaseManifest, Snapshot, SplitDefinition, SplitReport
@@ -16,37 +18,41 @@ from contender.workspace import Staged
 
 def look(run: Run) -> Snapshot:
     """What the source and the golden sets hold now: listed and hashed, not yet read as rows. Takes a fraction of a second."""
-    source, golden = _locations(run)
-    seen = {name: _peek(run, location) for name, location in golden.items()}
-    return Snapshot(source=_peek(run, source), golden=seen)
+    data = run.pipeline.spec.data
+    seen = {name: _peek(run, location, f"data.golden.{name}") for name, location in data.golden.items()}
+    return Snapshot(source=_peek(run, data.source, "data.source"), golden=seen)
 
 
 def take_snapshot(run: Run, seen: Snapshot) -> Staged[Snapshot]:
-    """Reads every file once, as rows; the record holds what was read, which is the truth where a file changed since `seen`."""
-    source, golden = _locations(run)
-    options = _read_options(run)
-    required = required_columns(run.pipeline)
+    """Reads every file once, as rows. The record holds what was read; where files changed since `seen`, it is kept as that."""
+    data = run.pipeline.spec.data
     roles = list(columns(run.pipeline).values())
 
-    def read(location: str, files: str, needed: list[str], folder: Path) -> FileSet:
-        on_rows = rows_told("snapshot", f"reading {files}")
+    def read(location: str, files: str, peeked: FileSet, needed: list[str], folder: Path) -> FileSet:
         return ingest(
             location,
-            seen.source if files == "source" else seen.golden[files.removeprefix("golden-")],
-            options,
+            peeked,
+            _read_options(run),
             folder / f"{files}.arrow",
             base=Path(run.pipeline.folder),
             required=needed,
             profile=run.pipeline.spec.profile(location),
-            on_rows=on_rows,
+            on_rows=rows_told("snapshot", f"reading {files}"),
         )
 
     def compute(folder: Path) -> Snapshot:
-        held = {name: read(location, f"golden-{name}", roles, folder) for name, location in golden.items()}
-        return Snapshot(source=read(source, "source", required, folder), golden=held)
+        golden = {}
+        for name, location in data.golden.items():
+            with _blaming(f"data.golden.{name}"):
+                golden[name] = read(location, f"golden-{name}", seen.golden[name], roles, folder)
+        with _blaming("data.source"):
+            source = read(data.source, "source", seen.source, required_columns(run.pipeline), folder)
+        return Snapshot(source=source, golden=golden)
 
-    key = stage_key(run.pipeline, "snapshot", seen=seen.digest)
-    return staged(run, "snapshot", key, Snapshot, compute, _read)
+    def key_of(snapshot: Snapshot) -> str:
+        return stage_key(run.pipeline, "snapshot", seen=snapshot.digest)
+
+    return staged(run, "snapshot", key_of(seen), Snapshot, compute, _read, key_of)
 
 
 def check_quality(run: Run, snapshot: Staged[Snapshot], champion: ReleaseManifest | None) -> Staged[QualityReport]:
@@ -101,7 +107,6 @@ def frozen_split(run: Run) -> SplitDefinition:
     import secrets
 
     from contender.data.split import NORMALISER
-    from contender.errors import SpecError
 
     wanted = run.pipeline.spec.data.split
     proposal = SplitDefinition(
@@ -117,24 +122,28 @@ def frozen_split(run: Run) -> SplitDefinition:
     return frozen
 
 
-def _locations(run: Run) -> tuple[str, Mapping[str, str]]:
-    data = run.pipeline.spec.data
-    return data.source, data.golden
-
-
 def _read_options(run: Run) -> ReadOptions:
     return ReadOptions(**parts(run.pipeline)["snapshot"]["csv"])
 
 
-def _peek(run: Run, location: str) -> FileSet:
-    spec = run.pipeline.spec
-    return peek(
-        location,
-        _read_options(run),
-        base=Path(run.pipeline.folder),
-        profile=spec.profile(location),
-        cache=run.peeked_cache,
-    )
+def _peek(run: Run, location: str, key: str) -> FileSet:
+    with _blaming(key):
+        return peek(
+            location,
+            _read_options(run),
+            base=Path(run.pipeline.folder),
+            profile=run.pipeline.spec.profile(location),
+            cache=run.peeked_cache,
+        )
+
+
+@contextmanager
+def _blaming(key: str) -> Iterator[None]:
+    """Errors inside name the spec's key whose files they are about."""
+    try:
+        yield
+    except (UsageError, DataError, SourceChanged) as error:
+        raise type(error)(f"{key}: {error.what}", error.fix) from error
 
 
 def _read(snapshot: Snapshot) -> str:

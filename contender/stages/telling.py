@@ -15,12 +15,18 @@ R = TypeVar("R", bound=Record)
 
 
 def staged(
-    run: Run, stage: str, key: str, record: type[R], compute: Callable[[Path], R], found: Callable[[R], str]
+    run: Run,
+    stage: str,
+    key: str,
+    record: type[R],
+    compute: Callable[[Path], R],
+    found: Callable[[R], str],
+    key_of: Callable[[R], str] | None = None,
 ) -> Staged[R]:
     """Runs a stage through the workspace, and tells what it found."""
     tell(Note(stage, "started"))
-    done = run.workspace.stage(stage, key, record, compute)
-    finish(run, stage, key, found(done.record), done.cached, done.seconds)
+    done = run.workspace.stage(stage, key, record, compute, key_of)
+    finish(run, stage, done.key, found(done.record), done.cached, done.seconds)
     return done
 
 

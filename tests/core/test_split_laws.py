@@ -237,6 +237,11 @@ def test_no_training_rows_is_an_error(tmp_path):
         dealt(tmp_path, rows_of(BASE), golden={"g": golden}, test=0.0)
 
 
+def test_no_row_to_judge_on_is_an_error_before_anything_trains(tmp_path):
+    with pytest.raises(DataError, match="no row fell into test: 10 train"):
+        dealt(tmp_path, rows_of(BASE[:10]), test=1e-9, validation=0.0)
+
+
 def test_one_class_is_an_error_that_names_it(tmp_path):
     with pytest.raises(DataError, match="have the label 'l0'") as error:
         dealt(tmp_path, rows_of(BASE, labels=1))
@@ -258,7 +263,7 @@ def test_a_row_without_text_or_label_that_the_gate_let_through_is_an_error_that_
     rows[41] |= {role: None}
     with pytest.raises(DataError, match=r"row 42 of data\.csv"):
         dealt(tmp_path, rows)
-    with pytest.raises(DataError, match=r"Golden set g has rows .* row 42 of data\.csv"):
+    with pytest.raises(DataError, match=r"golden set g has rows .* row 42 of data\.csv"):
         dealt(tmp_path, rows_of(BASE), golden={"g": rows})
 
 
