@@ -80,7 +80,8 @@ class Workspace:
     ) -> Staged[R]:
         """The stage's output: found whole, or computed by `compute(folder)` into an empty folder.
 
-        `key_of` gives the key to keep it under, where only the record tells what was computed from. Raises whatever `compute` raises, leaving no trace of the attempt; DiskFull where the workspace has no space left.
+        `key_of` gives the key to keep it under, where only the record tells what was computed from. Raises whatever `compute`
+        raises, leaving no trace of the attempt; DiskFull where the workspace has no space left.
         """
         found = self.find(stage, key, record_type)
         if found is not None:
