@@ -72,6 +72,8 @@ class Child:
                     else:
                         final = message
         except BaseException:
+            if self._asked:
+                self.process.kill()  # it was asked once already
             self.stop(signal.SIGTERM)  # whoever interrupts us wants the child to stop, too, with its work kept
             self.process.wait()
             raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contender import stopping
 from contender.contest import Champion, outcomes_of
 from contender.files import write_durably
 from contender.plan import judged_set
@@ -91,6 +92,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
 
 def promote(run: Run, contest: Contest) -> AliasEntry:
     """Adds the alias entry after the one that was judged against. AliasMoved where another run was first."""
+    stopping.check()  # the last point to stop at: from here on the run ends with its decision
     champion, verdict = contest.champion, contest.verdict
     if champion.own is not None and champion.own.release == contest.challenger.release:
         return champion.own

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Collection
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from contender.records import FileEntry
 
@@ -49,6 +53,83 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def filling(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[Path]:
+    """A folder beside `folder` that one thread or process at a time fills, to `put_in_place` then; others wait, telling `on_wait`.
+
+    It still holds what a killed process left in it. The lock is on the folder itself, so that nothing else has to lie there:
+    whoever waited for it while its holder moved or removed it begins anew with another.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    handle = None
+    while handle is None:
+        handle = _locked(partial, on_wait)
+    try:
+        yield partial
+    finally:
+        os.close(handle)
+
+
+def _locked(folder: Path, on_wait: Callable[[], None] | None) -> int | None:
+    """A handle that holds the lock of the folder, which is made where it is not there; None where it went away meanwhile."""
+    with suppress(FileExistsError):
+        os.mkdir(folder)  # noqa: PTH102 - Path.mkdir(exist_ok=True) looks twice, and fails where the folder goes in between
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        _lock(handle, on_wait)
+        with suppress(FileNotFoundError):
+            if folder.stat().st_ino == os.fstat(handle).st_ino:
+                handle, held = -1, handle
+                return held
+        return None
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def _lock(handle: int, on_wait: Callable[[], None] | None) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if on_wait:
+            on_wait()
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Moves a filled folder to its name; what stood there goes away behind it."""
+    fsync_folder(partial)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)  # left by a process that died right here
+    with suppress(FileNotFoundError):
+        folder.rename(old)
+    try:
+        partial.rename(folder)
+    except OSError:
+        with suppress(OSError):
+            old.rename(folder)
+        raise
+    fsync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def file_url_path(url: str) -> str:
+    """The path that a file:// URL names, `*` and `?` of a glob included. ValueError where it names another host, or no path."""
+    host, slash, rest = url.removeprefix("file://").partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise ValueError("must be file:///folder, with three slashes, or the folder's path")
+    return unquote(f"/{rest}")
+
+
+def expanded(path: str) -> str:
+    """`~` as the home folder; `~unknown`, which pathlib refuses, may be a folder's own name."""
+    return os.path.expanduser(path)  # noqa: PTH111
 
 
 def stays_inside(name: str) -> bool:

@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from contender import stopping
+
 
 @dataclass(frozen=True)
 class Note:
@@ -29,6 +31,9 @@ _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=(
 
 
 def tell(note: Note) -> None:
+    """Sends a note to whoever listens. Every note is a point where a run may stop: Interrupted where a signal asked for it."""
+    if (note.stage, note.kind) != ("train", "moved"):  # a training stops by itself, at a checkpoint
+        stopping.check()
     for listener in _listeners.get():
         listener(note)
 

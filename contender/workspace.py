@@ -11,8 +11,6 @@ changed file makes the stage a miss, never an error.
 from __future__ import annotations
 
 import errno
-import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -23,7 +21,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from contender.errors import DiskFull, UsageError
-from contender.files import describe_files, fsync_folder, write_durably
+from contender.files import describe_files, filling, put_in_place, write_durably
 from contender.records import FileEntry, Record
 
 R = TypeVar("R", bound=Record)
@@ -65,7 +63,7 @@ class Workspace:
         try:
             manifest = StageManifest.from_bytes((folder / MANIFEST).read_bytes())
             record = record_type.from_bytes(manifest.record.encode())
-            whole = describe_files(folder, leave_out={MANIFEST}) == manifest.files
+            whole = bool(manifest.files) and describe_files(folder, leave_out={MANIFEST}) == manifest.files
         except (OSError, ValidationError):
             return None
         return Staged(stage, key, record, folder, cached=True, seconds=manifest.seconds) if whole else None
@@ -77,27 +75,23 @@ class Workspace:
         record_type: type[R],
         compute: Callable[[Path], R],
         key_of: Callable[[R], str] | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> Staged[R]:
-        """The stage's output: found whole, or computed by `compute(folder)` into an empty folder.
+        """The stage's output: found whole, or computed by `compute(folder)` into an empty folder; by one run at a time.
 
-        `key_of` gives the key to keep it under, where only the record tells what was computed from. Raises whatever `compute`
-        raises, leaving no trace of the attempt; DiskFull where the workspace has no space left.
+        A run that waits for another's attempt at the same stage hears of it through `on_wait`, and then finds its output. `key_of`
+        gives the key to keep it under, where only the record tells what was computed from. Raises whatever `compute` raises,
+        leaving no trace of the attempt; DiskFull where the workspace has no space left.
         """
         found = self.find(stage, key, record_type)
         if found is not None:
             return found
-        started = time.monotonic()
-        attempt = self.root / "stages" / stage / f".{key}-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            with translated_os_errors(self.root):
-                attempt.mkdir(parents=True)
-                record = compute(attempt)
-                key = key_of(record) if key_of else key
-                seconds = time.monotonic() - started
-                self._commit(attempt, stage, key, record, seconds)
-        finally:
-            shutil.rmtree(attempt, ignore_errors=True)
-        return Staged(stage, key, record, self._folder(stage, key), cached=False, seconds=seconds)
+        with translated_os_errors(self.root), filling(self._folder(stage, key), on_wait) as attempt:
+            found = self.find(stage, key, record_type)  # by the run that this one waited for
+            try:
+                return found or self._computed(stage, key, compute, key_of, attempt)
+            finally:
+                shutil.rmtree(attempt, ignore_errors=True)
 
     def job_folder(self, key: str) -> Path:
         """Where a training job keeps its checkpoints; it outlives the attempts that write it."""
@@ -106,18 +100,46 @@ class Workspace:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _commit(self, attempt: Path, stage: str, key: str, record: Record, seconds: float) -> None:
-        files = describe_files(attempt)
-        manifest = StageManifest(stage=stage, key=key, seconds=seconds, files=files, record=record.to_bytes().decode())
+    def _computed(
+        self,
+        stage: str,
+        key: str,
+        compute: Callable[[Path], R],
+        key_of: Callable[[R], str] | None,
+        attempt: Path,
+    ) -> Staged[R]:
+        started = time.monotonic()
+        _empty(attempt)
+        record = compute(attempt)
+        key = key_of(record) if key_of else key
+        staged = Staged(stage, key, record, self._folder(stage, key), cached=False, seconds=time.monotonic() - started)
+        # Under another key than the lock's, a whole one may stand already, and somebody may be reading it.
+        if key_of is None or self.find(stage, key, type(record)) is None:
+            self._commit(staged, attempt)
+        return staged
+
+    def _commit(self, staged: Staged[R], attempt: Path) -> None:
+        manifest = StageManifest(
+            stage=staged.stage,
+            key=staged.key,
+            seconds=staged.seconds,
+            files=describe_files(attempt),
+            record=staged.record.to_bytes().decode(),
+        )
         write_durably(attempt / MANIFEST, manifest.to_bytes())
-        folder = self._folder(stage, key)
-        # A folder that stands here did not verify: it is a damaged one, or a racing run finished first with the same content.
-        shutil.rmtree(folder, ignore_errors=True)
-        attempt.rename(folder)
-        fsync_folder(folder.parent)
+        put_in_place(attempt, staged.folder)
 
     def _folder(self, stage: str, key: str) -> Path:
         return self.root / "stages" / stage / key
+
+
+def _empty(folder: Path) -> None:
+    """Removes what a killed attempt left."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 class translated_os_errors:  # noqa: N801 - reads as a context manager, like contextlib.suppress

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from contender.errors import ContenderError, Interrupted, StoreUnavailable
+from contender import stopping
+from contender.errors import ContenderError, StoreUnavailable
 from contender.progress import listening
 from contender.quality import process as quality_process
 from contender.run import RunResult
@@ -21,7 +22,7 @@ class InternalError(ContenderError):
 
 def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
     """One run of `flows.retrain`; raises the run's error, mapped to ours, where it did not come to a result."""
-    with quality_process.ahead():  # its imports pass beside Prefect's
+    with stopping.stoppable(), quality_process.ahead():  # its imports pass beside Prefect's
         return _run_flow(pipeline, actor, quiet, debug)
 
 
@@ -42,6 +43,7 @@ def _run_flow(pipeline: Pipeline, actor: str, quiet: bool, debug: bool) -> RunRe
 
     if info is not None:
         wait_until_ready(info)
+    stopping.check()
     view = RunView(out)
     # A process that a person watches needs no heartbeat; its thread would hold up the end by a second.
     with view.shown(), listening(view), without_heartbeats():
@@ -49,7 +51,7 @@ def _run_flow(pipeline: Pipeline, actor: str, quiet: bool, debug: bool) -> RunRe
             state = retrain(pipeline, trigger="command line", actor=actor, return_state=True)
             value = state.result(raise_on_failure=False)
         except KeyboardInterrupt:
-            raise Interrupted("stopped by Ctrl-C", "The same command continues from the finished stages.") from None
+            raise stopping.interrupted() from None
         except Exception as error:  # noqa: BLE001 - mapped below, whatever it is
             value = error
     if isinstance(value, RunResult):
@@ -61,9 +63,9 @@ def _ours(value: Any) -> BaseException:
     """The run's error as one of ours."""
     if isinstance(value, ContenderError):
         return value
-    import httpx
-
-    if isinstance(value, httpx.TransportError):
+    if stopping.asked():
+        return stopping.interrupted()  # a second Ctrl-C breaks whatever goes on
+    if _is_about_the_server(value):
         return StoreUnavailable(
             f"the Prefect server at {os.environ.get('PREFECT_API_URL', 'the active profile')} does not answer: {value}",
             "Start it, or unset PREFECT_API_URL to use the embedded one.",
@@ -73,3 +75,16 @@ def _ours(value: Any) -> BaseException:
     )
     error.__cause__ = value if isinstance(value, BaseException) else None
     return error
+
+
+def _is_about_the_server(error: Any) -> bool:
+    """Whether Prefect's client could not reach its server; Prefect wraps that in a RuntimeError, in some places only."""
+    import httpx
+
+    seen: list[Any] = []
+    while error is not None and error not in seen:
+        if isinstance(error, httpx.TransportError) or str(error).startswith("Failed to reach API"):
+            return True
+        seen.append(error)
+        error = getattr(error, "__cause__", None) or getattr(error, "__context__", None)
+    return False

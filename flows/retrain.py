@@ -15,6 +15,7 @@ from contender.records import ReleaseManifest, Snapshot
 from contender.run import Run, RunResult, find_decision, open_run, up_to_date
 from contender.spec import Pipeline
 from contender.stages.data import look
+from contender.stopping import stoppable
 from flows.states import ended
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
@@ -38,10 +39,16 @@ def run_name() -> str:
 def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> State[RunResult]:
     """Runs a pipeline once. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate."""
     run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)
+    with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
+        return ended(retrained(run))
+
+
+def retrained(run: Run) -> RunResult:
+    """The picture, from the source to the decision."""
     seen = look(run)
     decision = find_decision(run, seen)
     if decision is not None:
-        return ended(up_to_date(run, seen, decision))
+        return up_to_date(run, seen, decision)
 
     champion = find_champion(run, seen)
     snapshot = quality = None
@@ -49,17 +56,17 @@ def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> Sta
         snapshot = take_snapshot(run, seen)
         quality = check_quality(run, snapshot, champion.manifest)
         if not quality.record.passed:
-            return ended(refuse(run, snapshot.record, champion, quality.record.message, quality))
+            return refuse(run, snapshot.record, champion, quality.record.message, quality)
         split = split_rows(run, snapshot, quality)
     except Unreadable:
         raise  # no decision: the same bytes may be read tomorrow
     except DataError as error:
-        return ended(refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality))
+        return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
     model = fine_tune(run, split)
     challenger = stage_release(run, model, split, snapshot, quality, champion.entry)
     stages = {"snapshot": snapshot.record, "quality": quality, "split": split, "model": model}
-    return ended(contend(run, seen, challenger, champion, stages))
+    return contend(run, seen, challenger, champion, stages)
 
 
 def contend(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from contender.errors import Damaged, UsageError
-from contender.files import describe_files, fsync_folder, sha256_file, write_durably
+from contender.files import describe_files, filling, put_in_place, sha256_file, write_durably
 from contender.records import FileEntry, ReleaseManifest
 from contender.registry.evaluations import Evaluations
 from contender.registry.layout import Layout, files_digest, parsed, release_id
@@ -45,7 +42,8 @@ class Fetcher:
         if _holds(folder, manifest):
             return manifest  # before anything is written: the folder may lie where this user only reads
         try:
-            with _filling(folder) as partial:
+            with filling(folder) as partial:
+                _check_replaceable(folder, partial)
                 self._fetch_into(partial, folder, manifest, on_bytes, evaluation)
         except OSError as error:
             raise local_error(error, folder) from error
@@ -60,7 +58,7 @@ class Fetcher:
         self._fill(partial, folder, manifest, on_bytes)
         self._add_report(partial, manifest, evaluation)
         write_durably(partial / MANIFEST, manifest.to_bytes())
-        _swap(partial, folder)
+        put_in_place(partial, folder)
 
     def _fill(self, partial: Path, folder: Path, manifest: ReleaseManifest, on_bytes: OnBytes | None) -> None:
         _remove_others(partial, {file.path for file in manifest.files})
@@ -135,58 +133,6 @@ def _check_replaceable(folder: Path, partial: Path) -> None:
     with suppress(OSError):
         partial.rmdir()
     raise UsageError(fault, "Name a new folder, or one that an earlier pull wrote.")
-
-
-@contextmanager
-def _filling(folder: Path) -> Iterator[Path]:
-    """The folder beside `folder` that one fetch at a time fills, with the files that an interrupted fetch left in it.
-
-    The lock is on the folder itself, so that nothing else has to lie there: whoever waited for it while its holder moved it away
-    begins anew with another.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial")
-    handle = None
-    while handle is None:
-        handle = _locked(partial)
-    try:
-        _check_replaceable(folder, partial)
-        yield partial
-    finally:
-        os.close(handle)
-
-
-def _locked(folder: Path) -> int | None:
-    """A handle that holds the lock of the folder, which is made where it is not there; None where it went away meanwhile."""
-    with suppress(FileExistsError):
-        os.mkdir(folder)  # noqa: PTH102 - Path.mkdir(exist_ok=True) looks twice, and fails where the folder goes in between
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return None
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with suppress(FileNotFoundError):
-        if folder.stat().st_ino == os.fstat(handle).st_ino:
-            return handle
-    os.close(handle)
-    return None
-
-
-def _swap(partial: Path, folder: Path) -> None:
-    """Puts the filled folder in place; the older release that stood there goes away behind it."""
-    fsync_folder(partial)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)  # left by a fetch that died right here
-    with suppress(FileNotFoundError):
-        folder.rename(old)
-    try:
-        partial.rename(folder)
-    except OSError:
-        with suppress(OSError):
-            old.rename(folder)
-        raise
-    fsync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _is(path: Path, file: FileEntry) -> bool:

@@ -25,7 +25,8 @@ def staged(
 ) -> Staged[R]:
     """Runs a stage through the workspace, and tells what it found."""
     tell(Note(stage, "started"))
-    done = run.workspace.stage(stage, key, record, compute, key_of)
+    waiting = Note(stage, "moved", "waiting for another run, which is at the same work")
+    done = run.workspace.stage(stage, key, record, compute, key_of, on_wait=lambda: tell(waiting))
     finish(run, stage, done.key, found(done.record), done.cached, done.seconds)
     return done
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from contender.child import Child, how_it_ended, told_error
 from contender.errors import ContenderError, Interrupted, TrainingFailed
 from contender.files import write_durably
 from contender.records import TrainReport
+from contender.stopping import stoppable
 from contender.training.devices import PASSIVE
 from contender.training.options import Job, Progress, TrainOptions
 
@@ -51,30 +49,14 @@ def run_job(
     arguments = [str(folder.absolute()), "--checkpoint-seconds", str(checkpoint_seconds)]
     with (folder / "job.log").open("ab") as log:
         child = Child("contender.training.job", arguments, log, PASSIVE | os.environ | QUIET)
-    with _passing_signals(child):
-        final = child.listen(lambda told: on_progress(Progress.model_validate(told)) if on_progress else None)
-        code = child.process.wait()
+    try:
+        with stoppable(first=child.stop):  # it decides how to end
+            final = child.listen(lambda told: on_progress(Progress.model_validate(told)) if on_progress else None)
+    finally:
+        code = child.close()
     if code == 0 and "report" in final:
         return TrainReport.model_validate(final["report"])
     raise _failure(code, final, folder)
-
-
-@contextmanager
-def _passing_signals(child: Child) -> Iterator[None]:
-    """While inside, SIGTERM and SIGINT go to the child and only there: it decides how to end."""
-    ours = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGTERM, signal.SIGINT) if ours else ()
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        child.stop(number)
-
-    before = {number: signal.signal(number, forward) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        child.close()
 
 
 def _failure(code: int, final: dict[str, Any], folder: Path) -> ContenderError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,12 @@ def save_model_files(model: Any, processor: Any, max_length: int, output: Path) 
     if (fast := getattr(processor, "backend_tokenizer", None)) is not None:
         fast.no_truncation()  # it keeps what its last call asked for, and a resumed job's last call is another
         fast.no_padding()
-    output.mkdir(parents=True, exist_ok=True)
-    temporary = output / f".saving-{os.getpid()}"
-    try:
-        with quiet_loading():
-            model.save_pretrained(str(temporary))
-            processor.save_pretrained(str(temporary))
-        for path in sorted(temporary.glob("*.json")):
-            _drop_traces(path)
-        for path in sorted(temporary.iterdir()):
-            path.replace(output / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(output, ignore_errors=True)  # a killed predecessor may have begun to write here
+    with quiet_loading():
+        model.save_pretrained(str(output))
+        processor.save_pretrained(str(output))
+    for path in sorted(output.glob("*.json")):
+        _drop_traces(path)
 
 
 def _drop_traces(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,46 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"):
         Workspace(tmp_path).stage("train", "k1", Count, fail)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_runs_at_the_same_time_compute_a_stage_once_and_never_see_half_of_one(tmp_path: Path) -> None:
+    """Whoever finds a stage may read it while others come and go."""
+    computed: list[str] = []
+    waited: list[int] = []
+
+    def work(number: int) -> None:
+        for turn in range(15):
+            key = f"k{turn}"
+
+            def compute(folder: Path, key: str = key) -> Count:
+                computed.append(key)
+                (folder / "data.bin").write_bytes(key.encode() * 5000)
+                return Count(value=number)
+
+            staged = Workspace(tmp_path).stage("train", key, Count, compute, on_wait=lambda: waited.append(number))
+            assert (staged.folder / "data.bin").read_bytes() == key.encode() * 5000
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert sorted(computed) == sorted(f"k{turn}" for turn in range(15))
+    assert waited
+    assert {path.name for path in (tmp_path / "stages" / "train").iterdir()} == set(computed)
+
+
+def test_what_a_killed_attempt_left_is_gone_from_the_next_ones_output(tmp_path: Path) -> None:
+    left = tmp_path / "stages" / "train" / ".k1.partial"
+    (left / "deep").mkdir(parents=True)
+    (left / "half.bin").write_bytes(b"x")
+    staged = run(Workspace(tmp_path), Computer())
+    assert sorted(path.name for path in staged.folder.iterdir()) == ["deep", MANIFEST]
+    assert not left.exists()
+
+
+def test_a_stage_that_wrote_nothing_is_none(tmp_path: Path) -> None:
+    """A train stage without a model would be found for ever."""
+    workspace = Workspace(tmp_path)
+    workspace.stage("train", "k1", Count, lambda folder: Count(value=1))
+    assert workspace.find("train", "k1", Count) is None
 
 
 def test_a_full_disk_says_where_and_that_nothing_is_lost(tmp_path: Path) -> None:

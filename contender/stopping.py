@@ -1,0 +1,70 @@
+"""Being asked to stop, by Ctrl-C or SIGTERM: noted at once, acted on where nothing is half done.
+
+An exception out of a signal handler can surface anywhere: inside an import, a lock or a library that swallows it. So the first
+signal is only noted, and `check` raises; `contender.progress.tell` calls it, which every stage does as it goes. A second signal
+raises KeyboardInterrupt at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from contender.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_asked: list[signal.Signals] = []
+_nested = 0
+
+
+@contextmanager
+def stoppable(first: Callable[[int], None] | None = None) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM are noted for `check`, and the first one is handed to `first`.
+
+    May be nested: the inner one takes the signals, also from a library that installed handlers of its own meanwhile. Does nothing
+    but in the main thread, where Python handles signals.
+    """
+    global _nested
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        _asked.append(signal.Signals(number))
+        if len(_asked) > 1:
+            raise KeyboardInterrupt
+        if first:
+            first(number)
+
+    before = {number: signal.signal(number, hear) for number in SIGNALS}
+    _nested += 1
+    try:
+        if _asked and first:
+            first(_asked[0])  # it came while nobody had anything to stop
+        yield
+    finally:
+        _nested -= 1
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if not _nested:
+            _asked.clear()
+
+
+def asked() -> bool:
+    """Whether a signal asked to stop."""
+    return bool(_asked)
+
+
+def check() -> None:
+    """Raises Interrupted where a signal asked to stop."""
+    if _asked:
+        raise interrupted()
+
+
+def interrupted() -> Interrupted:
+    by = _asked[0].name if _asked and _asked[0] != signal.SIGINT else "Ctrl-C"
+    return Interrupted(f"stopped by {by}", "The same command continues: finished stages are kept.")
