@@ -151,6 +151,7 @@ class TrainReport(Record):
     seconds: float = Field(description="in the training loop")
     examples_per_second: float
     learning_rate: float = Field(description="the value used, also where the spec says auto")
+    head_learning_rate: float | None = Field(default=None, description="of the layers above the encoder")
     batch_size: int
     precision: Literal["fp32", "bf16", "fp16"]
     precision_reason: str

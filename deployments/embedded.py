@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
 from contender import stopping
-from contender.errors import ContenderError, StoreUnavailable
+from contender.errors import ContenderError, StoreUnavailable, internal
 from contender.progress import listening
 from contender.quality import process as quality_process
 from contender.run import RunResult
@@ -14,10 +15,6 @@ from contender.spec import Pipeline
 from deployments.environment import without_heartbeats
 from deployments.server import chosen_api, client_environment, ensure_server, wait_until_ready
 from deployments.terminal import RunView, console
-
-
-class InternalError(ContenderError):
-    """Something that Contender did not foresee; never the user's fault."""
 
 
 def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
@@ -39,6 +36,9 @@ def _run_flow(pipeline: Pipeline, actor: str, quiet: bool, debug: bool) -> RunRe
     if not debug:
         # Stages are drawn by RunView; the run's log is in the Prefect UI. Prefect's console lines would tear the drawing.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        logging.raiseExceptions = (
+            False  # else Prefect prints what its server did not take of the log, in the middle of all
+        )
     from flows.retrain import retrain
 
     if info is not None:
@@ -70,11 +70,7 @@ def _ours(value: Any) -> BaseException:
             f"the Prefect server at {os.environ.get('PREFECT_API_URL', 'the active profile')} does not answer: {value}",
             "Start it, or unset PREFECT_API_URL to use the embedded one.",
         )
-    error = InternalError(
-        f"internal error: {type(value).__name__}: {value}", "Please report it, with the output of --debug."
-    )
-    error.__cause__ = value if isinstance(value, BaseException) else None
-    return error
+    return internal(value if isinstance(value, BaseException) else TypeError(f"the flow ended with {value!r}"))
 
 
 def _is_about_the_server(error: Any) -> bool:

@@ -24,7 +24,7 @@ from tasks.quality import check_quality
 from tasks.release import stage_release
 from tasks.snapshot import take_snapshot
 from tasks.split import split_rows
-from tasks.training import fine_tune
+from tasks.training import find_base, fine_tune
 
 ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
 
@@ -51,6 +51,7 @@ def retrained(run: Run) -> RunResult:
         return up_to_date(run, seen, decision)
 
     champion = find_champion(run, seen)
+    base = find_base(run)
     snapshot = quality = None
     try:
         snapshot = take_snapshot(run, seen)
@@ -63,7 +64,7 @@ def retrained(run: Run) -> RunResult:
     except DataError as error:
         return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
-    model = fine_tune(run, split)
+    model = fine_tune(run, base, split)
     challenger = stage_release(run, model, split, snapshot, quality, champion.entry)
     stages = {"snapshot": snapshot.record, "quality": quality, "split": split, "model": model}
     return contend(run, seen, challenger, champion, stages)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Sequence
+from contextvars import copy_context
 from types import TracebackType
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from contender.run import Run
 from contender.text import markdown_safe
 
 UPDATE_SECONDS = 5  # between updates of a progress bar: each is a request to the server
+LAST_UPDATE_SECONDS = 2  # that a stage's end waits for the last one
 
 
 def table(run: Run, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]], description: str) -> None:
@@ -33,42 +35,63 @@ def table(run: Run, name: str, columns: Sequence[str], rows: Sequence[Sequence[o
 
 
 class ProgressBar:
-    """A progress artifact that follows the notes of one stage."""
+    """A progress artifact that follows the notes of one stage, from a thread of its own: a server that hangs holds up nobody."""
 
     def __init__(self, run: Run, stage: str) -> None:
-        self.run = run
-        self.stage = stage
-        self.artifact: UUID | None = None
-        self.last = 0.0
+        self._key = _key(run, stage)
+        self._stage = stage
+        self._artifact: UUID | None = None
+        self._latest: tuple[float, str] | None = None
+        self._changed = threading.Event()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> ProgressBar:
+        if FlowRunContext.get() is not None:
+            follow = copy_context().run  # Prefect finds the run that an artifact belongs to in the context
+            self._thread = threading.Thread(target=follow, args=(self._follow,), name="progress-bar", daemon=True)
+            self._thread.start()
         return self
 
     def __call__(self, note: Note) -> None:
-        if note.stage != self.stage or note.kind != "moved" or not note.total or FlowRunContext.get() is None:
-            return
-        if time.monotonic() - self.last < UPDATE_SECONDS:
-            return
-        self.last = time.monotonic()
-        self._update(100.0 * (note.done or 0) / note.total, note.text)
+        if note.stage == self._stage and note.kind == "moved" and note.total:
+            self._latest = (100.0 * (note.done or 0) / note.total, note.text)
+            self._changed.set()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None and self.artifact is not None:
-            self._update(100.0, "done")
+        if self._thread is None:
+            return
+        if error is None and self._latest is not None:
+            self._latest = (100.0, "done")
+        self._ended.set()
+        self._changed.set()
+        self._thread.join(LAST_UPDATE_SECONDS)
 
-    def _update(self, percent: float, text: str) -> None:
+    def _follow(self) -> None:
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            last = self._ended.is_set()
+            if self._latest is not None and not self._update(*self._latest):
+                return
+            if last:
+                return
+            self._ended.wait(UPDATE_SECONDS)
+
+    def _update(self, percent: float, text: str) -> bool:
+        """False where the server did not take it: a progress bar is not worth asking again."""
         try:
-            if self.artifact is None:
-                made = create_progress_artifact(
-                    progress=percent, key=_key(self.run, self.stage), description=markdown_safe(text)
-                )
-                self.artifact = made if isinstance(made, UUID) else None
+            if self._artifact is None:
+                made = create_progress_artifact(progress=percent, key=self._key, description=markdown_safe(text))
+                self._artifact = made if isinstance(made, UUID) else None
             else:
-                update_progress_artifact(artifact_id=self.artifact, progress=percent, description=markdown_safe(text))
+                update_progress_artifact(artifact_id=self._artifact, progress=percent, description=markdown_safe(text))
         except Exception as error:  # noqa: BLE001
-            get_run_logger().warning("the progress of %s was not stored: %s", self.stage, error)
+            get_run_logger().warning("the progress of %s was not stored: %s", self._stage, error)
+            return False
+        return True
 
 
 def _key(run: Run, name: str) -> str:

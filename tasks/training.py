@@ -1,7 +1,10 @@
-"""Policy of the fine-tune: progress in the UI, no time-out of Prefect's own (its child ends by itself), transient errors again."""
+"""Policy of the fine-tune: a hub that does not answer is asked again; progress in the UI; no time-out of Prefect's own, since the
+training ends by itself.
+"""
 
 from __future__ import annotations
 
+from contender.models import ResolvedBase
 from contender.progress import listening
 from contender.records import SplitReport, TrainReport
 from contender.run import Run
@@ -12,6 +15,11 @@ from tasks.policy import stage_task
 
 
 @stage_task
-def fine_tune(run: Run, split: Staged[SplitReport]) -> Staged[TrainReport]:
+def find_base(run: Run) -> ResolvedBase:
+    return stages.find_base(run)
+
+
+@stage_task
+def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
     with ProgressBar(run, "train") as bar, listening(bar):
-        return stages.fine_tune(run, split)
+        return stages.fine_tune(run, base, split)

@@ -25,6 +25,9 @@ class Kind(Protocol):
     def learning_rate(self, method: str, parameters: int) -> float:
         """The peak learning rate for `learning_rate: auto`, for a base of so many parameters."""
 
+    def above_encoder(self, model: Any) -> set[str]:
+        """Names of the parameters that turn the encoder's output into an answer: they start from nothing, and learn faster."""
+
     def load_processor(self, base: Path) -> Any:
         """What turns an example into tensors: a tokenizer here; ModelError where the base has none."""
 

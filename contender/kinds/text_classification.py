@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import DataError, ModelError
+from contender.kinds._loaded import check_vocabulary, check_weights, encoder_names
 from contender.training.devices import best_device, wait_passively
 from contender.training.loading import quiet_loading
 from contender.training.options import Job
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
-MEASURED_RATES = ((22.7e6, 3e-4), (110e6, 5e-5))
+MEASURED_RATES = ((22.7e6, 2e-4), (110e6, 5e-5))
 LOWEST_RATE, HIGHEST_RATE, HEAD_RATE = 1e-5, 5e-4, 1e-2
 
 SAMPLED_ROWS = 10_000  # rows whose length decides `max_length: auto`; more would move the 99.9th percentile by little
 LENGTH_QUANTILE = 0.999
 NO_LIMIT = 100_000  # a tokenizer that knows no limit says 1e30
 FALLBACK_LIMIT = 512  # tokens, where neither tokenizer nor model states a limit
+
+OnRows = Callable[[int], None]
 
 WINDOW = 8_192  # rows predicted at a time: sorted by length inside, bounded in memory
 
@@ -33,7 +36,7 @@ class TextClassification:
     """The kind `text-classification`."""
 
     task = "text-classification"
-    revision = 1
+    revision = 2
     roles = ("text", "label")
     default_metrics = ("accuracy", "f1_macro")
 
@@ -45,11 +48,15 @@ class TextClassification:
         rate = fast * (max(parameters, 1) / small) ** slope
         return float(f"{min(max(rate, LOWEST_RATE), HIGHEST_RATE):.2g}")
 
+    def above_encoder(self, model: Any) -> set[str]:
+        return {name for name, _ in model.named_parameters()} - encoder_names(model)
+
     def load_processor(self, base: Path) -> Any:
-        from transformers import AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
+            model_config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
         except Exception as error:
             raise ModelError(
                 f"the tokenizer in {base} cannot be loaded: {_first_line(error)}",
@@ -57,6 +64,7 @@ class TextClassification:
             ) from error
         if not tokenizer.is_fast:
             raise ModelError(f"the tokenizer in {base} has no fast form", "The folder must hold tokenizer.json.")
+        check_vocabulary(tokenizer, model_config, base)
         if tokenizer.pad_token is None:
             if tokenizer.eos_token is None:
                 raise ModelError(
@@ -71,7 +79,7 @@ class TextClassification:
 
         try:
             with quiet_loading():
-                return AutoModelForSequenceClassification.from_pretrained(
+                model, loaded = AutoModelForSequenceClassification.from_pretrained(
                     str(base),
                     num_labels=len(labels),
                     id2label=dict(enumerate(labels)),
@@ -81,12 +89,15 @@ class TextClassification:
                     use_safetensors=True,
                     trust_remote_code=False,
                     dtype=torch.float32,
+                    output_loading_info=True,
                 )
         except Exception as error:
             raise ModelError(
                 f"the base model in {base} cannot be loaded for {self.task}: {_first_line(error)}",
                 "Use a base whose architecture has a sequence-classification form in transformers.",
             ) from error
+        check_weights(model, loaded, base)
+        return model
 
     def warm_up(self, base: Path) -> None:
         wait_passively()
@@ -175,20 +186,18 @@ class TextClassification:
         tables = []
         for start in range(0, len(data), WINDOW):
             window = data[start : start + WINDOW]
-            table = _outcomes(
-                np.asarray(window["_key"], np.uint64), window["label"], run(window["text"], batch_size), names
-            )
+            told = (lambda rows, start=start: on_rows(start + rows)) if on_rows else None
+            probabilities = run(window["text"], batch_size, told)
+            table = _outcomes(np.asarray(window["_key"], np.uint64), window["label"], probabilities, names)
             tables.append(table.append_column("row", pa.array(range(start, start + len(table)), pa.int64())))
-            if on_rows is not None:
-                on_rows(start + len(table))
         return pa.concat_tables(tables) if tables else _no_outcomes()
 
 
 KIND = TextClassification()
 
 
-def _load_release(folder: Path) -> tuple[list[str], Callable[[Sequence[str], int], np.ndarray]]:
-    """A release's label names, and what gives `(rows, labels)` probabilities for texts."""
+def _load_release(folder: Path) -> tuple[list[str], Callable[[Sequence[str], int, OnRows | None], np.ndarray]]:
+    """A release's label names, and what gives `(rows, labels)` probabilities for texts, batch by batch."""
     wait_passively()
     import numpy as np
     import torch
@@ -208,17 +217,21 @@ def _load_release(folder: Path) -> tuple[list[str], Callable[[Sequence[str], int
     model.to(device).eval()
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
 
-    def run(texts: Sequence[str], batch_size: int) -> np.ndarray:
+    def run(texts: Sequence[str], batch_size: int, told: OnRows | None) -> np.ndarray:
         encoded = _encode(tokenizer, list(texts), tokenizer.model_max_length)
         examples = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
         order = sorted(range(len(examples)), key=lambda row: -len(examples[row]["input_ids"]))
         result = np.empty((len(examples), len(names)), np.float32)
+        done = 0
         with torch.inference_mode():
             for batch in _chunks(order, batch_size):
                 inputs = {
                     key: value.to(device) for key, value in _pad(tokenizer, [examples[row] for row in batch]).items()
                 }
                 result[batch] = _softmax(model(**inputs).logits.float().cpu().numpy())
+                done += len(batch)
+                if told:
+                    told(done)
         return result
 
     return names, run

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from contender import __version__
+from contender.kinds import kind
 from contender.plan import columns, stage_key
 from contender.progress import Note, tell
 from contender.records import (
@@ -28,6 +30,7 @@ from contender.training.devices import best_device, wait_passively
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
+    from contender.models import ResolvedBase
     from contender.training.launcher import Progress
 
 
@@ -39,21 +42,32 @@ class Predictions(Record):
     dtype: str
 
 
-def fine_tune(run: Run, split: Staged[SplitReport]) -> Staged[TrainReport]:
-    """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
+def find_base(run: Run) -> ResolvedBase:
+    """The base model, on this machine and checked: before a row is read, since nothing comes of a run without it."""
     from contender.models import resolve_base
+
+    return resolve_base(run.pipeline.spec.model.base, Path(run.pipeline.folder))
+
+
+def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
+    """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
     from contender.training.launcher import Job, run_job
 
     spec = run.pipeline.spec
-    assert isinstance(spec.model.base, str)
-    base = resolve_base(spec.model.base, Path(run.pipeline.folder))
-    digests = {name: split.record.digests[name] for name in ("train", "validation")}
-    key = stage_key(run.pipeline, "train", rows=digests, labels=split.record.labels, base=base.digest)
+    key = stage_key(
+        run.pipeline,
+        "train",
+        rows={name: split.record.digests[name] for name in ("train", "validation")},
+        labels=split.record.labels,
+        base=base.digest,
+        kind=kind(spec.task).revision,
+        versions={name: version(name) for name in ("torch", "transformers")},
+    )
 
     def compute(folder: Path) -> TrainReport:
         job = Job(
             task=spec.task,
-            base=str(base.path),
+            base=base.path,
             base_digest=base.digest,
             method=spec.model.method,
             columns={role: role for role in columns(run.pipeline)},
@@ -65,7 +79,7 @@ def fine_tune(run: Run, split: Staged[SplitReport]) -> Staged[TrainReport]:
             output=str(folder / "model"),
         )
         # The evaluation imports torch and the model here; on any machine the child leaves time for that.
-        Thread(target=_warm_up, args=(spec.task, base.path), daemon=True).start()
+        Thread(target=_warm_up, args=(spec.task, Path(base.path)), daemon=True).start()
         return run_job(job, run.workspace.job_folder(key), on_progress=_training_told)
 
     trained = staged(run, "train", key, TrainReport, compute, _trained)
@@ -75,8 +89,6 @@ def fine_tune(run: Run, split: Staged[SplitReport]) -> Staged[TrainReport]:
 
 def _warm_up(task: str, base: Path) -> None:
     """For a thread: whatever is wrong here, the evaluation meets it again and says so."""
-    from contender.kinds import kind
-
     with suppress(Exception):
         kind(task).warm_up(base)
 
@@ -105,7 +117,8 @@ def stage_release(
             "label_shares": quality.record.label_shares,
             "base": _shareable(str(spec.model.base)),
             "method": spec.model.method,
-            "train": spec.train.model_dump(mode="json") | {"learning_rate": model.record.learning_rate},
+            "train": spec.train.model_dump(mode="json")
+            | {name: getattr(model.record, name) for name in ("learning_rate", "head_learning_rate")},
             "spec_digest": run.pipeline.digest,
             "versions": model.record.versions | {"contender": __version__},
             "precision": model.record.precision,
@@ -146,8 +159,6 @@ def serving() -> tuple[str, str]:
 
 def predict(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name: str) -> Staged[Predictions]:
     """The release's outcomes on one held-out set, computed from the staged bytes by the release's own manifest."""
-    from contender.kinds import kind
-
     device, dtype = serving()
     key = stage_key(
         run.pipeline, "predict", release=release.digest, set=split.record.digests[name], device=device, dtype=dtype

@@ -36,6 +36,9 @@ from contender.training.saving import save_model_files
 from contender.training.trainer import JobTrainer, figures
 
 EVALUATION_BATCH = 64
+# Layers that start from nothing need larger steps than weights that know something already. On Banking77, MiniLM, 5 epochs: 2e-4
+# with 1e-3 above the encoder reached 93.2, 3e-4 for all 92.4; with the pooler at the encoder's rate, 5 points less after an epoch.
+HEAD_FACTOR, HEAD_MOST = 5.0, 1e-2
 CURVE_POINTS = 200
 PLAN = "plan.json"
 
@@ -46,6 +49,7 @@ class Plan(Record):
     job: str
     max_length: int
     learning_rate: float
+    head_learning_rate: float
     precision: Precision
     precision_reason: str
 
@@ -196,7 +200,9 @@ def _probe(
 
 def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor) -> Plan:
     monitor.phase("measuring")
-    asked = job.options.learning_rate
+    rate = job.options.learning_rate
+    rate = prepared.kind.learning_rate(job.method, parameters) if rate == "auto" else rate
+    head_rate = job.options.head_learning_rate
     if job.method == "head":
         precision: tuple[Precision, str] = ("fp32", "one layer leaves nothing to gain")
     else:
@@ -206,7 +212,8 @@ def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor) -> 
     return Plan(
         job=job_digest(job),
         max_length=prepared.processor.model_max_length,
-        learning_rate=prepared.kind.learning_rate(job.method, parameters) if asked == "auto" else asked,
+        learning_rate=rate,
+        head_learning_rate=max(rate, min(HEAD_FACTOR * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
         precision=precision[0],
         precision_reason=precision[1],
     )
@@ -252,6 +259,8 @@ def _trainer(job: Job, folder: Path, prepared: Prepared, monitor: Monitor, check
         higher_is_better=METRICS[job.primary_metric].higher_is_better,
         patience=job.options.early_stopping,
         checkpoint_seconds=checkpoint_seconds,
+        head=prepared.kind.above_encoder(prepared.trained) if job.method == "full" else set(),
+        head_rate=prepared.plan.head_learning_rate,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -315,6 +324,7 @@ def _report(job: Job, plan: Plan, trainer: JobTrainer, resumed_from: int) -> Tra
         seconds=seconds,
         examples_per_second=examples / max(seconds, 1e-9),
         learning_rate=plan.learning_rate,
+        head_learning_rate=plan.head_learning_rate if job.method == "full" else None,
         batch_size=job.options.batch_size,
         precision=plan.precision,
         precision_reason=plan.precision_reason,

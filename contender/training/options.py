@@ -21,6 +21,10 @@ class TrainOptions(Record):
     learning_rate: Positive | Literal["auto"] = Field(
         default="auto", description="peak learning rate; auto: by kind, method and size of the base"
     )
+    head_learning_rate: Positive | Literal["auto"] = Field(
+        default="auto",
+        description="peak learning rate of the layers above the encoder, which start from nothing; auto: five times learning_rate",
+    )
     early_stopping: int = Field(
         default=2, ge=0, description="evaluations without a better metric before stopping; 0: never"
     )

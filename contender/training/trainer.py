@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,13 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         higher_is_better: bool,
         patience: int,
         checkpoint_seconds: float,
+        head: Collection[str],
+        head_rate: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.head = frozenset(head)
+        self.head_rate = head_rate
         self.monitor = monitor
         self.checkpoints = checkpoints
         self.best_weights = best_weights
@@ -77,6 +82,14 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         return LongestFirstSampler(np.asarray(eval_dataset["length"][:]))
 
     # --- steps
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        new = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if new and self.head:
+            named = (model or self.model).named_parameters()
+            _set_rate(optimizer, {id(value) for name, value in named if name in self.head}, self.head_rate)
+        return optimizer
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         examples = inputs["labels"].shape[0]
@@ -205,6 +218,17 @@ def _finite(loss: torch.Tensor, step: int) -> float:
             "Lower train.learning_rate, or set train.precision: fp32 and train.max_grad_norm: 1.0.",
         )
     return value
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, chosen: set[int], rate: float) -> None:
+    """Gives the parameters with these ids a learning rate of their own; everything else of their groups stays."""
+    groups = [dict(group) for group in optimizer.param_groups]
+    optimizer.param_groups.clear()
+    for group in groups:
+        for is_chosen, own in ((False, group["lr"]), (True, rate)):
+            parameters = [value for value in group["params"] if (id(value) in chosen) is is_chosen]
+            if parameters:
+                optimizer.add_param_group(group | {"params": parameters, "lr": own})
 
 
 def _save_weights(model: Any, path: Path) -> None:

@@ -319,7 +319,7 @@ def write_drop(folder: Path, number: int, seed: int = SEED, rows: int | None = N
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a data drop of the demo's support desk.")
+    parser = argparse.ArgumentParser(description="Write a data drop of the demo's support desk.", allow_abbrev=False)
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("drop", type=int, choices=(1, 2, 3, 4), metavar="N", help="1 to 4")
     parser.add_argument("--rows", type=int, help="tickets of this drop instead of the demo's number, for benchmarks")

@@ -39,6 +39,7 @@ OTHER: dict[str, Any] = {
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.learning_rate": 1e-4,
+    "train.head_learning_rate": 1e-3,
     "train.early_stopping": 0,
     "train.seed": 1,
     "train.weight_decay": 0.5,

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle: a checkpoint, exit 75, and the same command continues."""
+"""Ctrl-C and SIGTERM anywhere: one document, an exit code that says what was kept, and the same command continues."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from desk import Desk, tickets
 
@@ -16,10 +18,11 @@ from contender.records import TrainReport
 from contender.workspace import Workspace
 
 
-def start(desk: Desk, *more: str) -> subprocess.Popen[str]:
+def start(desk: Desk, *more: str, **environment: str) -> subprocess.Popen[str]:
     script = Path(sys.executable).parent / "contender"
     command = [script, "run", str(desk.pipeline), "--json", *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    environment = dict(os.environ) | environment
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def until(run: subprocess.Popen[str], words: str) -> None:
@@ -54,3 +57,60 @@ def test_a_run_stopped_while_it_trains_continues_where_it_was(desk: Desk) -> Non
     assert trained is not None
     assert trained.record.resumed_from_step > 0
     assert not job.exists(), "nothing is left of the job"
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(("behind", "number"), [("✓ snapshot", signal.SIGTERM), ("✓ train", signal.SIGINT)])
+def test_a_run_stopped_between_stages_says_so_and_keeps_them(desk: Desk, behind: str, number: signal.Signals) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    run = start(desk)
+    until(run, behind)
+    run.send_signal(number)
+    out, err = run.communicate(timeout=60)
+    document = json.loads(out)
+    assert (run.returncode, document["outcome"]) == (130, "interrupted"), err
+    assert "Traceback" not in err
+    assert desk.run("history", "desk", "--json").document.get("entries", []) == [], "there may not even be a registry"
+    again = desk.retrain()
+    assert (again.code, again.document["outcome"]) == (0, "promoted"), again.shown
+    assert {stage["name"] for stage in again.document["stages"] if stage["cached"]} >= {behind.removeprefix("✓ ")}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_second_ctrl_c_is_not_waited_for(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(600, seed=1))
+    run = start(desk, "--set", "train.epochs=120")
+    until(run, "loss")
+    (trainer,) = [child for child in psutil.Process(run.pid).children() if "contender.training.job" in child.cmdline()]
+    trainer.suspend()  # it cannot write its checkpoint
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert run.poll() is None, "the first one waits for the checkpoint"
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, json.loads(out)["outcome"]) == (130, "interrupted"), err
+    assert not trainer.is_running()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_two_runs_at_the_same_time_train_once_and_come_to_one_champion(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    runs = [start(desk), start(desk)]
+    answers = [(run.communicate(timeout=200), run.returncode) for run in runs]
+    outcomes = sorted(json.loads(out)["outcome"] for (out, _), _ in answers)
+    assert outcomes in (["kept", "promoted"], ["promoted", "promoted"], ["promoted", "up_to_date"]), answers
+    history = desk.run("history", "desk", "--json").document
+    assert [entry["n"] for entry in history["entries"]] == [1]
+    assert len(desk.run("releases", "desk", "--json").document["releases"]) == 1
+    assert desk.retrain().document["outcome"] == "up_to_date"
+
+
+def test_a_prefect_server_that_is_not_there_is_said(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(60, seed=1))
+    run = start(desk, PREFECT_API_URL="http://127.0.0.1:9/api")
+    out, err = run.communicate(timeout=120)
+    document = json.loads(out)
+    assert (run.returncode, document["outcome"]) == (1, "failed"), err
+    assert "http://127.0.0.1:9/api" in document["error"]["what"]
+    assert "unset PREFECT_API_URL" in document["error"]["fix"]
+    assert "internal error" not in err

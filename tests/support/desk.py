@@ -19,7 +19,7 @@ data:
   split: {{test: 0.3, validation: 0.15}}
 model:
   base: {base}
-train: {{epochs: 6, batch_size: 16, learning_rate: 5.0e-3, precision: fp32, early_stopping: 0}}
+train: {{epochs: 6, batch_size: 16, learning_rate: 5.0e-3, head_learning_rate: 5.0e-3, precision: fp32, early_stopping: 0}}
 quality: {{max_bad_fraction: 0.1}}
 """
 

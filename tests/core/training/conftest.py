@@ -77,7 +77,8 @@ def make_job(tmp_path: Path, tiny_base: Path) -> MakeJob:
         **options: object,
     ) -> Job:
         resolved = resolve_base(str(base or tiny_base), tmp_path)
-        settings = {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3, "precision": "fp32", **options}
+        settings = {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3, "precision": "fp32"}
+        settings |= {"head_learning_rate": 5e-3, **options}  # a random base teaches its head nothing
         return Job(
             task="text-classification",
             base=resolved.path,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,3 +152,38 @@ def test_training_used_rows_alone_gives_the_weights_of_training_all(tiny_base):
     whole, compact = trained(False), trained(True)
     assert whole.keys() == compact.keys()
     assert all(torch.allclose(whole[name], compact[name], atol=1e-6) for name in whole)
+
+
+def test_what_stands_above_the_encoder_learns_at_a_rate_of_its_own(tiny_base, make_job, tmp_path):
+    """Down to the optimizer of a real job: every parameter once, decay as it was, the pooler with the classifier."""
+    from contender.kinds import kind
+    from contender.training.trainer import _set_rate
+
+    model = kind("text-classification").load_model(tiny_base, ("a", "b", "c"))
+    head = kind("text-classification").above_encoder(model)
+    assert head == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
+    named = dict(model.named_parameters())
+    decayed = [value for name, value in named.items() if not name.endswith("bias")]
+    other = [value for name, value in named.items() if name.endswith("bias")]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": other, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4)
+    _set_rate(optimizer, {id(named[name]) for name in head}, 1e-2)
+    found = {
+        id(value): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for value in group["params"]
+    }
+    assert len(found) == len(named) == sum(len(group["params"]) for group in optimizer.param_groups)
+    for name, value in named.items():
+        assert found[id(value)] == (1e-2 if name in head else 1e-4, 0.0 if name.endswith("bias") else 0.1), name
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"),
+    [({"head_learning_rate": "auto"}, 1e-2), ({"learning_rate": 1e-4, "head_learning_rate": "auto"}, 5e-4), ({}, 5e-3)],
+)
+def test_the_rate_above_the_encoder_is_told(make_job, tmp_path, asked, used):
+    from contender.child import Voice
+    from contender.training.finetune import finetune
+    from contender.training.monitor import Monitor, Stop
+
+    report = finetune(make_job(epochs=1, **asked), tmp_path / "job", Monitor(Voice(None), Stop()), 1e9)
+    assert report.head_learning_rate == pytest.approx(used)

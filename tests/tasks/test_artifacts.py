@@ -1,0 +1,78 @@
+"""Artifacts are for people: no run waits for one, and none fails by one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from contender.progress import Note
+from tasks import artifacts
+from tasks.artifacts import ProgressBar
+
+RUN: Any = SimpleNamespace(pipeline=SimpleNamespace(spec=SimpleNamespace(name="desk")))
+
+
+class Server:
+    """What a progress bar asks of Prefect, answered here."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, str]] = []
+        self.answers = threading.Event()
+        self.answers.set()
+        self.broken = False
+
+    def create(self, *, progress: float, key: str, description: str) -> Any:
+        return self.update(artifact_id=uuid4(), progress=progress, description=description)
+
+    def update(self, *, artifact_id: Any, progress: float, description: str) -> Any:
+        self.answers.wait(30)
+        if self.broken:
+            raise RuntimeError("the server is gone")
+        self.told.append((progress, description))
+        return artifact_id
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    made = Server()
+    monkeypatch.setattr(artifacts, "create_progress_artifact", made.create)
+    monkeypatch.setattr(artifacts, "update_progress_artifact", made.update)
+    monkeypatch.setattr(artifacts, "FlowRunContext", SimpleNamespace(get=lambda: object()))
+    monkeypatch.setattr(artifacts, "get_run_logger", lambda: SimpleNamespace(warning=lambda *_: None))
+    monkeypatch.setattr(artifacts, "UPDATE_SECONDS", 0.01)
+    return made
+
+
+def test_the_bar_ends_at_the_end_and_hears_its_own_stage_only(server: Server) -> None:
+    with ProgressBar(RUN, "train") as bar:
+        bar(Note("gate", "moved", "rows", done=1, total=2))
+        bar(Note("train", "moved", "loss 1.0", done=1, total=4))
+    assert server.told[-1] == (100.0, "done")
+    assert all(text != "rows" for _, text in server.told)
+
+
+def test_a_server_that_hangs_holds_up_neither_the_notes_nor_the_end(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "LAST_UPDATE_SECONDS", 0.1)
+    server.answers.clear()
+    began = time.monotonic()
+    with ProgressBar(RUN, "train") as bar:
+        for step in range(1000):
+            bar(Note("train", "moved", "loss", done=step, total=1000))
+    assert time.monotonic() - began < 10
+    server.answers.set()
+
+
+def test_a_server_that_refuses_is_not_asked_again(server: Server) -> None:
+    server.broken = True
+    with ProgressBar(RUN, "train") as bar:
+        for step in range(3):
+            bar(Note("train", "moved", "loss", done=step, total=3))
+            time.sleep(0.05)
+    assert server.told == []
