@@ -123,7 +123,9 @@ def measure(kind: str, rows: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--whole", type=int, default=1_000_000, help="rows for whole-table GX; 0 leaves it out")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)

@@ -13,7 +13,7 @@ from contender.records import digest
 from contender.spec import Pipeline
 
 # Raise a number when the stage's output changes for the same inputs; tests/core/test_revisions.py notices.
-REVISIONS = {"snapshot": 1, "gate": 1, "split": 1, "train": 1, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 1}
+REVISIONS = {"snapshot": 1, "gate": 2, "split": 1, "train": 2, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 1}
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
@@ -97,10 +97,7 @@ def stage_key(pipeline: Pipeline, stage: str, **inputs: Any) -> str:
 
 def columns(pipeline: Pipeline) -> dict[str, str]:
     """Role → column, for every role of the pipeline's kind."""
-    from contender.names import ROLES
-
-    given = pipeline.spec.data.columns
-    return {role: given.get(role, role) for role in ROLES[pipeline.spec.task]}
+    return pipeline.spec.columns
 
 
 def required_columns(pipeline: Pipeline) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 import xxhash
@@ -30,19 +31,28 @@ _DOMAIN = ("batch_id", "table", "column_A", "column_B", "row_condition", "condit
 
 def torn_table(text: str, label: str) -> str:
     """In SQLite: the keys of `text` that have more than one `label`, in a column `key`."""
-    return f"__torn {text} {label}"
+    return f"__torn {len(text)} {text} {label}"
 
 
 def repeat_table(text: str, label: str) -> str:
     """In SQLite: the places of the rows that repeat an earlier one's key and label, in a column `place`."""
-    return f"__repeat {text} {label}"
+    return f"__repeat {len(text)} {text} {label}"
 
 
 def text_key(value: Any) -> int | None:
-    """A signed 64-bit hash of the normalised text: two different texts among 5 million share one with probability 7e-7."""
+    """A signed 64-bit hash of the normalised text: two different texts among 5 million share one with probability 7e-7.
+
+    None for what holds no text: null, and white space alone. Those rows are not the same text, they are missing one.
+    """
     if not isinstance(value, str):
-        return None if pd.isna(value) else text_key(str(value))
-    return xxhash.xxh64_intdigest(normalised(value).encode("utf-8", "surrogatepass")) - (1 << 63)
+        return None if pd.api.types.is_scalar(value) and pd.isna(value) else text_key(_written(value))
+    text = normalised(value)
+    return xxhash.xxh64_intdigest(text.encode("utf-8", "surrogatepass")) - (1 << 63) if text else None
+
+
+def _written(value: Any) -> str:
+    # An array writes only its ends where it is long.
+    return str(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
 def text_keys(values: Iterable[Any]) -> list[int | None]:
@@ -79,8 +89,8 @@ class ColumnPairDuplicatesAgree(ColumnPairMapMetricProvider):  # type: ignore[mi
 class ExpectColumnPairDuplicatesToAgree(Sentence, ColumnPairMapExpectation):  # type: ignore[misc]
     """Expect rows with the same text (`column_A`) to have the same label (`column_B`).
 
-    All rows of a text that has several labels fail: which one is right cannot be told from the data. Rows where either is null
-    are not looked at.
+    All rows of a text that has several labels fail: which one is right cannot be told from the data. Rows where either is null,
+    or the text is blank, are not looked at.
 
         - type: expect_column_pair_duplicates_to_agree
           kwargs: {column_A: text, column_B: label}
@@ -115,7 +125,8 @@ class ColumnPairRowsDistinct(ColumnPairMapMetricProvider):  # type: ignore[misc]
 class ExpectColumnPairRowsToBeDistinct(Sentence, ColumnPairMapExpectation):  # type: ignore[misc]
     """Expect no row to repeat an earlier one's text (`column_A`) and label (`column_B`).
 
-    The first of the rows that are the same passes, so the count is the number of rows that could go.
+    The first of the rows that are the same passes, so the count is the number of rows that could go. Rows where either is null,
+    or the text is blank, are not looked at.
 
         - type: expect_column_pair_rows_to_be_distinct
           kwargs: {column_A: text, column_B: label}

@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import great_expectations as gx
+import pandas as pd
 from great_expectations.core import ExpectationSuite
+from great_expectations.core.expectation_validation_result import ExpectationValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.validator.v1_validator import Validator
 
 import expectations.duplicates
 import expectations.labels
+import expectations.quantiles
 import expectations.text
 from contender.errors import UsageError
 from contender.quality.plan import Planned
+from contender.quality.table import in_sqlite
 from expectations.duplicates import ROW_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pandas as pd
 
 Result = Any  # great_expectations' ExpectationValidationResult, which is not typed
 
@@ -37,6 +39,12 @@ _SQL_FORMAT = {
     "unexpected_index_column_names": [ROW_INDEX],
     "return_unexpected_index_query": True,
 }
+
+
+class _ExactName(str):
+    """A column's name that GX (1.24.1) does not take for one that differs in case alone: it folds the case of plain `str`."""
+
+    __slots__ = ()
 
 
 class Engine:
@@ -52,22 +60,45 @@ class Engine:
         """Number of the expectation → its result; bad rows are given by the frame's index."""
         if not planned:
             return {}
-        return self._run(Validator(self._frame, _FRAME_FORMAT, {"dataframe": frame}), planned)
+        exact = frame.set_axis(pd.Index([_ExactName(name) for name in frame.columns], dtype="object"), axis=1)
+        return self._run(Validator(self._frame, _FRAME_FORMAT, {"dataframe": exact}), planned)
 
     def on_sqlite(self, file: Path, table: str, planned: Sequence[Planned]) -> dict[int, Result]:
         """As `on_frame`, on a table of a SQLite file; the query for bad rows is in the result."""
+        if not planned:
+            return {}
         source = self.context.data_sources.add_sqlite(f"table-{table}", connection_string=f"sqlite:///{file}")
         asset = source.add_table_asset(table, table_name=table)
         try:
-            return self._run(Validator(asset.add_batch_definition_whole_table(table), _SQL_FORMAT), planned)
+            validator = Validator(asset.add_batch_definition_whole_table(table), _SQL_FORMAT)
+            results = self._run(validator, [in_sqlite(item) for item in planned])
         finally:
             source.get_execution_engine().engine.dispose()
             self.context.data_sources.delete(source.name)
+        for expectation in build_suite("rows", planned).expectations:
+            results[int(expectation.id)].expectation_config = expectation.configuration
+        return results
 
     def _run(self, validator: Validator, planned: Sequence[Planned]) -> dict[int, Result]:
-        with quiet():
-            outcome = validator.validate_expectation_suite(build_suite("rows", planned))
-        return {int(result.expectation_config.id): result for result in outcome.results}
+        suite = build_suite("rows", planned)
+        try:
+            with quiet():
+                results = validator.validate_expectation_suite(suite).results
+        except Exception as error:  # noqa: BLE001 - some kwargs end the whole suite: each expectation alone, then
+            if len(planned) > 1:
+                return {number: result for item in planned for number, result in self._run(validator, [item]).items()}
+            results = [_broken(suite, error)]
+        return {int(result.expectation_config.id): result for result in results}
+
+
+def _broken(suite: ExpectationSuite, error: Exception) -> Result:
+    """What GX says of an expectation that it caught at raising, for one that it did not catch."""
+    return ExpectationValidationResult(
+        success=False,
+        expectation_config=suite.expectations[0].configuration,
+        result={},
+        exception_info={"raised_exception": True, "exception_message": str(error), "exception_traceback": ""},
+    )
 
 
 def build_suite(name: str, planned: Sequence[Planned]) -> ExpectationSuite:
@@ -96,9 +127,9 @@ def _plain(error: Exception) -> str:
     return "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults())
 
 
-def exception_of(result: Result) -> str | None:
+def exception_of(result: Result | None) -> str | None:
     """Why GX could not evaluate an expectation; None where it could."""
-    info: Mapping[str, Any] = result.exception_info or {}
+    info: Mapping[str, Any] = (result and result.exception_info) or {}
     # One exception, or one per metric that the expectation needs.
     for entry in [info] if "raised_exception" in info else list(info.values()):
         if isinstance(entry, Mapping) and entry.get("raised_exception"):
@@ -110,7 +141,7 @@ def registered() -> set[str]:
     """The names of the expectations that GX knows, ours included."""
     from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-    assert expectations.duplicates and expectations.labels and expectations.text
+    assert expectations.duplicates and expectations.labels and expectations.quantiles and expectations.text
     return set(list_registered_expectation_implementations())
 
 

@@ -51,7 +51,7 @@ def check(
     """
     out.mkdir(parents=True, exist_ok=True)
     row_file = open_row_file(rows, columns)
-    plan = make_plan(suite, _parameters(reference_label_shares), row_file.names)
+    plan = make_plan(suite, _parameters(reference_label_shares), row_file.names, row_file.types())
     whole = build_suite(suite_name, plan.planned)
     ran = run(plan, row_file, out, Limits(chunk_rows, in_memory_rows), on_rows)
     admitted, shares = quarantine(row_file, ran, out, chunk_rows)

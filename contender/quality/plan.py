@@ -6,29 +6,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from contender.errors import UsageError, known
-from contender.quality.scopes import SCOPES, Scope
+from contender.quality.conditions import of_one_row, query_of
+from contender.quality.exact import exact_in_sqlite
+from contender.quality.scopes import PARAMETERS, SCOPES, Scope, columns_of
 from contender.records import Severity
 
 PARAMETER = "$PARAMETER"
-PARAMETERS = ("reference_label_shares", "reference_labels")
-_COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
 
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """One expectation, ready to run."""
+    """One expectation, ready to run; `query` is its row condition, empty where it looks at every row."""
 
     number: int
     type: str
     kwargs: Mapping[str, Any]
     severity: Severity
+    scope: Scope
+    query: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
-
-    @property
-    def scope(self) -> Scope:
-        return SCOPES[self.type]
 
     @property
     def column(self) -> str | None:
@@ -61,22 +61,31 @@ class Plan:
         return [item for item in self.planned if item.scope in scopes]
 
 
-def make_plan(suite: Mapping[str, Any], parameters: Mapping[str, Any | None], columns: Iterable[str]) -> Plan:
-    """Fills the parameters in. UsageError names a column or a parameter that there is not, all faults at once."""
+def make_plan(
+    suite: Mapping[str, Any],
+    parameters: Mapping[str, Any | None],
+    columns: Iterable[str],
+    types: Mapping[str, pa.DataType] | None = None,
+) -> Plan:
+    """Fills the parameters in and settles how each expectation runs; `types` gives the columns that are not text.
+
+    UsageError names a column or a parameter that there is not, and a row condition that is none, all faults at once.
+    """
     planned, skipped, faults = [], [], []
-    available = list(columns)
+    available, own = list(columns), suite.get("suite_parameters") or {}
     for number, expectation in enumerate(suite["expectations"]):
-        lacking = sorted(set(_parameters_in(expectation.get("kwargs") or {})))
-        faults += [
-            f"expectation {number + 1}, {expectation['type']}: {fault}"
-            for fault in _faults(expectation, lacking, available)
-        ]
-        missing = [name for name in lacking if parameters.get(name) is None]
-        item = _planned(number, expectation, {} if missing else parameters)
-        if missing:
-            skipped.append((item, f"there is no {' and no '.join(missing)} yet"))
+        named = sorted(set(_parameters_in(expectation.get("kwargs") or {})))
+        missing = [name for name in named if name in PARAMETERS and parameters.get(name) is None]
+        kwargs = _filled(expectation.get("kwargs") or {}, {} if missing else {**own, **parameters})
+        found = [known(PARAMETER, name, [*PARAMETERS, *own]) for name in named if name not in {*PARAMETERS, *own}]
+        found += _faults(expectation["type"], kwargs, available)
+        if found:
+            faults += [f"expectation {number + 1}, {expectation['type']}: {fault}" for fault in found]
+        elif missing:
+            why = f"there is no {' and no '.join(missing)} yet"
+            skipped.append((_planned(number, expectation, kwargs, {}), why))
         else:
-            planned.append(item)
+            planned.append(_planned(number, expectation, kwargs, types or {}))
     if faults:
         raise UsageError(
             "the suite does not fit the data: " + "; ".join(faults), "Correct quality.suite or data.columns."
@@ -84,45 +93,50 @@ def make_plan(suite: Mapping[str, Any], parameters: Mapping[str, Any | None], co
     return Plan(tuple(planned), tuple(skipped))
 
 
-def _planned(number: int, expectation: Mapping[str, Any], parameters: Mapping[str, Any]) -> Planned:
+def scope_of(kind: str, kwargs: Mapping[str, Any], query: str, types: Mapping[str, pa.DataType]) -> Scope:
+    """How an expectation runs: as its name says, or in memory where its condition or its columns do not allow that."""
+    scope = SCOPES[kind]
+    if scope in (Scope.ROW, Scope.TABLE) and not of_one_row(query):
+        return Scope.MEMORY
+    if scope is Scope.TABLE and not exact_in_sqlite(kind, kwargs, types):
+        return Scope.MEMORY
+    return scope
+
+
+def _planned(
+    number: int, expectation: Mapping[str, Any], kwargs: Mapping[str, Any], types: Mapping[str, pa.DataType]
+) -> Planned:
+    query = query_of(kwargs)
     return Planned(
         number=number,
         type=expectation["type"],
-        kwargs=_filled(expectation.get("kwargs") or {}, parameters),
+        kwargs=kwargs,
         severity=expectation.get("severity", "critical"),
+        scope=scope_of(expectation["type"], kwargs, query, types),
+        query=query,
         meta=expectation.get("meta") or {},
         description=str(expectation.get("description") or ""),
     )
 
 
-def _faults(expectation: Mapping[str, Any], parameters: list[str], available: list[str]) -> Iterator[str]:
-    for name in parameters:
-        if name not in PARAMETERS:
-            yield known(PARAMETER, name, PARAMETERS)
-    if SCOPES[expectation["type"]] is Scope.SCHEMA:
+def _faults(kind: str, kwargs: Mapping[str, Any], available: list[str]) -> Iterator[str]:
+    try:
+        query_of(kwargs)
+    except Exception as error:  # noqa: BLE001 - GX's parser and pydantic raise kinds of their own
+        yield f"row_condition: {' '.join(str(error).split())}"
+    if SCOPES[kind] is Scope.SCHEMA:
         return  # whether a column is there is the question that it asks
-    for name in columns_of(expectation.get("kwargs") or {}):
-        if name not in available:
+    for name in columns_of(kwargs):
+        if name is not None and name not in available:
             yield known("column", name, available)
 
 
-def columns_of(kwargs: Mapping[str, Any]) -> list[str]:
-    """The columns that an expectation looks at, its row condition's left out."""
-    names: list[str] = []
-    for key in _COLUMN_KEYS:
-        value = kwargs.get(key)
-        names += value if isinstance(value, list) else [value] if isinstance(value, str) else []
-    return names
-
-
 def needed_columns(planned: Iterable[Planned], available: Iterable[str]) -> list[str]:
-    """The columns of the view that these expectations read; all where a row condition may name any."""
-    everything = list(available)
+    """The columns of the view that these expectations and their row conditions read."""
     items = list(planned)
-    if any(item.kwargs.get("row_condition") for item in items):
-        return everything
     wanted = {name for item in items for name in columns_of(item.kwargs)}
-    return [name for name in everything if name in wanted]
+    # A query names a column as it is, between backticks or not; part of a longer word is a column too many at worst.
+    return [name for name in available if name in wanted or any(name in item.query for item in items)]
 
 
 def _parameters_in(value: Any) -> Iterator[str]:

@@ -97,7 +97,8 @@ def _rows_stop(rows: int, quarantined: int, told: str, policy: str, max_bad_frac
         return f"no row is left: all {rows:,} failed a row expectation"
     if quarantined and policy == "stop":
         return f"{told} and bad_rows is stop"
-    if quarantined > max_bad_fraction * rows:
+    # Divided, not multiplied: 29 / 100 is the same float as a person's 0.29, and 0.29 * 100 is less than 29.
+    if quarantined / rows > max_bad_fraction:
         return f"{told}, above max_bad_fraction {max_bad_fraction:.1%}"
     return ""
 
@@ -106,10 +107,16 @@ def _passed(ran: Ran, plan: Plan, quarantined: int, by_reason: Mapping[str, int]
     said = f"{ran.rows - quarantined:,} of {ran.rows:,} rows passed"
     if quarantined:
         said += f", {quarantined:,} ({_share(quarantined, ran.rows)}) quarantined: {_listed(by_reason)}"
-    warned = [
-        item.reason for item in plan.planned if item.severity != "critical" and not ran.results[item.number].success
-    ]
-    return said + (f"; warnings: {', '.join(terminal_safe(reason) for reason in warned)}" if warned else "")
+    warned = [_warning(item, ran.results[item.number]) for item in plan.planned if item.severity != "critical"]
+    return said + (f"; warnings: {', '.join(filter(None, warned))}" if any(warned) else "")
+
+
+def _warning(item: Planned, result: Result) -> str:
+    """What the sentence says of an expectation that does not stop a run; empty where it was met."""
+    if result.success:
+        return ""
+    broken = exception_of(result)
+    return terminal_safe(f"{item.reason} (could not be evaluated: {broken})" if broken else item.reason)
 
 
 def _others(ran: Ran, plan: Plan) -> list[str]:

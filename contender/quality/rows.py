@@ -63,6 +63,12 @@ class RowFile:
         with pa.OSFile(str(self.path)) as source, pa.ipc.open_stream(source) as stream:
             return stream.schema
 
+    def types(self) -> dict[str, pa.DataType]:
+        """The type of each column of the view that is not a role, as `view` gives it; roles are text."""
+        schema = self.schema()
+        own = {name: schema.field(column).type for name, column in self.names.items() if name not in self.roles}
+        return {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in own.items()}
+
     def view(self, table: pa.Table, columns: Sequence[str]) -> pa.Table:
         """The named columns of the view; roles as text, as the split takes them."""
         arrays = [table.column(self.names[name]) for name in columns]

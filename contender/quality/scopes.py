@@ -5,11 +5,18 @@ SCHEMA   about the columns, not the rows: run once on a table without rows
 TABLE    needs all rows at once: run once in SQLite, in a temporary file (in pandas where one chunk holds everything)
 MEMORY   needs all rows at once and GX has no SQL for it: in memory, only up to `quality.in_memory_rows` rows
 REFUSED  reads something other than the rows of the snapshot
+
+A plan moves what its kwargs or the types of its columns keep from ROW and TABLE to MEMORY: see `plan.scope_of`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from typing import Any
+
+PARAMETERS = ("reference_label_shares", "reference_labels")  # what a run knows, for `$PARAMETER` in a suite
+_COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
 
 
 class Scope(Enum):
@@ -79,3 +86,12 @@ SCOPES: dict[str, Scope] = {
     )
     for name in names.split()
 }
+
+
+def columns_of(kwargs: Mapping[str, Any]) -> list[str]:
+    """The columns that an expectation looks at, its row condition's left out."""
+    names: list[str] = []
+    for key in _COLUMN_KEYS:
+        value = kwargs.get(key)
+        names += value if isinstance(value, list) else [value] if isinstance(value, str) else []
+    return names

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from contender.errors import SpecError, UsageError, known
-from contender.quality.scopes import SCOPES, Scope
+from contender.quality.scopes import PARAMETERS, SCOPES, Scope
 from contender.yamlfile import Document, Key, load_yaml, parse_yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -57,11 +57,18 @@ def _read(name: str, base: Path) -> Document:
         raise UsageError(_unknown(name), f"A suite is a file that ends in {', '.join(SUFFIXES)}.")
     if bare and name in shipped_suites():
         return _parse(name, (resources.files("expectations") / name).read_text("utf-8"))
-    if not file.is_file():
+    if not _is_file(file):
         raise UsageError(_unknown(name), f"A bare name is a suite that ships, or a file in {base}; looked for {file}.")
     if name.endswith(".json"):
         return _parse(name, load_text(file, name))
     return load_yaml(file, name)
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):  # a name that no file can have, a folder that may not be read
+        return False
 
 
 def _unknown(name: str) -> str:
@@ -100,8 +107,19 @@ def _faults(document: Document) -> Iterator[str]:
     yield from _unknown_keys(document, (), suite, SUITE_KEYS)
     if not isinstance(suite.get("name", ""), str):
         yield f"{document.where(('name',))}: name must be text"
+    yield from _parameter_faults(document, suite.get("suite_parameters"))
     for index, expectation in enumerate(suite["expectations"]):
         yield from _expectation_faults(document, ("expectations", index), expectation)
+
+
+def _parameter_faults(document: Document, parameters: Any) -> Iterator[str]:
+    path: Key = ("suite_parameters",)
+    if not isinstance(parameters or {}, dict):
+        yield f"{document.where(path)}: suite_parameters must be a mapping"
+        return
+    for name in parameters or ():
+        if name in PARAMETERS:
+            yield f"{document.where((*path, name))}: {name} comes from the champion's training data; use another name"
 
 
 def _expectation_faults(document: Document, path: Key, expectation: Any) -> Iterator[str]:

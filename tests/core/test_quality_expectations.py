@@ -103,10 +103,23 @@ def test_the_first_of_repeated_rows_passes() -> None:
     assert bad("expect_column_pair_rows_to_be_distinct", frame, column_A="text", column_B="label") == [1, 3]
 
 
+def test_blank_texts_are_no_text_and_not_the_same_one() -> None:
+    frame = {"text": ["", " ", "\u3000", "\t\n", "a"], "label": ["x", "y", "x", "y", "x"]}
+    assert bad("expect_column_pair_duplicates_to_agree", frame, column_A="text", column_B="label") == []
+    assert bad("expect_column_pair_rows_to_be_distinct", frame, column_A="text", column_B="label") == []
+
+
+@pytest.mark.parametrize("values", [[1, 1, None], [[1, 2], [1, 2], [2, 1]], [2**63, 2**63, 7]])
+def test_what_is_no_text_is_compared_as_it_is_written(values: list[Any]) -> None:
+    frame = {"any": values, "label": ["x", "y", "x"]}
+    assert bad("expect_column_pair_duplicates_to_agree", frame, column_A="any", column_B="label") == [0, 1]
+
+
 @given(st.text())
 def test_texts_that_are_the_same_for_the_split_are_the_same_here(text: str) -> None:
     assert text_key(normalised(text)) == text_key(text) == text_key(f"  {text}\n")
     assert -(2**63) <= (text_key(text) or 0) < 2**63
+    assert (text_key(text) is None) == (not normalised(text))
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(1, 1000), min_size=1, max_size=8), st.integers(1, 50))

@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contender.errors import UsageError
+from contender.quality.report import _rows_stop
 from contender.quality.suites import load_suite, shipped_suites
 
 SAMPLES = Path(__file__).parent / "quality_samples"
@@ -113,6 +113,20 @@ def test_the_fraction_itself_is_allowed_and_more_is_not(gate: Any, allowed: floa
     assert gate(rows, max_bad_fraction=allowed).passed is passed
 
 
+@pytest.mark.parametrize("rows", [100, 1000, 700])
+def test_a_fraction_is_the_number_that_was_written_whatever_its_binary_form(rows: int) -> None:
+    for bad in range(rows):
+        allowed = float(str(bad / rows))
+        assert not _rows_stop(rows, bad, "", "quarantine", allowed)
+        assert _rows_stop(rows, bad + 1, "", "quarantine", allowed)
+
+
+@pytest.mark.parametrize("bad", [29, 58])
+def test_29_of_100_rows_are_not_above_29_percent(gate: Any, bad: int) -> None:
+    rows = [{"text": None if i < bad else f"text {i}", "label": "ab"[i % 2]} for i in range(100)]
+    assert gate(rows, max_bad_fraction=float(f"0.{bad}")).passed
+
+
 def test_no_rows_are_not_a_pass(gate: Any) -> None:
     report = gate([])
     assert not report.passed
@@ -199,6 +213,15 @@ def test_progress_is_told_in_rows(gate: Any) -> None:
     assert seen == [20, 40, 55]
 
 
+@pytest.mark.parametrize("chunk_rows", [50_000, 7], ids=["at once", "in chunks"])
+def test_blank_texts_are_blank_and_not_the_same_text_with_different_labels(gate: Any, chunk_rows: int) -> None:
+    blank = [{"text": text, "label": label} for text in ("", "  ", "\u3000\n") for label in ("refund", "delivery")]
+    report = gate(good() + blank, max_bad_fraction=0.5, chunk_rows=chunk_rows)
+    assert report.quarantined_by_reason == {"blank text": 6}
+    assert {row["reasons"] for row in gate.quarantine} == {"blank text"}
+    assert "repeated row" not in report.message
+
+
 # --- the champion's labels --------------------------------------------------------------------------------------------
 
 
@@ -231,57 +254,7 @@ def test_moved_label_shares_and_labels_that_are_gone_are_warnings(gate: Any) -> 
     assert report.message.endswith("warnings: labels that are gone, label shares moved")
 
 
-# --- suites that do not fit -------------------------------------------------------------------------------------------
-
-
-def usage(run: Callable[[], object]) -> str:
-    with pytest.raises(UsageError) as caught:
-        run()
-    return caught.value.what
-
-
-def test_a_column_that_is_not_there_is_named_with_the_nearest(gate: Any) -> None:
-    suite = suite_of({"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "txet"}})
-    said = usage(lambda: gate(good(), suite))
-    assert "unknown column 'txet' (did you mean 'text'?)" in said
-
-
-def test_an_unknown_parameter_is_named(gate: Any) -> None:
-    suite = suite_of(
-        {
-            "type": "expect_column_values_to_be_in_set",
-            "kwargs": {"column": "label", "value_set": {"$PARAMETER": "labels"}},
-        }
-    )
-    assert "unknown $PARAMETER 'labels'" in usage(lambda: gate(good(), suite))
-
-
-@pytest.mark.parametrize(
-    "kwargs", [{"column": "text", "colour": "red"}, {"column": "text", "mostly": 7}, {"column": 3}, {}], ids=repr
-)
-def test_kwargs_that_great_expectations_refuses_are_told_by_expectation(gate: Any, kwargs: dict[str, Any]) -> None:
-    suite = suite_of({"type": "expect_column_values_to_not_be_null", "kwargs": kwargs})
-    assert "expectation 1 of the suite, expect_column_values_to_not_be_null" in usage(lambda: gate(good(), suite))
-
-
-def test_an_expectation_that_needs_all_rows_in_memory_is_refused_by_name_above_the_limit_and_runs_below(
-    gate: Any,
-) -> None:
-    suite = suite_of({"type": "expect_column_values_to_be_increasing", "kwargs": {"column": "n"}})
-    rows = [{"text": "t", "label": "l", "n": n} for n in [*range(30), 3]]
-    said = usage(lambda: gate(rows, suite, in_memory_rows=30, chunk_rows=10))
-    assert said.startswith("expect_column_values_to_be_increasing(n) would need all 31 rows in memory")
-    assert gate(rows, suite, in_memory_rows=31, chunk_rows=10).quarantined == 1
-
-
-def test_an_expectation_that_cannot_be_evaluated_is_not_a_pass(gate: Any) -> None:
-    suite = suite_of(
-        {"type": "expect_column_values_to_match_json_schema", "kwargs": {"column": "text", "json_schema": {}}}
-    )
-    report = gate([{"text": "{", "label": "a"}], suite)
-    assert not report.passed
-    assert "could not be evaluated" in report.message
-    assert "could not be evaluated" in report.results[0].observed
+# --- columns and files ---------------------------------------------------------------------------------------------------
 
 
 def test_role_columns_stand_under_their_roles_and_others_under_their_names(gate: Any) -> None:
@@ -292,13 +265,9 @@ def test_role_columns_stand_under_their_roles_and_others_under_their_names(gate:
         {"type": "expect_table_columns_to_match_set", "kwargs": {"column_set": ["text", "label", "channel"]}},
     )
     assert gate(rows, suite, columns={"text": "body", "label": "intent"}).passed
-    assert "unknown column 'body'" in usage(
-        lambda: gate(
-            rows,
-            suite_of({"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "body"}}),
-            columns={"text": "body", "label": "intent"},
-        )
-    )
+    body = suite_of({"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "body"}})
+    with pytest.raises(UsageError, match="unknown column 'body'"):
+        gate(rows, body, columns={"text": "body", "label": "intent"})
 
 
 def test_a_gate_can_run_again_into_the_same_folder(gate: Any) -> None:

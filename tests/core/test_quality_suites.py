@@ -101,12 +101,21 @@ expectations:
         ("a.json", '{\n  "expectations": [,]\n}', "a.json:2:"),
         ("a.json", "[" * 100_000, "a.json:"),
         ("a.json", '{"expectations": [{"type": "expect_x"}]}', "a.json:1:"),
+        ("a.yaml", "suite_parameters: [1]\nexpectations: [1]", "a.yaml:1:1: suite_parameters must be a mapping"),
+        ("a.yaml", "suite_parameters:\n  reference_labels: [a]\nexpectations: [1]", "a.yaml:2:3: reference_labels"),
     ],
 )
 def test_a_file_that_is_no_suite_is_refused_with_its_place(
     tmp_path: Path, name: str, text: str | bytes, said: str
 ) -> None:
     assert said in refused(tmp_path, name, text)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".yaml", "sub/" + "x" * 300 + ".json", "nul\0.yaml", "a.yaml/b.yaml"])
+def test_a_name_that_no_file_can_have_is_an_unknown_suite(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.yaml").write_text("")
+    with pytest.raises(UsageError, match="unknown suite"):
+        load_suite(name, tmp_path)
 
 
 def test_a_folder_is_no_suite(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ DEFINITION = SplitDefinition(key="text", test=0.2, validation=0.1, salt="00" * 8
 
 GOLDEN = {
     "snapshot": (1, "0ac642ba1d275b98"),
-    "gate": (1, "7ab7bbb1f20437c7"),
+    "gate": (2, "7ab7bbb1f20437c7"),
     "split": (1, "45becaf4563ba812"),
 }
 
