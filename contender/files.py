@@ -32,6 +32,12 @@ def describe_files(folder: Path, leave_out: Collection[str] = ()) -> tuple[FileE
     )
 
 
+def irregular_files(folder: Path) -> list[str]:
+    """Links, pipes and the like below `folder`, which `describe_files` leaves out, sorted; a link is not followed."""
+    odd = (path for path in folder.rglob("*") if path.is_symlink() or not (path.is_file() or path.is_dir()))
+    return sorted(path.relative_to(folder).as_posix() for path in odd)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Replaces `path` as a whole: a reader, also after a power cut, sees the old bytes or the new ones."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -130,6 +136,15 @@ def file_url_path(url: str) -> str:
 def expanded(path: str) -> str:
     """`~` as the home folder; `~unknown`, which pathlib refuses, may be a folder's own name."""
     return os.path.expanduser(path)  # noqa: PTH111
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file lies there; False, and no error as of pathlib, for a name that no file can have."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def stays_inside(name: str) -> bool:

@@ -8,45 +8,108 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contender.errors import ContenderError, UsageError
+from contender.files import is_file, is_folder
 from contender.loading import load_pipeline
-from contender.registry import Registry
+from contender.records import AliasEntry
+from contender.registry import Registry, check_name, holds_model
 from contender.run import open_registry
 from contender.store import open_store
 
 DEFAULT_ALIAS = "production"
+FORMS = "Give REGISTRY_URL/name, or a bare name and --registry URL."
 
 
 @dataclass(frozen=True)
 class Target:
+    """What a NAME stands for."""
+
     registry: Registry
     name: str
     alias: str
+
+    def live(self) -> AliasEntry:
+        """The alias's live entry; UsageError naming the aliases that there are where it has none."""
+        entry = self.registry.champion(self.alias)
+        if entry is None:
+            aliases = ", ".join(self.registry.aliases()) or "none"
+            raise UsageError(
+                f"{self.name}@{self.alias} names no release yet",
+                f"Aliases there: {aliases}. Promote one with: contender run",
+            )
+        return entry
 
 
 def find(
     name: str, registry: str | None, environ: Mapping[str, str] = os.environ, folder: Path | None = None
 ) -> Target:
     """Resolves `REGISTRY_URL/name[@alias]` or `name[@alias]`. UsageError lists everything that was tried."""
-    plain, at, alias = name.partition("@")
-    alias = alias if at else DEFAULT_ALIAS
-    if "/" in plain:
-        url, _, bare = plain.rstrip("/").rpartition("/")
-        return Target(Registry(open_store(url or "/"), bare), bare, alias)
+    url, plain, alias = _parts(name)
+    return _in_url(url, plain, alias) if url is not None else _by_name(plain, alias, registry, environ, folder)
+
+
+def folder_or_target(
+    name: str, registry: str | None, environ: Mapping[str, str] = os.environ, folder: Path | None = None
+) -> Path | Target:
+    """What `verify` was given: a folder that was pulled, also where it lost its contender.json, or a NAME.
+
+    A folder without anything of a model may be a registry's own, or happen to be called like a pipeline: the NAME goes first.
+    """
+    path = Path(name)
+    if not name or not is_folder(path):
+        return find(name, registry, environ, folder)
+    if holds_model(path):
+        return path
+    try:
+        return find(name, registry, environ, folder)
+    except UsageError:
+        return path
+
+
+def _parts(name: str) -> tuple[str | None, str, str | None]:
+    """Registry, pipeline and alias of a NAME, each None where the NAME leaves it to be looked up.
+
+    Only the last part can hold an alias: folders have an @ in their names, too.
+    """
+    scheme, separator, rest = name.rpartition("://")
+    head, slash, last = rest.rstrip("/").rpartition("/")
+    plain, at, alias = last.partition("@")
+    if separator and not slash:
+        raise UsageError(
+            f"{name!r} names no pipeline in a registry", f"{FORMS} For example: s3://bucket/prefix/tickets"
+        )
+    if not plain:
+        raise UsageError(f"{name!r} holds no pipeline's name", FORMS)
+    check_name("pipeline", plain)
+    if at:
+        check_name("alias", alias)
+    root = f"{scheme}{separator}{head}" if head else f"{scheme}{separator}/"
+    return root if slash else None, plain, alias if at else None
+
+
+def _in_url(url: str, plain: str, alias: str | None) -> Target:
+    found = Registry(open_store(url), plain)
+    if not found.exists():
+        raise UsageError(f"there is no pipeline {plain!r}; tried: nothing of that name in {url}", FORMS)
+    return Target(found, plain, alias or DEFAULT_ALIAS)
+
+
+def _by_name(
+    plain: str, alias: str | None, registry: str | None, environ: Mapping[str, str], folder: Path | None
+) -> Target:
     tried: list[str] = []
     for origin, place in (("--registry", registry), ("CONTENDER_REGISTRY", environ.get("CONTENDER_REGISTRY"))):
         if place:
             found = Registry(open_store(place), plain)
             if found.exists():
-                return Target(found, plain, alias)
+                return Target(found, plain, alias or DEFAULT_ALIAS)
         tried.append(f"{origin}: {f'nothing of that name in {place}' if place else 'not set'}")
     path = (folder or Path.cwd()) / "pipelines" / f"{plain}.yaml"
-    if path.is_file():
+    if is_file(path):
         try:
-            return Target(open_registry(load_pipeline(path)), plain, alias)
+            pipeline = load_pipeline(path)
+            return Target(open_registry(pipeline), pipeline.spec.name, alias or pipeline.spec.promote.alias)
         except ContenderError as error:
             tried.append(f"{path}: {error.what}")
     else:
         tried.append(f"{path}: no such file")
-    raise UsageError(
-        f"no registry found for {plain!r}; tried: " + "; ".join(tried), "Give REGISTRY_URL/name, or --registry URL."
-    )
+    raise UsageError(f"no registry found for {plain!r}; tried: {'; '.join(tried)}", FORMS)

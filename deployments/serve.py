@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
         activity = Activity()
         _server(home, instance, activity, float(idle_minutes) * 60).run(sockets=[listener])
     finally:
-        home.state_file.unlink(missing_ok=True)
+        home.forget_state()
 
 
 def _ui_folder(home: Home) -> dict[str, str]:
@@ -69,7 +69,7 @@ def _server(home: Home, instance: str, activity: Activity, idle_seconds: float) 
             self.chores.append(asyncio.create_task(_register_blocks(home)))
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            home.state_file.unlink(missing_ok=True)
+            home.forget_state()
             for chore in self.chores:
                 chore.cancel()
             await super().shutdown(sockets)

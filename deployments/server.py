@@ -18,12 +18,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from contender.errors import Terminal
 from deployments.environment import chosen_api, client_settings, server_environment
 from deployments.guard import HEALTH, SIGN_IN
-from deployments.home import Home, State, take_lock
+from deployments.home import Home, ServerFailed, State, is_port, take_lock, usable
 
 __all__ = [
     "ServerFailed",
@@ -32,6 +31,7 @@ __all__ = [
     "chosen_api",
     "client_environment",
     "ensure_server",
+    "in_use",
     "server_status",
     "sign_in_url",
     "stop_server",
@@ -43,10 +43,6 @@ STOP_SECONDS = 15
 POLL_SECONDS = 0.05
 START_LINE = "--- start"
 LOG_BYTES = 1_000_000  # a longer log is moved to server.log.1 at the next start
-
-
-class ServerFailed(Terminal):
-    """The background Prefect server did not start, or cannot be stopped."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def wait_until_ready(info: ServerInfo) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _answers(info.ui_url, info.instance):
         if not place.is_alive():
-            raise _failed(place, "the background Prefect server ended while it started")
+            raise _died(place)
         if time.monotonic() > deadline:
             raise _failed(place, f"the background Prefect server did not answer within {START_SECONDS} s")
         time.sleep(POLL_SECONDS)
@@ -122,12 +118,30 @@ def stop_server(home: Path | None = None) -> bool:
         time.sleep(POLL_SECONDS)  # it was born a moment ago and has not said its name yet
         state = place.read_state()
     if state is None:
-        return not place.is_alive()
+        if not place.is_alive():
+            return True  # it was about to end
+        raise ServerFailed(
+            f"a Prefect server holds {place.alive_lock}, and no file says which process it is",
+            f"End the process `deployments.serve {place.folder}` by hand.",
+        )
     if _signal(state, signal.SIGTERM) and not _gone(place, deadline):
         _signal(state, signal.SIGKILL)
     if not _gone(place, time.monotonic() + 5):
         raise ServerFailed(f"the Prefect server of {place.folder} does not end", f"End process {state.pid} by hand.")
     return True
+
+
+def in_use(home: Path | None = None) -> bool:
+    """Whether a process that uses the background server lives, a run for example; this one counts if it does."""
+    place = Home.of(home)
+    if not place.clients_lock.exists():
+        return False
+    # Alone: nobody's. Not even shared: an idle server holds it, which ends and lets nobody in.
+    lock = take_lock(place.clients_lock)
+    used = lock is None and (lock := take_lock(place.clients_lock, shared=True)) is not None
+    if lock is not None:
+        os.close(lock)
+    return used
 
 
 def server_status(home: Path | None = None) -> ServerStatus:
@@ -144,12 +158,22 @@ def server_status(home: Path | None = None) -> ServerStatus:
 
 def client_environment(info: ServerInfo) -> dict[str, str]:
     """What a flow process needs in its environment, before it imports prefect, to work with this server."""
-    return client_settings(info.url, info.auth_file.read_text(), Home(info.home).prefect)
+    return client_settings(info.url, _secret(info), Home(info.home).prefect)
 
 
 def sign_in_url(info: ServerInfo) -> str:
     """A link that opens the UI signed in. The secret is in the fragment, which a browser never sends; show it to its owner only."""
-    return f"{info.ui_url}{SIGN_IN}#{info.auth_file.read_text()}"
+    return f"{info.ui_url}{SIGN_IN}#{_secret(info)}"
+
+
+def _secret(info: ServerInfo) -> str:
+    found = Home(info.home).read_auth()
+    if found is None:  # the server has it in memory: another one would not open it
+        raise ServerFailed(
+            f"{info.auth_file} no longer holds the auth string of the Prefect server that runs",
+            "Run: contender up --stop, and the same command again: the next server draws a new one.",
+        )
+    return found
 
 
 _client_locks: dict[Path, int] = {}  # held until this process ends
@@ -170,9 +194,9 @@ def _become_client(place: Home, deadline: float) -> None:
 def _start(place: Home, alive: int, idle_minutes: float) -> ServerInfo:
     """Starts the server process with the lock and a listening socket that this process took for it."""
     instance = os.urandom(8).hex()
-    place.state_file.unlink(missing_ok=True)
-    place.auth()
     try:
+        place.forget_state()
+        place.auth()
         with _listen(place) as listener, _open_log(place, instance) as log:
             listener_fd = listener.fileno()
             arguments = [str(place.folder), instance, str(listener_fd), str(alive), str(idle_minutes)]
@@ -201,22 +225,24 @@ def _listen(place: Home) -> socket.socket:
     except (OSError, ValueError):
         last = 0
     try:
-        listener = socket.create_server(("127.0.0.1", last), backlog=128)
+        listener = socket.create_server(("127.0.0.1", last if is_port(last) else 0), backlog=128)
     except OSError:
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    place.port_file.write_text(str(listener.getsockname()[1]))
+    with contextlib.suppress(OSError):  # a bookmark is lost, no more
+        place.port_file.write_text(str(listener.getsockname()[1]))
     return listener
 
 
 def _open_log(place: Home, instance: str) -> BinaryIO:
     """The log, to be appended to; each start begins with a line that names it."""
-    with contextlib.suppress(FileNotFoundError):
-        if place.log_file.stat().st_size > LOG_BYTES:
-            place.log_file.replace(place.log_file.with_name("server.log.1"))
-    log = os.fdopen(os.open(place.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
-    log.write(f"{START_LINE} {instance}\n".encode())
-    log.flush()
-    return log
+    with usable(place.log_file):
+        with contextlib.suppress(FileNotFoundError):
+            if place.log_file.stat().st_size > LOG_BYTES:
+                place.log_file.replace(place.log_file.with_name("server.log.1"))
+        log = os.fdopen(os.open(place.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+        log.write(f"{START_LINE} {instance}\n".encode())
+        log.flush()
+        return log
 
 
 def _info(place: Home, state: State, *, started: bool) -> ServerInfo:
@@ -256,6 +282,33 @@ def _gone(place: Home, deadline: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
+
+
+def _died(place: Home) -> ServerFailed:
+    """Why a server ended while it started: its database is damaged, or what its log says."""
+    database = place.prefect / "prefect.db"
+    fault = _database_fault(database)
+    if not fault:
+        return _failed(place, "the background Prefect server ended while it started")
+    return ServerFailed(
+        f"the Prefect server's database {database} is damaged: {fault}",
+        f"Move it away, with prefect.db-wal and prefect.db-shm where they are there, and run the same command. It holds the history "
+        f"of runs that the Prefect UI shows, no model and no decision. The whole log: {place.log_file}",
+    )
+
+
+def _database_fault(database: Path) -> str:
+    """What SQLite finds wrong with the file; empty where it is whole, absent, or in use."""
+    import sqlite3
+
+    if not database.exists():
+        return ""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(database))}?mode=rw", uri=True)) as opened:
+            (found,) = opened.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        return "" if "locked" in str(error) else str(error)
+    return "" if found == "ok" else str(found)
 
 
 def _failed(place: Home, what: str) -> ServerFailed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from contender.errors import Damaged
 from contender.records import (
     AliasEntry,
     Decision,
@@ -20,14 +21,14 @@ from contender.records import (
 )
 from contender.registry.aliases import AliasLog, alias_names
 from contender.registry.evaluations import Evaluations
-from contender.registry.fetch import Fetcher, verify_folder
+from contender.registry.fetch import Fetcher, OnWarning, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
 from contender.registry.ledger import Decisions, Ledger, freeze_split
-from contender.registry.releases import Releases
+from contender.registry.releases import Releases, damaged
 from contender.registry.transfer import OnBytes
 from contender.store import Store
 
-__all__ = ["Registry", "check_name", "verify_folder"]
+__all__ = ["OnWarning", "Registry", "check_name", "holds_model", "verify_folder"]
 
 
 class Registry:
@@ -68,15 +69,33 @@ class Registry:
         return self._releases.releases()
 
     def fetch(
-        self, release: str, folder: Path, on_bytes: OnBytes | None = None, evaluation: str | None = None
+        self,
+        release: str,
+        folder: Path,
+        on_bytes: OnBytes | None = None,
+        evaluation: str | None = None,
+        on_warning: OnWarning | None = None,
     ) -> ReleaseManifest:
-        """The release in `folder`: whole, verified, atomic, and only what is missing travels."""
-        fetcher = Fetcher(self._store, self._layout, self._releases, self._evaluations)
-        return fetcher.fetch(release, folder, on_bytes, evaluation)
+        """The release in `folder`: whole, verified, atomic, and only what is missing travels.
 
-    def verify(self, release: str) -> ReleaseManifest:
-        """Reads every file of the release back; Damaged names each bad one."""
-        return self._releases.verify(release)
+        A damaged report does not stop a model that is whole: it is left out, and `on_warning` gets one sentence about it.
+        """
+        fetcher = Fetcher(self._store, self._layout, self._releases, self._evaluations)
+        return fetcher.fetch(release, folder, on_bytes, evaluation, on_warning)
+
+    def verify(self, release: str, evaluation: str | None = None) -> ReleaseManifest:
+        """Reads every file of the release back, and of one of its evaluations; Damaged names each bad one."""
+        manifest = self._releases.release(release)
+        faults = self._releases.faults(manifest)
+        beside = self._evaluations.faults(release, evaluation) if evaluation else []
+        if faults:
+            raise damaged(release, [*faults, *(f"evaluation {evaluation}: {fault}" for fault in beside)])
+        if beside:
+            raise Damaged(
+                f"release {release} is whole, but not its evaluation {evaluation}: {'; '.join(beside)}",
+                "Restore the files from a backup. The model can be used; its report, or the next comparison with it, cannot.",
+            )
+        return manifest
 
     def train_keys(self, release: str) -> bytes | None:
         """The parquet file of hashed keys that the release trained on."""
@@ -133,8 +152,12 @@ class Registry:
         return self._decisions.decide(decision)
 
     def decisions(self, prefix: str = "") -> list[Decision]:
-        """Every decision whose key starts with `prefix`."""
+        """Every decision whose key starts with `prefix`; Damaged where one is, since a verdict may rest on it."""
         return self._decisions.all(prefix)
+
+    def readable_decisions(self) -> tuple[list[Decision], list[str]]:
+        """For people: every decision that can be read, and one sentence for each that is damaged."""
+        return self._decisions.readable()
 
     def look(
         self, held_out: str, set_digest: str, challenger: str, champion: str | None, rule: str, confidence: float

@@ -24,7 +24,7 @@ from contender.errors import (
     StoreUnavailable,
 )
 from contender.records import AliasEntry, ReleaseManifest
-from contender.registry.layout import Layout, now, number_of, numbered, parsed, release_id
+from contender.registry.layout import Layout, is_name, now, number_of, numbered, parsed, release_id
 from contender.registry.transfer import at_once
 from contender.store import Store
 
@@ -190,7 +190,11 @@ class AliasLog:
 def alias_names(store: Store, layout: Layout) -> list[str]:
     """Names of the aliases that have an entry, or a copy that says that they had one."""
     root = layout.aliases()
-    return sorted({info.key.removeprefix(root).split("/")[0].removesuffix(".json") for info in store.list(root)})
+    parts = [info.key.removeprefix(root).partition("/") for info in store.list(root)]
+    names = {
+        name if slash else name.removesuffix(".json") for name, slash, _ in parts if slash or name.endswith(".json")
+    }
+    return sorted(name for name in names if is_name(name))  # else it is what a file manager left, .DS_Store for one
 
 
 def _before_gap(numbers: list[int], first: int) -> int:

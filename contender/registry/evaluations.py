@@ -10,7 +10,7 @@ from contender.files import describe_files
 from contender.records import Evaluation, EvaluationManifest, FileEntry
 from contender.registry.layout import Layout, now, parsed
 from contender.registry.releases import file_entry
-from contender.registry.transfer import at_once
+from contender.registry.transfer import at_once, fault_of
 from contender.store import Store
 
 RECORD = "evaluation.json"
@@ -65,6 +65,21 @@ class Evaluations:
         if file_entry(name, data) != expected[name]:
             raise Damaged(f"{key} has other content than its sha256 says", "Restore the file.")
         return data
+
+    def faults(self, release: str, evaluation: str) -> list[str]:
+        """What is wrong with each stored file of the evaluation; empty where it is whole."""
+        try:
+            found = self._manifest(release, evaluation)
+        except Damaged as error:
+            return [error.what]
+        if found is None:
+            return [f"{MANIFEST} is missing"]
+        folder = self._layout.evaluation(release, evaluation)
+        return [
+            fault
+            for fault in at_once(lambda file: fault_of(self._store, folder + file.path, file), found.files)
+            if fault
+        ]
 
     def manifest(self, release: str, evaluation: str) -> EvaluationManifest:
         found = self._manifest(release, evaluation)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from contender.errors import Damaged, UsageError
-from contender.files import describe_files, filling, put_in_place, sha256_file, write_durably
+from contender.files import (
+    describe_files,
+    filling,
+    irregular_files,
+    is_file,
+    is_folder,
+    put_in_place,
+    sha256_file,
+    write_durably,
+)
 from contender.records import FileEntry, ReleaseManifest
 from contender.registry.evaluations import Evaluations
 from contender.registry.layout import Layout, files_digest, parsed, release_id
 from contender.registry.releases import Releases, damaged
 from contender.registry.transfer import OnBytes, at_once, local_error, receive
 from contender.store import Store
+
+OnWarning = Callable[[str], None]
 
 MANIFEST = "contender.json"
 BESIDE = ("README.md", "report.html")  # an evaluation's files that come along where the model has none of that name
@@ -29,36 +41,40 @@ class Fetcher:
         self._evaluations = evaluations
 
     def fetch(
-        self, release: str, folder: Path, on_bytes: OnBytes | None = None, evaluation: str | None = None
+        self,
+        release: str,
+        folder: Path,
+        on_bytes: OnBytes | None = None,
+        evaluation: str | None = None,
+        on_warning: OnWarning | None = None,
     ) -> ReleaseManifest:
         """The release's model files in `folder`, its manifest as contender.json, and the report of `evaluation` (default: the newest).
 
         `folder` appears whole, or keeps what it was; an interrupted fetch goes on with the files that are there, and a fetch into
-        a folder that another one fills waits for it. Raises Damaged where a file is not what the manifest says, and UsageError
-        where `folder` holds something else than a release.
+        a folder that another one fills waits for it. A damaged report is left out, and told to `on_warning`. Raises Damaged where a
+        file of the model is not what the manifest says, and UsageError where `folder` holds something else than a release.
         """
         manifest = self._releases.release(release)
         folder = folder.absolute()
+        if not folder.name:  # it is filled beside its place, and nothing is beside the root
+            raise UsageError(f"{folder} cannot hold a release", "Name a new folder.")
         if _holds(folder, manifest):
             return manifest  # before anything is written: the folder may lie where this user only reads
         try:
             with filling(folder) as partial:
                 _check_replaceable(folder, partial)
-                self._fetch_into(partial, folder, manifest, on_bytes, evaluation)
+                if _holds(folder, manifest):
+                    shutil.rmtree(partial)  # the fetch that this one waited for brought the same release
+                    return manifest
+                self._fill(partial, folder, manifest, on_bytes)
+                faults = self._add_report(partial, manifest, evaluation)
+                write_durably(partial / MANIFEST, manifest.to_bytes())
+                put_in_place(partial, folder)
         except OSError as error:
             raise local_error(error, folder) from error
+        if faults and on_warning:
+            on_warning(f"{'; '.join(faults)}. It was left out; the model is whole.")
         return manifest
-
-    def _fetch_into(
-        self, partial: Path, folder: Path, manifest: ReleaseManifest, on_bytes: OnBytes | None, evaluation: str | None
-    ) -> None:
-        if _holds(folder, manifest):
-            shutil.rmtree(partial)
-            return  # the fetch that this one waited for brought the same release
-        self._fill(partial, folder, manifest, on_bytes)
-        self._add_report(partial, manifest, evaluation)
-        write_durably(partial / MANIFEST, manifest.to_bytes())
-        put_in_place(partial, folder)
 
     def _fill(self, partial: Path, folder: Path, manifest: ReleaseManifest, on_bytes: OnBytes | None) -> None:
         _remove_others(partial, {file.path for file in manifest.files})
@@ -75,16 +91,22 @@ class Fetcher:
         if faults:
             raise damaged(manifest.release, faults)
 
-    def _add_report(self, partial: Path, manifest: ReleaseManifest, evaluation: str | None) -> None:
-        newest = None if evaluation else self._evaluations.newest(manifest.release)
-        name = evaluation or (newest.evaluation if newest else None)
-        if name is None:
-            return
-        there = {file.path for file in self._evaluations.manifest(manifest.release, name).files}
-        model = {file.path for file in manifest.files}
-        for file in BESIDE:
-            if file in there and file not in model:
-                write_durably(partial / file, self._evaluations.file(manifest.release, name, file))
+    def _add_report(self, partial: Path, manifest: ReleaseManifest, evaluation: str | None) -> list[str]:
+        """Puts the evaluation's report and model card beside the model; what is wrong with each that it left out."""
+        of, release = self._evaluations, manifest.release
+        try:
+            found = of.manifest(release, evaluation) if evaluation else of.newest(release)
+        except Damaged as error:
+            return [error.what]
+        faults = []
+        model, there = ({file.path for file in files} for files in (manifest.files, found.files if found else ()))
+        for name in BESIDE:
+            if found and name in there - model:
+                try:
+                    write_durably(partial / name, of.file(release, found.evaluation, name))
+                except Damaged as error:
+                    faults.append(error.what)
+        return faults
 
 
 def verify_folder(folder: Path) -> ReleaseManifest:
@@ -101,18 +123,35 @@ def _verified(folder: Path) -> ReleaseManifest:
     try:
         data = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{folder} holds no {MANIFEST}", "Name a folder that `contender pull` wrote.") from None
+        raise _no_manifest(folder) from None
     manifest = parsed(ReleaseManifest, data, str(folder / MANIFEST))
     if manifest.digest != files_digest(manifest.files) or manifest.release != release_id(manifest.digest):
         raise Damaged(f"{folder / MANIFEST} contradicts itself", "Pull the release again.")
     expected = {file.path: file for file in manifest.files}
     found = {file.path: file for file in describe_files(folder, leave_out={MANIFEST})}
-    faults = [f"{path} is missing" for path in expected if path not in found]
+    odd = irregular_files(folder)
+    faults = [f"{path} is missing" for path in expected if path not in found and path not in odd]
     faults += [f"{path} has other content" for path in expected if path in found and found[path] != expected[path]]
-    faults += [f"{path} does not belong to it" for path in found if path not in expected and path not in BESIDE]
+    faults += [f"{path} is no regular file" for path in expected if path in odd]
+    strangers = [*(path for path in found if path not in BESIDE), *odd]
+    faults += [f"{path} does not belong to it" for path in strangers if path not in expected]
     if faults:
         raise Damaged(f"{folder} is not release {manifest.release}: {'; '.join(faults)}", "Pull the release again.")
     return manifest
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether the folder looks like a release that was fetched, whole or not."""
+    return any(is_file(folder / name) for name in (MANIFEST, "config.json")) or any(folder.glob("*.safetensors"))
+
+
+def _no_manifest(folder: Path) -> Damaged | UsageError:
+    if is_folder(folder) and holds_model(folder):
+        return Damaged(
+            f"{folder} holds a model and no {MANIFEST}, which says what release it is",
+            "Pull the release again, into a new folder.",
+        )
+    return UsageError(f"{folder} holds no {MANIFEST}", "Name a folder that `contender pull` wrote.")
 
 
 def _holds(folder: Path, manifest: ReleaseManifest) -> bool:

@@ -72,11 +72,15 @@ class Layout:
         return f"{self.pipeline}/split/"
 
 
+def is_name(name: str) -> bool:
+    return bool(NAME.fullmatch(name)) and not name.endswith(".json")
+
+
 def check_name(kind: str, name: str) -> str:
     """The name itself; UsageError where it could leave its place in the registry."""
-    if not NAME.fullmatch(name) or name.endswith(".json"):
+    if not is_name(name):
         raise UsageError(
-            f"{name[:100]!r} is no name of a {kind}",
+            f"{name[:100]!r} is no name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}",
             "Names hold letters, digits, dots, dashes and underscores, start with a letter or digit, and end otherwise than .json.",
         )
     return name

@@ -6,7 +6,7 @@ import math
 import secrets
 from typing import TypeVar
 
-from contender.errors import AlreadyExists, Damaged
+from contender.errors import AlreadyExists, Damaged, Missing
 from contender.records import Decision, LedgerEntry, Record, SplitDefinition
 from contender.registry.layout import Layout, now, number_of, numbered, parsed
 from contender.registry.transfer import at_once
@@ -34,8 +34,29 @@ class Decisions:
 
     def all(self, prefix: str = "") -> list[Decision]:
         """Every decision whose key starts with `prefix`, in the order of the keys."""
-        keys = [info.key for info in self._store.list(self._folder + prefix) if info.key.endswith(".json")]
-        return at_once(lambda key: parsed(Decision, self._store.get(key), key), keys, threads=8)
+        return at_once(self._read, self._keys(prefix), threads=8)
+
+    def readable(self) -> tuple[list[Decision], list[str]]:
+        """Every decision that can be read, in the order of the keys, and for each other one what is wrong with it.
+
+        For people alone: what is decided on these grounds asks `all`, which fails where one is damaged.
+        """
+
+        def one(key: str) -> Decision | str:
+            try:
+                return self._read(key)
+            except (Damaged, Missing) as error:
+                return error.what
+
+        found = at_once(one, self._keys(), threads=8)
+        decisions = [decision for decision in found if isinstance(decision, Decision)]
+        return decisions, [fault for fault in found if isinstance(fault, str)]
+
+    def _keys(self, prefix: str = "") -> list[str]:
+        return [info.key for info in self._store.list(self._folder + prefix) if info.key.endswith(".json")]
+
+    def _read(self, key: str) -> Decision:
+        return parsed(Decision, self._store.get(key), key)
 
     def name_an_entry_of(self, alias: str) -> bool:
         """Whether any run saw or made an entry of the alias; asked where the alias's log is empty."""

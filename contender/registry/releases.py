@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from contender.errors import AlreadyExists, Damaged, Missing, ModelError, UsageError, known
-from contender.files import describe_files, sha256_file, stays_inside
+from contender.files import describe_files, irregular_files, sha256_file, stays_inside
 from contender.records import FileEntry, ReleaseDraft, ReleaseManifest, sha256_hex
 from contender.registry.layout import Layout, files_digest, now, parsed, release_id
 from contender.registry.transfer import OnBytes, at_once, fault_of, send
@@ -88,16 +88,13 @@ class Releases:
         keys = (info.key.removeprefix(root).split("/") for info in self._store.list(root))
         return [parts[0] for parts in keys if parts[1:] == ["manifest.json"]]
 
-    def verify(self, release: str) -> ReleaseManifest:
-        """Reads every file of the release back; Damaged names each that is not what the manifest says."""
-        manifest = self.release(release)
+    def faults(self, manifest: ReleaseManifest) -> list[str]:
+        """Reads every file of the release back: what is wrong with each that is not what the manifest says."""
+        release = manifest.release
         pairs = [(self._layout.model(release, file.path), file) for file in manifest.files]
         if manifest.train_keys:
             pairs.append((self._layout.train_keys(release), manifest.train_keys))
-        faults = [fault for fault in at_once(lambda pair: fault_of(self._store, *pair), pairs) if fault]
-        if faults:
-            raise damaged(release, faults)
-        return manifest
+        return [fault for fault in at_once(lambda pair: fault_of(self._store, *pair), pairs) if fault]
 
     def train_keys(self, release: str) -> bytes | None:
         """The parquet file of hashed keys that the release trained on; None where its manifest names none."""
@@ -133,7 +130,7 @@ def model_files(model: Path) -> tuple[FileEntry, ...]:
         raise ModelError(
             f"{model} is no folder with a model", "Name the folder that holds config.json and model.safetensors."
         )
-    odd = sorted(path.name for path in model.rglob("*") if path.is_symlink() or not (path.is_file() or path.is_dir()))
+    odd = irregular_files(model)
     if odd:
         raise ModelError(
             f"{model} holds what is no regular file: {', '.join(odd[:5])}", "Copy the files themselves there."

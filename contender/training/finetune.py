@@ -4,68 +4,31 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
 import transformers
-from pydantic import ValidationError
 from transformers import TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
-from contender.errors import DataError, UsageError
 from contender.evaluation.metrics import METRICS
-from contender.files import write_durably
-from contender.kinds import kind as kind_of
 from contender.kinds.base import Kind
-from contender.records import CurvePoint, Record, TrainReport, digest
+from contender.records import CurvePoint, TrainReport
 from contender.training.checkpoints import Checkpoints
-from contender.training.dataset import derive, used_ids
-from contender.training.devices import best_device, cpu_cores
-from contender.training.embedding import restore_rows, use_rows
-from contender.training.head import Probe, collate_features, last_layer, standardising, with_features
+from contender.training.devices import cpu_cores
+from contender.training.embedding import restore_rows
+from contender.training.head import Probe, last_layer
 from contender.training.monitor import Monitor
-from contender.training.options import Job, Precision
-from contender.training.precision import choose_precision
+from contender.training.options import Job
+from contender.training.prepare import Plan, Prepared, job_digest, prepare
 from contender.training.saving import save_model_files
 from contender.training.trainer import JobTrainer, figures
 
 EVALUATION_BATCH = 64
-# Layers that start from nothing need larger steps than weights that know something already. On Banking77, MiniLM, 5 epochs: 2e-4
-# with 1e-3 above the encoder reached 93.2, 3e-4 for all 92.4; with the pooler at the encoder's rate, 5 points less after an epoch.
-HEAD_FACTOR, HEAD_MOST = 5.0, 1e-2
 CURVE_POINTS = 200
-PLAN = "plan.json"
-
-
-class Plan(Record):
-    """What a job decided by looking; kept in its folder, so that a resumed attempt decides the same."""
-
-    job: str
-    max_length: int
-    learning_rate: float
-    head_learning_rate: float
-    precision: Precision
-    precision_reason: str
-
-
-@dataclass
-class Prepared:
-    """Everything between the row files and the training loop."""
-
-    kind: Kind
-    processor: Any
-    model: Any  # whole, as it is released
-    trained: Any  # what the optimizer sees: the model, or the layer on top
-    collate: Callable[..., Any]
-    train: datasets.Dataset
-    validation: datasets.Dataset
-    plan: Plan = field(init=False)
 
 
 def finetune(job: Job, folder: Path, monitor: Monitor, checkpoint_seconds: float) -> TrainReport:
@@ -73,7 +36,7 @@ def finetune(job: Job, folder: Path, monitor: Monitor, checkpoint_seconds: float
     _set_up()
     monitor.phase("preparing")
     set_seed(job.options.seed)
-    prepared = _prepare(job, folder, monitor)
+    prepared = prepare(job, folder, monitor)
     trainer = _trainer(job, folder, prepared, monitor, checkpoint_seconds)
     found = trainer.checkpoints.latest()
     if found is None:
@@ -85,11 +48,6 @@ def finetune(job: Job, folder: Path, monitor: Monitor, checkpoint_seconds: float
     return _report(job, prepared.plan, trainer, found[1].step if found else 0)
 
 
-def job_digest(job: Job) -> str:
-    """What a checkpoint must have in common with the job that resumes it: all but where files lie."""
-    return digest(job.model_dump(mode="json", exclude={"base", "train", "validation", "output"}))
-
-
 def _set_up() -> None:
     torch.set_flush_denormal(
         True
@@ -98,148 +56,6 @@ def _set_up() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-
-
-def _prepare(job: Job, folder: Path, monitor: Monitor) -> Prepared:
-    kind = kind_of(job.task)
-    rows, checked = datasets.Dataset.from_file(job.train), datasets.Dataset.from_file(job.validation)
-    _check_data(job, len(rows))
-    processor = kind.load_processor(Path(job.base))
-    model = kind.load_model(Path(job.base), job.labels).to(best_device())
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = processor.pad_token_id
-    known = _known_plan(job, folder)
-    processor.model_max_length = known.max_length if known else _max_length(job, kind, processor, model, rows)
-    train, validation = _tokenised(job, kind, processor, folder, (rows, checked), monitor)
-    parameters = model.num_parameters()
-    trained = model
-    collate: Callable[..., Any] = partial(kind.collate, processor)
-    if job.method == "head":
-        trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor)
-        collate = collate_features
-    else:
-        use_rows(model, np.union1d(used_ids(train, validation), processor.all_special_ids))
-    prepared = Prepared(kind, processor, model, trained, collate, train, validation)
-    prepared.plan = known or _decide(job, prepared, parameters, monitor)
-    write_durably(folder / PLAN, prepared.plan.to_bytes())
-    return prepared
-
-
-def _check_data(job: Job, rows: int) -> None:
-    if rows == 0:
-        raise DataError("there are no rows to train on", "Lower the held-out shares or bring more data.")
-    if len(job.labels) < 2:
-        seen = ", ".join(repr(label) for label in job.labels) or "none"
-        raise DataError(f"the training rows have fewer than two labels: {seen}", "A classifier needs at least two.")
-
-
-def _known_plan(job: Job, folder: Path) -> Plan | None:
-    try:
-        plan = Plan.from_bytes((folder / PLAN).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return plan if plan.job == job_digest(job) else None
-
-
-def _max_length(job: Job, kind: Kind, processor: Any, model: Any, rows: datasets.Dataset) -> int:
-    auto = kind.max_length(processor, model.config, rows)
-    asked = job.options.max_length
-    if asked == "auto":
-        return auto
-    limit = kind.length_limit(processor, model.config)
-    if asked > limit:
-        raise UsageError(
-            f"train.max_length {asked} is more than the {limit} tokens of the base", f"Set at most {limit}, or auto."
-        )
-    return asked
-
-
-def _tokenised(
-    job: Job,
-    kind: Kind,
-    processor: Any,
-    folder: Path,
-    sets: tuple[datasets.Dataset, datasets.Dataset],
-    monitor: Monitor,
-) -> tuple[datasets.Dataset, datasets.Dataset]:
-    label_ids = {label: index for index, label in enumerate(job.labels)}
-
-    def change(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
-        monitor.phase("preparing")
-        return kind.prepare(processor, chunk, label_ids, processor.model_max_length)
-
-    key = f"{job_digest(job)[:16]}-{processor.model_max_length}"
-    train, validation = (
-        derive(rows, folder / "prepared" / f"{name}-{key}.arrow", change)
-        for name, rows in zip(("train", "validation"), sets, strict=True)
-    )
-    return train, validation
-
-
-def _probe(
-    job: Job,
-    model: Any,
-    collate: Callable[..., Any],
-    sets: tuple[datasets.Dataset, datasets.Dataset],
-    folder: Path,
-    monitor: Monitor,
-) -> tuple[Probe, datasets.Dataset, datasets.Dataset]:
-    layer = last_layer(model, len(job.labels), job.base)
-
-    def alive() -> None:
-        monitor.stop.check()
-        monitor.still("preparing")
-
-    key = job_digest(job)[:16]
-    train, validation = (
-        with_features(rows, folder / "prepared" / f"{name}-features-{key}.arrow", model, layer, collate, alive)
-        for name, rows in zip(("train", "validation"), sets, strict=True)
-    )
-    return Probe(layer, *standardising(train)).to(model.device), train, validation
-
-
-def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor) -> Plan:
-    monitor.phase("measuring")
-    rate = job.options.learning_rate
-    rate = prepared.kind.learning_rate(job.method, parameters) if rate == "auto" else rate
-    head_rate = job.options.head_learning_rate
-    if job.method == "head":
-        precision: tuple[Precision, str] = ("fp32", "one layer leaves nothing to gain")
-    else:
-        steps = math.ceil(len(prepared.train) / job.options.batch_size * job.options.epochs)
-        device = prepared.model.device
-        precision = choose_precision(job.options.precision, device, steps, _one_step(job, prepared))
-    return Plan(
-        job=job_digest(job),
-        max_length=prepared.processor.model_max_length,
-        learning_rate=rate,
-        head_learning_rate=max(rate, min(HEAD_FACTOR * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
-        precision=precision[0],
-        precision_reason=precision[1],
-    )
-
-
-def _one_step(job: Job, prepared: Prepared) -> Callable[[bool], None]:
-    """A step on a batch of the median length that leaves weights, gradients and random generators as they were."""
-    lengths = np.asarray(prepared.train["length"][:])
-    middle = np.argsort(lengths, kind="stable")[max(0, (len(lengths) - job.options.batch_size) // 2) :][
-        : job.options.batch_size
-    ]
-    model = prepared.trained
-    batch = {k: v.to(model.device) for k, v in prepared.collate(list(prepared.train.select(middle))).items()}
-    loss_of = prepared.kind.loss(job, prepared.train)
-
-    def run(bf16: bool) -> None:
-        inputs = dict(batch)
-        labels = inputs.pop("labels")
-        with torch.random.fork_rng(devices=[]):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                outputs = model(**inputs)
-            loss_of(outputs, labels).backward()
-        model.zero_grad()
-
-    model.train()
-    return run
 
 
 def _trainer(job: Job, folder: Path, prepared: Prepared, monitor: Monitor, checkpoint_seconds: float) -> JobTrainer:

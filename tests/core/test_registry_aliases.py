@@ -107,6 +107,23 @@ def test_a_pipeline_exists_with_its_first_object_and_names_its_aliases(store: St
     assert found.aliases() == ["production", "staging"]
 
 
+@pytest.mark.parametrize(
+    "stray", [".DS_Store", "._production", "notes.txt", "a b/00000001.json", ".hidden/00000001.json"]
+)
+def test_what_cannot_be_an_alias_is_not_among_their_names(store: Store, stray: str):
+    found = registry(store)
+    promote(found, 0)
+    store.put(f"intents/aliases/{stray}", b"1")
+    assert found.aliases() == ["production"]
+
+
+def test_an_alias_whose_entries_were_lost_is_still_named():
+    found = registry(store := MemoryStore())
+    promote(found, 0)
+    store.delete("intents/aliases/production/00000001.json")
+    assert found.aliases() == ["production"]
+
+
 def test_a_promotion_that_skips_a_number_is_refused():
     found = registry(MemoryStore())
     promote(found, 0)

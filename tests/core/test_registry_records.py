@@ -140,6 +140,21 @@ def test_a_decision_that_is_none_is_damage():
         Registry(store, "intents").decisions()
 
 
+def test_a_damaged_decision_hides_no_other_from_whoever_reads_the_history():
+    store = MemoryStore()
+    registry = Registry(store, "intents")
+    for key in ("a", "b", "c"):
+        registry.decide(decision(key))
+    assert registry.readable_decisions() == (registry.decisions(), [])
+    store.put("intents/decisions/b.json", b"{")
+    store.put("intents/decisions/.DS_Store", b"1")
+    found, damaged = registry.readable_decisions()
+    assert [one.key for one in found] == ["a", "c"]
+    assert len(damaged) == 1 and damaged[0].startswith("intents/decisions/b.json is no Decision")
+    with pytest.raises(Damaged, match=r"b\.json"):
+        registry.decisions()
+
+
 # --- the ledger ---
 
 

@@ -368,26 +368,99 @@ def test_what_a_killed_fetch_left_is_used_or_goes_away(model: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
 
 
-def test_the_report_comes_along_and_is_checked(model: Path, tmp_path: Path):
-    store = MemoryStore()
-    registry = Registry(store, "intents")
-    manifest = registry.stage(model, DRAFT)
-    files = tmp_path / "evaluation"
+def evaluated(registry: Registry, release: str, tmp_path: Path, name: str = "e-1") -> str:
+    """Saves an evaluation of the release, with a report."""
+    files = tmp_path / name
     files.mkdir()
     (files / "README.md").write_text("card")
     (files / "report.html").write_text("<html>")
     (files / "outcomes.parquet").write_bytes(b"rows")
     evaluation = Evaluation(
-        evaluation="e-1", release=manifest.release, champion=None, device="cpu", dtype="fp32", challenger_sets=()
+        evaluation=name, release=release, champion=None, device="cpu", dtype="fp32", challenger_sets=()
     )
-    registry.save_evaluation(evaluation, files)
-    registry.fetch(manifest.release, tmp_path / "out")
+    return registry.save_evaluation(evaluation, files).evaluation
+
+
+def test_the_report_comes_along(model: Path, tmp_path: Path):
+    registry = Registry(MemoryStore(), "intents")
+    manifest = registry.stage(model, DRAFT)
+    evaluated(registry, manifest.release, tmp_path)
+    warnings: list[str] = []
+    registry.fetch(manifest.release, tmp_path / "out", on_warning=warnings.append)
     assert (tmp_path / "out" / "README.md").read_text() == "card"
     assert not (tmp_path / "out" / "outcomes.parquet").exists()
     assert verify_folder(tmp_path / "out") == manifest
-    store.corrupt(f"intents/evaluations/{manifest.release}/e-1/report.html")
-    with pytest.raises(Damaged, match=r"report\.html"):
-        registry.fetch(manifest.release, tmp_path / "second")
+    assert warnings == []
+
+
+@pytest.mark.parametrize("name", ["report.html", "manifest.json"])
+def test_a_damaged_report_is_left_out_and_told_and_the_model_is_fetched(model: Path, tmp_path: Path, name: str):
+    store = MemoryStore()
+    registry = Registry(store, "intents")
+    manifest = registry.stage(model, DRAFT)
+    store.corrupt(f"intents/evaluations/{manifest.release}/{evaluated(registry, manifest.release, tmp_path)}/{name}")
+    warnings: list[str] = []
+    registry.fetch(manifest.release, tmp_path / "out", on_warning=warnings.append)
+    assert verify_folder(tmp_path / "out") == manifest
+    assert not (tmp_path / "out" / "report.html").exists()
+    assert (tmp_path / "out" / "README.md").exists() == (name == "report.html")
+    assert len(warnings) == 1
+    assert f"e-1/{name}" in warnings[0] and "the model is whole" in warnings[0]
+    registry.fetch(manifest.release, tmp_path / "second")  # whoever does not ask is not stopped either
+
+
+def test_verifying_a_release_with_its_evaluation_names_the_damaged_file_of_either(model: Path, tmp_path: Path):
+    store = MemoryStore()
+    registry = Registry(store, "intents")
+    manifest = registry.stage(model, DRAFT)
+    evaluation = evaluated(registry, manifest.release, tmp_path)
+    assert registry.verify(manifest.release, evaluation) == manifest
+    folder = f"intents/evaluations/{manifest.release}/{evaluation}/"
+    store.corrupt(f"{folder}report.html")
+    assert registry.verify(manifest.release) == manifest, "the model itself is whole"
+    with pytest.raises(Damaged, match=r"evaluation e-1: report\.html has other content") as caught:
+        registry.verify(manifest.release, evaluation)
+    assert "outcomes.parquet" not in caught.value.what and "Restore" in caught.value.fix
+    store.delete(f"{folder}outcomes.parquet")
+    store.corrupt(f"intents/releases/{manifest.release}/model/config.json")
+    with pytest.raises(Damaged, match=r"config\.json .*outcomes\.parquet is missing.*report\.html has other"):
+        registry.verify(manifest.release, evaluation)
+    store.delete(f"{folder}manifest.json")
+    with pytest.raises(Damaged, match=r"evaluation e-1: manifest\.json is missing"):
+        registry.verify(manifest.release, evaluation)
+
+
+@pytest.mark.parametrize("folder", ["/", "//", "/."])
+def test_the_root_of_the_machine_is_no_folder_for_a_release(model: Path, folder: str):
+    registry = Registry(MemoryStore(), "intents")
+    with pytest.raises(UsageError, match="cannot hold a release"):
+        registry.fetch(registry.stage(model, DRAFT).release, Path(folder))
+
+
+@pytest.mark.parametrize("name", ["link", "README.md", "tokenizer/link", "dangling", "pipe"])
+def test_a_link_or_a_pipe_in_a_fetched_folder_does_not_belong_to_it(model: Path, tmp_path: Path, name: str):
+    registry = Registry(MemoryStore(), "intents")
+    manifest = registry.stage(model, DRAFT)
+    registry.fetch(manifest.release, tmp_path / "out")
+    path = tmp_path / "out" / name
+    if name == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere" if name == "dangling" else "/etc/passwd")
+    with pytest.raises(Damaged, match=f"{name} does not belong to it"):
+        verify_folder(tmp_path / "out")
+    registry.fetch(manifest.release, tmp_path / "out")
+    assert verify_folder(tmp_path / "out") == manifest
+
+
+def test_a_file_that_became_a_link_to_its_own_content_is_no_file_of_the_release(model: Path, tmp_path: Path):
+    registry = Registry(MemoryStore(), "intents")
+    registry.fetch(registry.stage(model, DRAFT).release, tmp_path / "out")
+    path = tmp_path / "out" / "config.json"
+    path.rename(tmp_path / "elsewhere.json")
+    path.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(Damaged, match=r": config\.json is no regular file\n"):
+        verify_folder(tmp_path / "out")
 
 
 def test_a_fetch_onto_a_full_disk_says_so_and_leaves_nothing_half(model: Path, tmp_path: Path):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,19 @@ import pytest
 from contender.errors import UsageError
 from deployments.environment import chosen_api, client_settings, server_environment, server_settings
 from deployments.guard import Activity, Guard, refusal
-from deployments.home import Home, take_lock
+from deployments.home import Home, ServerFailed, State, take_lock, write_private
+from deployments.server import (
+    ServerInfo,
+    _listen,
+    client_environment,
+    ensure_server,
+    in_use,
+    sign_in_url,
+    stop_server,
+)
 
 URL = "https://prefect.example/api"
+STATE = State("http://127.0.0.1:4200", 4711, "0123456789abcdef", "3.8.8")
 
 
 # --- the user's own API -----------------------------------------------------------------------------------------------
@@ -221,3 +234,116 @@ def test_the_home_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tm
     assert Home.of().folder == tmp_path
     monkeypatch.delenv("CONTENDER_HOME")
     assert Home.of().folder == Path.home() / ".contender"
+
+
+# --- damaged files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize("content", [b"99999", b"-5", b"0", b"", b"x", b"\xff\xfe", b"9" * 5000])
+def test_a_port_that_is_none_is_drawn_anew(home: Home, content: bytes) -> None:
+    home.port_file.write_bytes(content)
+    with _listen(home) as listener:
+        assert home.port_file.read_text() == str(listener.getsockname()[1])
+
+
+def test_the_last_port_is_taken_again_and_a_port_that_cannot_be_noted_is_not_needed(home: Home) -> None:
+    with _listen(home) as listener:
+        port = listener.getsockname()[1]
+    with _listen(home) as listener:
+        assert listener.getsockname()[1] == port
+    home.port_file.unlink()
+    home.port_file.mkdir()
+    with _listen(home) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"no-colon", b"contender:with space and\nlines", b"contender:", b"\0"]
+)
+def test_an_auth_string_that_is_none_is_drawn_anew(home: Home, content: bytes) -> None:
+    write_private(home.auth_file, "")
+    home.auth_file.write_bytes(content)
+    assert home.auth().startswith("contender:") and home.auth().isascii()
+
+
+@pytest.mark.parametrize("name", ["alive.lock", "clients.lock", "server.log", "auth", "server.json"])
+def test_a_folder_where_a_file_should_be_is_named_and_nothing_is_started(home: Home, name: str) -> None:
+    (home.server / name).mkdir()
+    with pytest.raises(ServerFailed) as failed:
+        ensure_server(home.folder)
+    assert str(home.server / name) in failed.value.what and "Move it away" in failed.value.fix
+    shutil.rmtree(home.server / name)
+    assert not home.is_alive()
+
+
+def test_a_secret_that_is_lost_under_a_running_server_is_not_replaced(home: Home) -> None:
+    info = ServerInfo("http://127.0.0.1:1/api", "http://127.0.0.1:1", 1, home.auth_file, False, "i", home.folder)
+    for lose in (home.auth_file.unlink, lambda: home.auth_file.write_bytes(b"\xff"), home.auth_file.unlink):
+        home.auth()
+        assert client_environment(info)["PREFECT_API_AUTH_STRING"] == home.auth()
+        lose()
+        for act in (lambda: client_environment(info), lambda: sign_in_url(info)):
+            with pytest.raises(ServerFailed, match=str(home.auth_file)) as failed:
+                act()
+            assert "contender up --stop" in failed.value.fix
+
+
+@pytest.mark.parametrize("file", ["server.json", "alive.lock"])
+def test_the_state_survives_the_loss_of_either_file_that_holds_it(home: Home, file: str) -> None:
+    os.close(take_lock(home.alive_lock) or 0)
+    home.write_state(STATE)
+    assert home.read_state() == STATE
+    (home.server / file).write_bytes(b"\xff{")
+    assert home.read_state() == STATE
+    home.forget_state()
+    assert home.read_state() is None and not home.state_file.exists() and home.alive_lock.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": 1},
+        {"url": "http://127.0.0.1:99999"},
+        {"url": "http://evil:80"},
+        {"pid": "1"},
+        {"pid": -5},
+        {"pid": True},
+        {"instance": None},
+        {"instance": ""},
+        {"prefect": 3},
+        {"more": 1},
+    ],
+)
+def test_a_state_that_cannot_be_a_servers_says_nothing(home: Home, change: dict[str, object]) -> None:
+    home.state_file.write_text(json.dumps(asdict(STATE) | change))
+    assert home.read_state() is None
+
+
+def test_a_server_that_names_itself_nowhere_cannot_be_stopped_and_that_is_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.server.STOP_SECONDS", 0.1)
+    held = take_lock(home.alive_lock)
+    assert held is not None
+    with pytest.raises(ServerFailed, match=r"alive\.lock") as failed:
+        stop_server(home.folder)
+    assert "deployments.serve" in failed.value.fix
+    os.close(held)
+
+
+def test_a_server_is_in_use_while_another_process_holds_the_clients_lock(home: Home) -> None:
+    assert not in_use(home.folder) and not home.clients_lock.exists()
+    client = take_lock(home.clients_lock, shared=True)
+    assert client is not None and in_use(home.folder)
+    os.close(client)
+    assert not in_use(home.folder)
+    ending = take_lock(home.clients_lock)  # an idle server that is about to end: nobody's runs
+    assert ending is not None and not in_use(home.folder)
+    os.close(ending)

@@ -23,6 +23,7 @@ from deployments.server import (
     ServerInfo,
     client_environment,
     ensure_server,
+    in_use,
     server_status,
     sign_in_url,
     stop_server,
@@ -244,9 +245,33 @@ def test_a_server_that_dies_at_start_says_why_and_can_be_tried_again(tmp_path: P
     (tmp_path / "prefect" / "prefect.db").write_bytes(b"no database " * 1000)
     with pytest.raises(ServerFailed) as failed:
         ensure_server(tmp_path)
-    assert "file is not a database" in failed.value.what
-    assert str(tmp_path / "server" / "server.log") in failed.value.fix
+    database = tmp_path / "prefect" / "prefect.db"
+    assert failed.value.what == f"the Prefect server's database {database} is damaged: file is not a database"
+    assert "Move it away" in failed.value.fix and str(tmp_path / "server" / "server.log") in failed.value.fix
     assert not Home(tmp_path).is_alive() and not Home(tmp_path).state_file.exists()
+
+
+def test_a_server_whose_state_file_is_lost_is_found_told_in_use_and_stopped(
+    tmp_path: Path, background_server: ServerInfo
+) -> None:
+    (tmp_path / "prefect").mkdir()
+    copy_of_database(background_server, tmp_path)
+    run = start_elsewhere(tmp_path, idle_minutes=1, then_stay=60)
+    try:
+        assert run.stdout
+        pid, _ = json.loads(run.stdout.readline())
+        Home(tmp_path).state_file.unlink()
+        began = time.monotonic()
+        assert server_status(tmp_path).pid == pid and server_status(tmp_path).healthy
+        assert in_use(tmp_path)
+        assert json.loads(start_elsewhere(tmp_path, idle_minutes=1).communicate(timeout=60)[0]) == [pid, False]
+        assert stop_server(tmp_path) is True
+        assert not Home(tmp_path).is_alive() and time.monotonic() - began < 30
+        assert Home(tmp_path).read_state() is None
+    finally:
+        run.kill()
+        run.communicate()
+    assert not in_use(tmp_path)
 
 
 def test_stopping_where_nothing_runs_says_so_and_makes_nothing(tmp_path: Path) -> None:
