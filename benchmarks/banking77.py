@@ -48,7 +48,7 @@ def run(folder: Path, overrides: list[str]) -> dict[str, object]:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None, allow_abbrev=False)
     options.add_argument("--set", action="append", default=[], metavar="A.B=C")
     given = options.parse_args()
     if not DATA.is_dir():

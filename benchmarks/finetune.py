@@ -240,7 +240,9 @@ def report(folder: Path, turns: list[Turn]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--rows", type=int, default=2000, help="training rows; 0: all 10,003")
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--slice", type=float, default=20, help="seconds of a turn")

@@ -12,6 +12,7 @@ from contender.records import Record, Snapshot
 from contender.run import find_decision, open_run
 from contender.spec import Pipeline
 from contender.stages.data import look, take_snapshot
+from contender.text import listed, shorten, shorten_keys
 
 LARGE_GAIN = 0.03  # a set that cannot show three points keeps most better models from being promoted
 
@@ -70,7 +71,7 @@ def check(pipeline: Pipeline) -> Plan:
         base=f"{base.name}, sha256 {base.digest[:12]}",
         files=len(snapshot.record.source.files),
         rows=snapshot.record.source.rows,
-        labels=labels,
+        labels=shorten_keys(labels),
         expected_rows=expected,
         steps=math.ceil(expected["train"] / train.batch_size * train.epochs),
         judged_on=judged_set(pipeline),
@@ -82,23 +83,30 @@ def check(pipeline: Pipeline) -> Plan:
 
 
 def _label_counts(rows: Path, column: str) -> dict[str, int]:
+    """Rows of each label, as text like in every later stage, the commonest first; rows without a label belong to none."""
     import pyarrow.compute as pc
 
     from contender.data.source import open_rows
+    from contender.data.values import as_text
 
-    counts = pc.value_counts(open_rows(rows).data.column(column)).to_pylist()
-    return {str(entry["values"]): entry["counts"] for entry in sorted(counts, key=lambda entry: -entry["counts"])}
+    counts = pc.value_counts(as_text(open_rows(rows).data.column(column)).drop_null()).to_pylist()
+    return {entry["values"]: entry["counts"] for entry in sorted(counts, key=lambda entry: -entry["counts"])}
 
 
 def _expected_rows(pipeline: Pipeline, snapshot: Snapshot) -> dict[str, int]:
     split, rows = pipeline.spec.data.split, snapshot.source.rows
     test, validation = round(rows * split.test), round(rows * split.validation)
     golden = {f"golden-{name}": held.rows for name, held in snapshot.golden.items()}
-    return {"train": rows - test - validation, "validation": validation, **({"test": test} if test else {}), **golden}
+    return {
+        "train": rows - test - validation,
+        "validation": validation,
+        **({"test": test} if split.test else {}),
+        **golden,
+    }
 
 
 def _warnings(gain: float | None, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
-    found = [f"skipped {file.path}: {file.reason}" for file in snapshot.source.skipped[:20]]
+    found = [f"skipped {shorten(file.path, 300)}: {file.reason}" for file in snapshot.source.skipped[:20]]
     if gain is None or gain > LARGE_GAIN:
         shown = "no gain" if gain is None else f"only gains above {gain:.1%}"
         found.append(
@@ -106,5 +114,5 @@ def _warnings(gain: float | None, labels: dict[str, int], snapshot: Snapshot) ->
         )
     rare = [label for label, count in labels.items() if count < 2]
     if rare:
-        found.append(f"{len(rare)} labels have a single row, such as {rare[0]!r}")
+        found.append(f"{len(rare)} labels have a single row, such as {listed(rare[:1])}")
     return found

@@ -18,6 +18,7 @@
         │   └── AlreadyExists      create-only lost: somebody else was first  exit 1
         ├── AliasMoved             the champion changed under a verdict       exit 3
         ├── OutcomeUnknown         a promotion's answer was lost              exit 1
+        ├── InternalError          nobody foresaw it: a fault of ours         exit 1
         ├── DiskFull               no space left for the workspace            exit 1
         └── Interrupted            stopped by a signal                        exit 75 or 130
 
@@ -29,6 +30,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from contender.text import shorten
+
+SHOWN = 200  # characters of a value, or of another library's message
 
 
 class ContenderError(Exception):
@@ -123,6 +128,10 @@ class OutcomeUnknown(Terminal):
     """The answer to a promotion was lost and the store cannot be asked."""
 
 
+class InternalError(Terminal):
+    """Something that Contender did not foresee; never the user's fault."""
+
+
 class DiskFull(Terminal):
     """No space is left where the workspace lies."""
 
@@ -142,6 +151,18 @@ class Interrupted(Terminal):
 def known(word: str, value: object, allowed: Iterable[object]) -> str:
     """One phrase for every "not one of these" error: the value, the nearest known one, all known ones."""
     options = sorted(str(option) for option in allowed)
-    near = get_close_matches(str(value), options, n=1)
+    shown = shorten(str(value), SHOWN)
+    near = get_close_matches(shown, options, n=1)
     guess = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"unknown {word} {str(value)!r}{guess}; known: {', '.join(options) or 'none'}"
+    return f"unknown {word} {shown!r}{guess}; known: {', '.join(options) or 'none'}"
+
+
+def internal(error: BaseException) -> InternalError:
+    """An error that nobody foresaw as one of ours, in one sentence; it stays the cause."""
+    said = shorten(next(iter(str(error).splitlines()), ""), SHOWN)
+    made = InternalError(
+        f"internal error: {type(error).__name__}{f': {said}' if said else ''}",
+        "Please report it, with the output of --debug.",
+    )
+    made.__cause__ = error
+    return made

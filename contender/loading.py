@@ -6,16 +6,19 @@ What the design names but the code does not do yet stands in `PLANNED` and is re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
 from contender.errors import SpecError, known
+from contender.files import expanded, file_url_path
 from contender.names import METRIC_NAMES, PLANNED_TASKS
+from contender.overrides import EXAMPLE, dotted_key, override
 from contender.spec import Pipeline, Spec
-from contender.yamlfile import Document, Key, load_yaml, parse_yaml
+from contender.yamlfile import Document, Key, load_yaml
 
 PLANNED: dict[str, str] = {
     "search": "hyperparameter search",
@@ -53,10 +56,11 @@ def load_pipeline(path: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     from contender.quality.suites import default_suite, load_suite
 
     document = load_yaml(path)
-    for override in overrides:
-        _override(document, override)
+    for text in overrides:
+        override(document, text)
     spec = validate(document)
     folder = path.resolve().parent
+    _refuse(document, list(_places_among_data(spec, folder)))
     suite_name = spec.quality.suite or default_suite(spec.task)
     return Pipeline(spec=spec, folder=str(folder), suite_name=suite_name, suite=load_suite(suite_name, folder))
 
@@ -70,15 +74,49 @@ def validate(document: Document) -> Spec:
     try:
         spec = Spec.model_validate(_without(document.value, planned))
     except ValidationError as error:
-        found = [_fault(document, entry) for entry in error.errors(include_url=False)]
+        found = [fault for entry in error.errors(include_url=False) for fault in _faults(document, entry)]
         faults += [fault for fault in found if fault[0] not in planned]
-    if faults:
-        ordered = sorted(
-            dict.fromkeys(faults), key=lambda fault: document.positions.get(_standing(document, fault[0]), (0, 0))
-        )
-        lines = [f"{document.where(path)}: {text}" for path, text in ordered]
-        raise SpecError("\n".join(lines), "Every key is described in docs/spec.md and by: contender schema")
+    _refuse(document, faults)
     return spec
+
+
+def _refuse(document: Document, faults: list[tuple[Key, str]]) -> None:
+    """SpecError where there are faults: all of them, in the order of the file."""
+    if not faults:
+        return
+    ordered = sorted(dict.fromkeys(faults), key=lambda fault: document.order(fault[0]))
+    lines = [f"{document.where(path)}: {text}" for path, text in ordered]
+    advice = "Every key is described in docs/spec.md and by: contender schema"
+    if any(path[:1] == ("stores",) and document.where(path).startswith("--set") for path, _ in faults):
+        advice = EXAMPLE
+    raise SpecError("\n".join(lines), advice)
+
+
+def _places_among_data(spec: Spec, folder: Path) -> Iterator[tuple[Key, str]]:
+    """What a run writes must not lie among the files that it reads, or the next run would read it as data."""
+    sources = {"data.source": spec.data.source} | {f"data.golden.{k}": v for k, v in spec.data.golden.items()}
+    for path, place in {("workspace",): spec.workspace, ("promote", "to"): spec.promote.to}.items():
+        key = next((key for key, source in sources.items() if _lies_among(place, source, folder)), None)
+        if key is not None:
+            advice = f"choose a folder elsewhere, or hide it there: .{Path(place).name}"
+            yield path, f"{dotted_key(path)}: {place!r} lies in {key}; {advice}"
+
+
+def _lies_among(place: str, source: str, folder: Path) -> bool:
+    """Whether a listing of the source would go into the place. Of globs only `**` is taken to go so deep."""
+    from contender.data.formats import left_out_by_name
+
+    inner, outer = _resolved(place, folder), _resolved(source.partition("**")[0], folder)
+    if re.search(r"[*?\[]", str(outer)) or not inner.is_relative_to(outer):
+        return False
+    return not any(map(left_out_by_name, inner.relative_to(outer).parts))
+
+
+def _resolved(location: str, folder: Path) -> Path:
+    """The path that a location names, links followed; that of a bucket begins with its scheme."""
+    if location.startswith("file://"):
+        return Path(realpath(file_url_path(location)))
+    return Path(location if "://" in location else realpath(Path(folder, expanded(location))))
 
 
 def _planned_faults(value: dict[str, Any]) -> list[tuple[Key, str]]:
@@ -120,17 +158,23 @@ def _without(value: Any, paths: list[Key], here: Key = ()) -> Any:
     return {k: _without(v, paths, (*here, k)) for k, v in value.items() if (*here, k) not in paths}
 
 
-def _fault(document: Document, entry: Any) -> tuple[Key, str]:
+def _faults(document: Document, entry: Any) -> Iterator[tuple[Key, str]]:
     """One pydantic error as (path, sentence): the key, the value, what is allowed, the nearest known key."""
     path: Key = tuple(part for part in entry["loc"] if _is_key(document, part))
-    dotted = ".".join(str(part) for part in path) or "the spec"
-    if entry["type"] == "extra_forbidden":
-        return path, known("key", dotted, _known_keys(path[:-1]))
-    if entry["type"] == "missing":
-        return path, f"{dotted} is required"
+    dotted = dotted_key(path) or "the spec"
     message = re.sub(r"^(Value error, |Input )", "", entry["msg"])
-    shown = "" if isinstance(entry["input"], dict) or "credentials" in message else f" (is {_short(entry['input'])})"
-    return path, f"{dotted}{'' if message.startswith(dotted.rpartition('.')[2] + ':') else ':'} {message}{shown}"
+    if entry["type"] == "extra_forbidden":
+        yield path, known("key", dotted, _known_keys(path[:-1]))
+    elif entry["type"] == "missing":
+        yield path, f"{dotted} is required"
+    elif entry["type"] == "misfits":
+        for below, what in entry["ctx"]["faults"]:
+            yield (*path, *below), f"{dotted_key((*path, *below))}: {what}"
+    else:
+        shown = (
+            "" if isinstance(entry["input"], dict) or "credentials" in message else f" (is {_short(entry['input'])})"
+        )
+        yield path, f"{dotted}{'' if message.startswith(dotted.rpartition('.')[2] + ':') else ':'} {message}{shown}"
 
 
 def _is_key(document: Document, part: str | int) -> bool:
@@ -141,40 +185,17 @@ def _is_key(document: Document, part: str | int) -> bool:
 
 
 def _known_keys(path: Key) -> list[str]:
-    prefix = "".join(f"{part}." for part in path)
-    return [f"{prefix}{name}" for name in _model_at(path).model_fields]
+    return [dotted_key((*path, name)) for name in _model_at(path).model_fields]
 
 
 def _model_at(path: Key) -> Any:
-    """The model of a section, by its path."""
+    """The model of a section, by its path; below a mapping every key has the same one."""
     model: Any = Spec
     for part in path:
-        model = model.model_fields[str(part)].annotation
+        model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[str(part)].annotation
     return model
-
-
-def _standing(document: Document, path: Key) -> Key:
-    while path and path not in document.positions:
-        path = path[:-1]
-    return path
 
 
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _override(document: Document, override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    path: Key = tuple(dotted.split("."))
-    if not equals or not all(path):
-        raise SpecError(f"--set {override!r} is not of the form a.b=value", "For example: --set train.epochs=3")
-    if not isinstance(document.value, dict):
-        return
-    node = document.value
-    for part in path[:-1]:
-        child = node.get(part)
-        if not isinstance(child, dict):
-            child = node[part] = {}
-        node = child
-    node[path[-1]] = parse_yaml(text, f"--set {dotted}").value

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from contender.errors import ModelError, Transient
-from contender.files import sha256_file
+from contender.files import expanded, is_file, is_folder, sha256_file
 from contender.records import Record, digest
+from contender.text import shorten
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -50,16 +51,17 @@ def resolve_base(base: str, base_folder: Path) -> ResolvedBase:
 def _locate(base: str, base_folder: Path) -> tuple[Path, str | None]:
     if base.startswith("package:"):
         return _in_package(base.removeprefix("package:")), None
-    folder = base_folder / Path(base).expanduser()
-    if folder.is_dir():
+    folder = base_folder / expanded(base)
+    if is_folder(folder):
         return folder.resolve(), None
-    if folder.exists():
+    if is_file(folder):
         raise ModelError(
             f"the base model {base} is a file", "Name the folder that holds config.json and model.safetensors."
         )
     if base.startswith((".", "/", "~")) or not HUB_ID.match(base):
         raise ModelError(
-            f"there is no base model folder {folder}", "Give a folder, a hub id such as org/name, or package:<name>."
+            f"there is no base model folder {shorten(str(folder), 300)}",
+            "Give a folder, a hub id such as org/name, or package:<name>.",
         )
     return _from_hub(base, folder)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 METRIC_NAMES = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+# Metrics without an upper bound; every other one is a share, between 0 and 1.
+UNBOUNDED_METRICS = ("log_loss",)
 
 # Hugging Face task names that a kind is planned for.
 PLANNED_TASKS = (

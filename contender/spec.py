@@ -5,71 +5,56 @@ Frozen pydantic models that refuse unknown keys. contender/loading.py reads a fi
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from contender import specrules
 from contender.errors import known
-from contender.names import METRIC_NAMES, ROLES
+from contender.files import expanded
+from contender.names import METRIC_NAMES, ROLES, UNBOUNDED_METRICS
 from contender.records import Record, digest
 from contender.training.options import TrainOptions
 
-SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
-UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-
-
-def _location(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be empty")
-    if SECRET_IN_URL.match(value):
-        raise ValueError("must not hold credentials; name a profile of your AWS configuration under stores:")
-    if UNKNOWN_SCHEME.match(value):
-        raise ValueError("must be a local path or an s3:// URL")
-    return value
-
-
-Location = Annotated[str, AfterValidator(_location)]
+Location = Annotated[str, AfterValidator(specrules.location)]
+Folder = Annotated[str, AfterValidator(specrules.folder)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
-        raise ValueError(
-            "must be lower-case letters, digits and hyphens, at most 63, beginning and ending with no hyphen"
-        )
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(specrules.name)]
 Column = Annotated[str, Field(min_length=1)]
 
 
 class Section(Record):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name] if info.field_name else None
+        return specrules.no_flag(value) if field is not None and specrules.takes_number(field.annotation) else value
+
 
 class CsvOptions(Section):
     """How csv and tsv files are written."""
 
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+    delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(specrules.delimiter)] | None = Field(
         default=None, description="one character; by default a comma, and a tab for .tsv"
     )
-    header: bool | tuple[Column, ...] = Field(
-        default=True, description="false, or the names, where the first line is data"
+    header: Annotated[
+        bool | Annotated[tuple[Column, ...], Field(min_length=1)], BeforeValidator(specrules.csv_header)
+    ] = Field(default=True, description="false, or the names, where the first line is data")
+    encoding: Annotated[str, AfterValidator(specrules.encoding)] = Field(
+        default="utf-8", description="a Python codec name; a byte order mark wins"
     )
-    encoding: str = Field(default="utf-8", description="a Python codec name; a byte order mark wins")
-
-    @field_validator("encoding")
-    @classmethod
-    def _codec(cls, value: str) -> str:
-        import codecs
-
-        try:
-            return codecs.lookup(value).name
-        except LookupError:
-            raise ValueError("is no encoding that Python knows, such as utf-8, latin-1, cp1252") from None
 
 
 class SplitOptions(Section):
@@ -101,7 +86,7 @@ class Data(Section):
 class Quality(Section):
     """What data must satisfy before anything trains on it."""
 
-    suite: str | None = Field(
+    suite: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="a Great Expectations suite; a bare name ships; default by task"
     )
     bad_rows: Literal["quarantine", "stop"] = "quarantine"
@@ -165,17 +150,24 @@ class Promote(Section):
         default=".contender/registry", description="the registry: a local folder or s3://bucket/prefix"
     )
     alias: Name = "production"
-    floors: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    floors: dict[str, Annotated[float, BeforeValidator(specrules.no_flag), Field(ge=0)]] = Field(
         default={}, description="metric → lowest (or highest) value"
     )
     versus_champion: VersusChampion = VersusChampion()
 
     @field_validator("floors")
     @classmethod
-    def _known(cls, value: dict[str, float]) -> dict[str, float]:
-        for name in value:
-            if name not in METRIC_NAMES:
-                raise ValueError(known("metric", name, METRIC_NAMES))
+    def _within_reach(cls, value: dict[str, float]) -> dict[str, float]:
+        found = []
+        for metric, floor in value.items():
+            if metric not in METRIC_NAMES:
+                found.append(((metric,), known("metric", metric, METRIC_NAMES)))
+            elif floor > 1 and metric not in UNBOUNDED_METRICS:
+                found.append(
+                    ((metric,), f"is {floor:g}, and {metric} is a share between 0 and 1: write {floor / 100:g}?")
+                )
+        if found:
+            raise specrules.misfits(found)
         return value
 
 
@@ -196,11 +188,11 @@ class Spec(Section):
 
     name: Name = Field(description="lower-case letters, digits and hyphens")
     task: Literal["text-classification"] = Field(description="a Hugging Face task name")
-    workspace: Location = Field(default=".contender/", description="a local folder for heavy intermediates")
+    workspace: Folder = Field(default=".contender/", description="a local folder for heavy intermediates")
     data: Data
     quality: Quality = Quality()
     model: Model
-    train: TrainOptions = TrainOptions()
+    train: Annotated[TrainOptions, BeforeValidator(specrules.no_flags)] = TrainOptions()
     evaluate: Evaluate = Evaluate()
     promote: Promote = Promote()
     stores: dict[Annotated[str, Field(pattern=r"^s3://.+")], StoreOptions] = Field(
@@ -209,17 +201,33 @@ class Spec(Section):
     report: Report = Report()
 
     @model_validator(mode="after")
-    def _roles_known(self) -> Spec:
-        for role in self.data.columns:
-            if role not in ROLES[self.task]:
-                raise ValueError("data.columns: " + known("role", role, ROLES[self.task]))
+    def _sections_agree(self) -> Spec:
+        if found := [*self._role_faults(), *self._split_faults()]:
+            raise specrules.misfits(found)
         return self
 
-    @model_validator(mode="after")
-    def _something_to_judge_on(self) -> Spec:
-        if not self.data.split.test and not self.data.golden:
-            raise ValueError("data.split.test is 0 and there are no golden sets: nothing is left to judge on")
-        return self
+    def _role_faults(self) -> Iterator[specrules.Fault]:
+        for role in self.data.columns:
+            if role not in ROLES[self.task]:
+                yield ("data", "columns", role), known("role", role, ROLES[self.task])
+        played: dict[str, str] = {}
+        for role, column in self.columns.items():
+            if column in played:
+                yield ("data", "columns", role), f"is {column!r}, which is also the column of {played[column]}"
+            played.setdefault(column, role)
+
+    def _split_faults(self) -> Iterator[specrules.Fault]:
+        split = self.data.split
+        if not split.test and not self.data.golden:
+            yield ("data", "split", "test"), "is 0 and there are no golden sets: nothing is left to judge on"
+        column = self.columns.get(split.key, split.key)
+        if column == self.columns["label"] != self.columns["text"]:
+            yield ("data", "split", "key"), "is the label: all rows of a label would fall into the same set"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Role → column, for every role of the task."""
+        return {role: self.data.columns.get(role, role) for role in ROLES[self.task]}
 
     def profile(self, url: str) -> str | None:
         """The AWS profile for `url`, by the longest matching prefix."""
@@ -244,7 +252,7 @@ class Pipeline(Record):
 
     def path(self, location: str) -> str:
         """A location of the spec: a URL as it is, a path made absolute from the YAML's folder."""
-        return location if "://" in location else str(Path(self.folder, location))
+        return location if "://" in location else str(Path(self.folder, expanded(location)))
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,6 +6,7 @@ HTML is escaped by the templates; everything here is about what escaping alone l
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 # Characters that act instead of showing: controls, line and paragraph separators, direction marks and overrides, zero-width and
 # invisible ones, tags, lone surrogates. The joiners U+200C and U+200D stay: Persian and emoji need them.
@@ -16,6 +17,7 @@ ACTING = re.compile(
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 REDACTED_LENGTH = 200  # characters of a row that a redacted text shows
+NAME_LENGTH = 80  # characters of a column's or a label's name in a message
 LOOKED_AT = 10_000  # characters of a row that redaction reads, so that a 10 MB cell costs nothing
 
 FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")
@@ -68,6 +70,25 @@ def redact(text: str, length: int = REDACTED_LENGTH) -> str:
 def shorten(text: str, length: int) -> str:
     """At most `length` characters, the last one an ellipsis where something was cut."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Names from data as one phrase: at most so many, each quoted and shortened."""
+    every = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(repr(shorten(name, NAME_LENGTH)) for name in every[:most]) + more
+
+
+def shorten_keys(counts: Mapping[str, int], length: int = NAME_LENGTH) -> dict[str, int]:
+    """The same counts under short names; two names that begin alike stay two."""
+    shown: dict[str, int] = {}
+    for name, count in counts.items():
+        short = shorten(name, length)
+        number = 2
+        while short in shown:
+            short, number = f"{shorten(name, length)} ({number})", number + 1
+        shown[short] = count
+    return shown
 
 
 def _masked_word(found: re.Match[str]) -> str:

@@ -18,15 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import ValidationError
-
 from contender.errors import DiskFull, UsageError
 from contender.files import describe_files, filling, put_in_place, write_durably
 from contender.records import FileEntry, Record
+from contender.text import shorten
 
 R = TypeVar("R", bound=Record)
 
 MANIFEST = "stage.json"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_FOLDER = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 class StageManifest(Record):
@@ -64,7 +68,7 @@ class Workspace:
             manifest = StageManifest.from_bytes((folder / MANIFEST).read_bytes())
             record = record_type.from_bytes(manifest.record.encode())
             whole = bool(manifest.files) and describe_files(folder, leave_out={MANIFEST}) == manifest.files
-        except (OSError, ValidationError):
+        except (OSError, ValueError):  # pydantic's errors among the latter, and what a NUL in a path gives
             return None
         return Staged(stage, key, record, folder, cached=True, seconds=manifest.seconds) if whole else None
 
@@ -145,21 +149,26 @@ def _empty(folder: Path) -> None:
 class translated_os_errors:  # noqa: N801 - reads as a context manager, like contextlib.suppress
     """Turns a full disk and a folder that cannot be written into errors that say what to do."""
 
-    def __init__(self, where: Path) -> None:
+    def __init__(self, where: Path, advice: str = "Set workspace: to a folder that you can write.") -> None:
         self.where = where
+        self.advice = advice
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError) and "\0" in str(self.where):
+            raise UsageError(f"cannot write to {str(self.where)!r}: a path holds no NUL", self.advice) from error
         if not isinstance(error, OSError):
             return
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in NO_SPACE:
             raise DiskFull(
                 f"no space left in {self.where}", "Free some space and run the same command: finished stages are kept."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UsageError(
-                f"cannot write to {error.filename or self.where}: {error.strerror}",
-                "Set workspace: to a folder that you can write.",
-            ) from error
+        if error.errno in NO_FOLDER or (error.errno == errno.ENOENT and self._is_on_the_way(error.filename)):
+            where = shorten(str(error.filename or self.where), 300)
+            raise UsageError(f"cannot write to {where}: {error.strerror}", self.advice) from error
+
+    def _is_on_the_way(self, missing: object) -> bool:
+        """Whether a path that is not there is the folder itself or above it: nothing can be made below /proc, for one."""
+        return missing is not None and self.where.is_relative_to(str(missing))

@@ -6,17 +6,23 @@ Nothing heavy is imported before it is needed: `contender --help` and a run that
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from typing import NoReturn
+import traceback
+from typing import Any, NoReturn
 
 from contender import __version__
-from contender.errors import ContenderError, Interrupted, UsageError
+from contender.errors import ContenderError, Interrupted, UsageError, internal
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UsageError, so that a wrong command line ends like every other mistake, in JSON where that is asked for."""
+    """Raises UsageError, so that a wrong command line ends like every other mistake, in JSON where that is asked for.
+
+    No abbreviations: `--js` would print no document, since what an error prints is decided before options are understood.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"See: {self.prog} --help")
@@ -24,23 +30,32 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in arguments
-    debug = "--debug" in arguments
     try:
-        options = parser().parse_args(arguments)
+        return _ended(arguments)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _ended(arguments: list[str]) -> int:
+    """Runs the command; the exit code, its own or that of the error that it ended with, which is told."""
+    options = argparse.Namespace(command=None, pipeline=None)
+    try:
+        parser().parse_args(arguments, options)
         _refuse_shadows()
         from deployments import commands
 
         return int(getattr(commands, f"command_{options.command}")(options))
-    except ContenderError as error:
-        if debug:
-            raise
-        return _fail(error, as_json)
-    except KeyboardInterrupt:
-        return _fail(Interrupted("stopped by Ctrl-C", "The same command continues from the finished stages."), as_json)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:
+        raise
+    except ContenderError as raised:
+        error = raised
+    except KeyboardInterrupt as raised:
+        error = Interrupted("stopped by Ctrl-C", "The same command continues from the finished stages.")
+        error.__cause__ = raised
+    except Exception as raised:  # noqa: BLE001 - the outermost ring: whatever it is, it ends like every other error
+        error = internal(raised)
+    return _fail(error, options, arguments)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,18 +107,26 @@ def parser() -> argparse.ArgumentParser:
 
 def _pipeline(one: argparse.ArgumentParser) -> None:
     one.add_argument("pipeline", metavar="PIPELINE", help="the pipeline's YAML file")
-    one.add_argument("--set", dest="overrides", metavar="A.B=C", action="append", default=[], help="override one key")
+    one.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="A.B=C",
+        action="append",
+        default=[],
+        help='override one key; one that holds dots goes in double quotes: stores."s3://my.bucket/".profile=x',
+    )
 
 
-def _fail(error: ContenderError, as_json: bool) -> int:
+def _fail(error: ContenderError, options: argparse.Namespace, arguments: list[str]) -> int:
     from deployments.terminal import console, show_error
 
+    if "--debug" in arguments:
+        traceback.print_exception(error)
     show_error(console(), error)
-    if as_json:
-        from contender.run import outcome_of
+    if "--json" in arguments:
+        from deployments.commands import error_document, print_document
 
-        document = {"outcome": outcome_of(error), "error": {"what": error.what, "fix": error.fix}}
-        print(json.dumps(document, ensure_ascii=False), flush=True)
+        print_document(error_document(error, options))
     return error.exit_code
 
 

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,27 +19,24 @@ if TYPE_CHECKING:
 
 def command_run(options: argparse.Namespace) -> int:
     from contender.loading import load_pipeline
-    from contender.run import RunResult, outcome_of
-    from deployments.terminal import console, show_error, show_result
+    from deployments.terminal import console, show_result
 
-    out = console()
-    path = Path(options.pipeline)
-    try:
-        result = _run(options, load_pipeline(path, tuple(options.overrides)))
-    except ContenderError as error:
-        if options.debug or not options.json:
-            raise
-        show_error(out, error)
-        name = path.stem
-        document = RunResult(pipeline=name, outcome=outcome_of(error), message=str(error), seconds=0.0).model_dump(
-            mode="json"
-        )
-        _print(document | {"error": {"what": error.what, "fix": error.fix}})
-        return error.exit_code
-    show_result(out, result)
+    result = _run(options, load_pipeline(Path(options.pipeline), tuple(options.overrides)))
+    show_result(console(), result)
     if options.json:
-        _print(result.model_dump(mode="json"))
+        print_document(result.model_dump(mode="json"))
     return result.exit_code
+
+
+def error_document(error: ContenderError, options: argparse.Namespace) -> dict[str, Any]:
+    """What --json prints where a command ended with an error: for `run` all that a result has, else the outcome alone."""
+    from contender.run import RunResult, outcome_of
+
+    document: dict[str, Any] = {"outcome": outcome_of(error)}
+    if options.command == "run" and options.pipeline:
+        ended = RunResult(pipeline=Path(options.pipeline).stem, message=str(error), seconds=0.0, **document)
+        document = ended.model_dump(mode="json")
+    return document | {"error": {"what": error.what, "fix": error.fix}}
 
 
 def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
@@ -63,22 +61,28 @@ def command_init(options: argparse.Namespace) -> int:
     from contender.data.inspect import inspect
     from contender.data.starter import pipeline_name, starter_pipeline
     from contender.loading import load_pipeline
-    from deployments.terminal import console
+    from contender.workspace import translated_os_errors
+    from deployments.terminal import console, say
 
     name = options.name or pipeline_name(options.data)
     target = Path(options.out or f"pipelines/{name}.yaml")
-    if target.exists():
-        raise UsageError(f"{target} exists already", "Give another --out FILE, or remove it.")
-    profile = inspect(options.data, Path.cwd())
+    with translated_os_errors(target, "Give another --out FILE."):
+        if target.exists():
+            raise UsageError(f"{target} exists already", "Give another --out FILE, or remove it.")
+    with translated_os_errors(Path(tempfile.gettempdir()), "Set TMPDIR to a folder that you can write."):
+        profile = inspect(options.data, Path.cwd())
     source = _source_from(target, options.data)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(starter_pipeline(profile, name, source), encoding="utf-8")
+    with translated_os_errors(target, "Give another --out FILE."):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(starter_pipeline(profile, name, source), encoding="utf-8")
     load_pipeline(target)
     out = console()
-    out.print(f"wrote {target}: {profile.sentence}", markup=False)
-    out.print(f"next: contender check {target}", markup=False)
+    say(out, f"wrote {target}: {profile.sentence}")
+    say(out, f"next: contender check {target}")
     if options.json:
-        _print({"outcome": "done", "pipeline": name, "path": str(target), "profile": profile.model_dump(mode="json")})
+        print_document(
+            {"outcome": "done", "pipeline": name, "path": str(target), "profile": profile.model_dump(mode="json")}
+        )
     return 0
 
 
@@ -94,34 +98,34 @@ def _source_from(target: Path, data: str) -> str:
 def command_check(options: argparse.Namespace) -> int:
     from contender.check import check
     from contender.loading import load_pipeline
-    from deployments.terminal import console, table
+    from deployments.terminal import console, say, table
 
     plan = check(load_pipeline(Path(options.pipeline), tuple(options.overrides)))
     out = console()
     out.print(table(("what", "value"), plan.lines()))
     for warning in plan.warnings:
-        out.print(f"! {warning}", style="yellow", markup=False, soft_wrap=True)
+        say(out, f"! {warning}", style="yellow")
     if options.json:
-        _print({"outcome": "done"} | plan.model_dump(mode="json"))
+        print_document({"outcome": "done"} | plan.model_dump(mode="json"))
     return 0
 
 
 def command_up(options: argparse.Namespace) -> int:
     from deployments.server import ensure_server, sign_in_url, stop_server
-    from deployments.terminal import console
+    from deployments.terminal import console, say
 
     out = console()
     if options.stop:
         stopped = stop_server()
-        out.print("stopped the Prefect server" if stopped else "no Prefect server was running")
+        say(out, "stopped the Prefect server" if stopped else "no Prefect server was running")
         document: dict[str, Any] = {"outcome": "done", "stopped": stopped}
     else:
         info = ensure_server()
-        out.print(f"Prefect UI, signed in: {sign_in_url(info)}", soft_wrap=True, markup=False)
-        out.print("It ends itself after 30 idle minutes, or by: contender up --stop", markup=False)
+        say(out, f"Prefect UI, signed in: {sign_in_url(info)}")
+        say(out, "It ends itself after 30 idle minutes, or by: contender up --stop")
         document = {"outcome": "done", "ui_url": info.ui_url, "sign_in_url": sign_in_url(info), "pid": info.pid}
     if options.json:
-        _print(document)
+        print_document(document)
     return 0
 
 
@@ -139,13 +143,15 @@ def command_releases(options: argparse.Namespace) -> int:
     console().print(table(("release", "alias", "created (UTC)", "size", "base"), rows))
     if options.json:
         listed = [r.model_dump(mode="json") | {"alias": live.get(r.release)} for r in releases]
-        _print({"outcome": "done", "pipeline": target.name, "registry": target.registry.url, "releases": listed})
+        print_document(
+            {"outcome": "done", "pipeline": target.name, "registry": target.registry.url, "releases": listed}
+        )
     return 0
 
 
 def command_history(options: argparse.Namespace) -> int:
     from deployments.lookup import find
-    from deployments.terminal import console, table
+    from deployments.terminal import console, say, table
 
     target = find(options.name, options.registry)
     decisions = sorted(target.registry.decisions(), key=lambda decision: decision.at)
@@ -153,11 +159,10 @@ def command_history(options: argparse.Namespace) -> int:
     rows = [(d.at[:16].replace("T", " "), d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
     console().print(table(("when (UTC)", "outcome", "release", "rows", "why"), rows))
     live = entries[-1] if entries else None
-    console().print(
-        f"live as {target.alias}: {f'{live.release} since {live.at[:16]} (entry {live.n})' if live else 'nothing yet'}"
-    )
+    now = f"{live.release} since {live.at[:16]} (entry {live.n})" if live else "nothing yet"
+    say(console(), f"live as {target.alias}: {now}")
     if options.json:
-        _print(
+        print_document(
             {
                 "outcome": "done",
                 "pipeline": target.name,
@@ -172,15 +177,15 @@ def command_history(options: argparse.Namespace) -> int:
 
 def command_pull(options: argparse.Namespace) -> int:
     from deployments.lookup import find
-    from deployments.terminal import console
+    from deployments.terminal import console, say
 
     target = find(options.name, options.registry)
     release = _live(target)
     folder = Path(options.folder)
     manifest = target.registry.fetch(release, folder)
-    console().print(f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}", markup=False)
+    say(console(), f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}")
     if options.json:
-        _print(
+        print_document(
             {
                 "outcome": "done",
                 "pipeline": target.name,
@@ -193,21 +198,23 @@ def command_pull(options: argparse.Namespace) -> int:
 
 
 def command_verify(options: argparse.Namespace) -> int:
+    from contender.files import is_file
     from contender.registry import verify_folder
     from deployments.lookup import find
-    from deployments.terminal import console
+    from deployments.terminal import console, say
 
     folder = Path(options.name)
-    if folder.is_dir() and (folder / "contender.json").is_file():
+    if is_file(folder / "contender.json"):
         manifest = verify_folder(folder)
     else:
         target = find(options.name, options.registry)
         manifest = target.registry.verify(_live(target))
-    console().print(
-        f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256"
+    say(
+        console(),
+        f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256",
     )
     if options.json:
-        _print(
+        print_document(
             {"outcome": "done", "release": manifest.release, "digest": manifest.digest, "files": len(manifest.files)}
         )
     return 0
@@ -216,7 +223,7 @@ def command_verify(options: argparse.Namespace) -> int:
 def command_schema(options: argparse.Namespace) -> int:
     from contender.spec import json_schema
 
-    _print(json_schema(), indent=2)
+    print_document(json_schema(), indent=2)
     return 0
 
 
@@ -239,7 +246,11 @@ def _base(release: Any) -> str:
     return str(release.lineage.get("base", ""))
 
 
-def _print(document: dict[str, Any], indent: int | None = None) -> None:
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=indent)
-    sys.stdout.write("\n")
+def print_document(document: dict[str, Any], indent: int | None = None) -> None:
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a file's name that is no UTF-8, or a terminal that is not in UTF-8
+        text = json.dumps(document, indent=indent)
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

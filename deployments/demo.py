@@ -296,7 +296,7 @@ def say(demo: Demo, text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.demo", description="Four data drops of a support desk."
+        prog="python -m deployments.demo", description="Four data drops of a support desk.", allow_abbrev=False
     )
     parser.add_argument(
         "--folder", type=Path, default=Path("demo"), metavar="DIR", help="where it plays (default: demo)"

@@ -137,6 +137,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     return drawn
 
 
+def say(out: Console, text: str, style: str = "") -> None:
+    """One line, whatever names of files and values of data are in it."""
+    out.print(Text(terminal_safe(text), style=style), soft_wrap=True)
+
+
 def show_error(out: Console, error: ContenderError) -> None:
     out.print(Text.assemble(("error: ", "bold red"), terminal_safe(error.what, keep_newlines=True)), soft_wrap=True)
     if error.fix:

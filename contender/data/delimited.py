@@ -25,6 +25,7 @@ import pyarrow.csv as pacsv
 from contender.data.streams import HEAD, as_utf8
 from contender.data.values import decoded
 from contender.errors import DataError
+from contender.text import NAME_LENGTH, listed, shorten
 
 BLOCK = 1 << 20  # bytes that Arrow parses at a time; it reads a few blocks ahead
 CELL = 64 << 20  # characters; a larger cell is a quote that nobody closed
@@ -207,12 +208,18 @@ def _names(rows: Iterator[_Record], dialect: Dialect) -> tuple[list[str], _Recor
 
 
 def check_names(names: Sequence[str], file: str) -> None:
-    """DataError where two columns have one name, or one has a name that row files use themselves."""
+    """DataError where two columns have one name, or one has a name that row files use themselves, or cannot hold."""
     if reserved := [name for name in names if name in RESERVED]:
         raise DataError(f"{file} has a column {reserved[0]}, a name that is taken", "Rename the column.")
+    if cut := [
+        name for name in names if "\0" in name
+    ]:  # datasets ends a name there, and does not find its column again
+        raise DataError(
+            f"{file} has a column {shorten(cut[0], NAME_LENGTH)!r}, whose name holds a NUL", "Rename the column."
+        )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
-            f"{file} has more than one column named {', '.join(map(repr, twice[:5]))}",
+            f"{file} has more than one column named {listed(twice, 5)}",
             "Give every column its own name, or set data.csv.header: false where the first line is data.",
         )
 

@@ -24,6 +24,7 @@ from contender.data.streams import Hashed, gzip_errors, unpacked
 from contender.errors import DataError
 from contender.files import CHUNK
 from contender.records import FileSet, SkippedFile, SourceFile
+from contender.text import listed
 
 DELIMITERS = ",\t;|"
 
@@ -153,7 +154,7 @@ class Ingest:
         first, expected = self._first
         if set(names) == set(expected):
             return
-        missing, other = _listed(set(expected) - set(names)), _listed(set(names) - set(expected))
+        missing, other = (listed(sorted(some)) for some in (set(expected) - set(names), set(names) - set(expected)))
         differences = "; ".join(filter(None, (missing and f"it lacks {missing}", other and f"only it has {other}")))
         raise DataError(
             f"{file} and {first} differ in their columns: {differences}",
@@ -164,9 +165,8 @@ class Ingest:
         missing = [name for name in self._required if name not in names]
         if not missing:
             return
-        there = ", ".join(map(repr, list(names)[:20])) or "none"
         raise DataError(
-            f"{file} has no column {' and no column '.join(map(repr, missing))}; it has {there}",
+            f"{file} has no column {' and no column '.join(map(repr, missing))}; it has {listed(names, 20) or 'none'}",
             _other_delimiter(names, missing) or "Name the columns of the data in data.columns.",
         )
 
@@ -176,9 +176,5 @@ def _other_delimiter(names: Sequence[str], missing: Sequence[str]) -> str:
     for delimiter in DELIMITERS:
         cut = [part.strip('" ') for name in names for part in name.split(delimiter)]
         if len(cut) > len(names) and set(missing) <= set(cut):
-            return f"Set data.csv.delimiter: {delimiter!r}; then its columns are {', '.join(map(repr, cut[:20]))}."
+            return f"Set data.csv.delimiter: {delimiter!r}; then its columns are {listed(cut, 20)}."
     return ""
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(map(repr, sorted(names)[:10]))

@@ -15,6 +15,7 @@ from typing import Any
 from contender.data.formats import format_of
 from contender.data.source import ReadOptions, ingest, peek
 from contender.records import FileSet, Record
+from contender.text import NAME_LENGTH, listed, shorten, shorten_keys
 
 DISTINCT = 2_000  # a column with more values than this is no label
 LABELS_KEPT = 1_000
@@ -36,6 +37,9 @@ class ColumnProfile(Record):
     nulls: int
     mean_length: float
 
+    def shortened(self) -> ColumnProfile:
+        return self.model_copy(update={"name": shorten(self.name, NAME_LENGTH)})
+
 
 class DataProfile(Record):
     """What `inspect` found; `text` and `label` are guesses, None where no column looks like one."""
@@ -55,8 +59,12 @@ class DataProfile(Record):
     @property
     def sentence(self) -> str:
         """The profile in one line."""
-        labels = f"{len(self.labels):,} labels in {self.label!r}" if self.label else "no column that looks like a label"
-        text = f"text in {self.text!r}" if self.text else "no column that looks like text"
+        labels = (
+            f"{len(self.labels):,} labels in {listed([self.label])}"
+            if self.label
+            else "no column that looks like a label"
+        )
+        text = f"text in {listed([self.text])}" if self.text else "no column that looks like text"
         return f"{self.rows:,} rows in {self.files:,} {'file' if self.files == 1 else 'files'}, {text}, {labels}"
 
 
@@ -118,10 +126,10 @@ def _described(read: FileSet, options: ReadOptions, rows: Path) -> DataProfile:
         skipped=len(read.skipped),
         rows=read.rows,
         options=options,
-        columns=columns,
+        columns=tuple(column if column.name in (text, label) else column.shortened() for column in columns),
         text=text,
         label=label,
-        labels=dict(tallies[label].values.most_common(LABELS_KEPT)) if label else {},
+        labels=shorten_keys(dict(tallies[label].values.most_common(LABELS_KEPT))) if label else {},
         faulty_rows=faulty,
         **(_text_figures(rows, text) if text else {}),
     )

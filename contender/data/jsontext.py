@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from contender.data.delimited import FAULT, RESERVED, check_names, shortened
+from contender.data.delimited import FAULT, check_names, shortened
 from contender.data.streams import HEAD, as_utf8
-from contender.data.values import from_python
+from contender.data.values import from_python, without_surrogates
 from contender.errors import DataError
 
 CHUNK_ROWS = 16_384
@@ -161,10 +161,9 @@ class _Objects:
 
 
 def _batch(rows: list[dict[str, Any]], faults: dict[int, str], file: str) -> pa.RecordBatch:
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    if not set(RESERVED).isdisjoint(names):
-        check_names(names, file)
-    columns = {name: from_python([row.get(name) for row in rows]) for name in names}
+    names = {key: without_surrogates(key) for row in rows for key in row}
+    check_names(list(names.values()), file)
+    columns = {name: from_python([row.get(key) for row in rows]) for key, name in names.items()}
     if faults:
         columns[FAULT] = pa.array([faults.get(row) for row in range(len(rows))], pa.string())
     if not columns:

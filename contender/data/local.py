@@ -1,9 +1,10 @@
 """Source files in a folder of this machine: regular files only, and links only where they stay inside."""
 
 # Paths are strings here: a Path object per entry costs seconds where there are 100,000.
-# ruff: noqa: PTH110, PTH111, PTH112, PTH114, PTH116, PTH117, PTH118
+# ruff: noqa: PTH110, PTH112, PTH114, PTH116, PTH117, PTH118
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import BinaryIO
 from contender.data.formats import left_out_by_name
 from contender.data.places import MAGIC, Found, Skipped, check_format, glob_pattern, nothing_there, version_of
 from contender.errors import Unreadable, UsageError
+from contender.files import expanded
 from contender.records import SkippedFile
+from contender.text import shorten
 
+NAME_ONE = "Name a folder, a glob or a file."
 KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -27,9 +31,9 @@ class LocalPlace:
 
     def __init__(self, source: str, base: Path) -> None:
         if "\0" in source:
-            raise UsageError("a path holds a NUL character", "Name a folder, a glob or a file.")
+            raise UsageError("a path holds a NUL character", NAME_ONE)
         self.source = source
-        path = Path(base, os.path.expanduser(source))  # pathlib refuses ~unknown, which may be a folder's name
+        path = Path(base, expanded(source))
         self.pattern = None
         if MAGIC.search(source) and not _exists(path):
             root, pattern = _glob_parts(path)
@@ -49,6 +53,8 @@ class LocalPlace:
         except (FileNotFoundError, NotADirectoryError):
             raise nothing_there(self.source) from None
         except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise UsageError(f"{shorten(self.source, 300)} names nothing: {error.strerror}", NAME_ONE) from None
             raise _unreadable(self.source, error) from error
         if not stat.S_ISDIR(info.st_mode) and self.pattern is None:
             return [self._only(info)], []

@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import unquote, urlsplit
 
 from contender.data.formats import KNOWN_FORMATS, format_of, left_out_by_name
 from contender.errors import UsageError
+from contender.files import file_url_path
 from contender.records import SkippedFile
 from contender.store.base import ObjectInfo, Store, key_fault
+from contender.text import shorten
 
 MAGIC = re.compile(r"[*?\[]")
 
@@ -55,8 +56,10 @@ def locate(source: str, base: Path, profile: str | None = None) -> Place:
     if not separator:
         return LocalPlace(source, base)
     if scheme == "file":
-        parts = urlsplit(source)
-        return LocalPlace(unquote(parts.path), base)
+        try:
+            return LocalPlace(file_url_path(source), base)
+        except ValueError as error:
+            raise UsageError(f"a file:// URL {error}", "Or name s3://bucket/prefix.") from None
     from contender.store import open_store
 
     bucket, _, path = rest.partition("/")
@@ -157,7 +160,9 @@ def check_format(name: str) -> None:
 
 def nothing_there(source: str) -> UsageError:
     what = "matches no file" if MAGIC.search(source) else "does not exist, or holds nothing"
-    return UsageError(f"{source} {what}", "Name a folder, a glob or a file, relative to the YAML, or s3://…")
+    return UsageError(
+        f"{shorten(source, 300)} {what}", "Name a folder, a glob or a file, relative to the YAML, or s3://…"
+    )
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:
@@ -170,11 +175,16 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
         character, at = glob[at], at + 1
         end = glob.find("]", at + 1) if character == "[" else -1
         if end > 0:
-            inside = glob[at:end].replace("\\", "\\\\")
+            inside = re.sub(r"[\\\[&~|]", r"\\\g<0>", glob[at:end])
             out, at = out + "[" + ("^" + inside[1:] if inside.startswith("!") else inside) + "]", end + 1
         else:
             out += {"*": "[^/]*", "?": "[^/]"}.get(character) or re.escape(character)
-    return re.compile(out, re.DOTALL)
+    try:
+        return re.compile(out, re.DOTALL)
+    except re.error as error:
+        raise UsageError(
+            f"the glob {glob} is not one: {error.msg}", "Write a range in its order, such as [a-z]."
+        ) from None
 
 
 def version_of(info: os.stat_result) -> str:

@@ -89,9 +89,11 @@ class Prefixed(io.RawIOBase):
 class Transcoded(io.RawIOBase):
     """Bytes of another encoding as UTF-8; what cannot be decoded becomes U+FFFD."""
 
-    def __init__(self, rest: Any, encoding: str) -> None:
+    def __init__(self, rest: Any, encoding: str, name: str) -> None:
         super().__init__()
         self._rest = rest
+        self._encoding = encoding
+        self._name = name
         self._decoder = codecs.getincrementaldecoder(encoding)("replace")
         self._ready = memoryview(b"")
         self._ended = False
@@ -103,11 +105,22 @@ class Transcoded(io.RawIOBase):
         while not self._ready and not self._ended:
             data = self._rest.read(HEAD)
             self._ended = not data
-            self._ready = memoryview(self._decoder.decode(data, final=not data).encode("utf-8", "replace"))
+            self._ready = memoryview(self._decoded(data).encode("utf-8", "replace"))
         part = self._ready[: len(buffer)]
         self._ready = self._ready[len(part) :]
         buffer[: len(part)] = part
         return len(part)
+
+    def _decoded(self, data: bytes) -> str:
+        try:
+            return self._decoder.decode(data, final=not data)
+        except (
+            UnicodeError
+        ) as error:  # utf-16 and utf-32 refuse what has no byte order mark, whatever the error handler
+            raise DataError(
+                f"{self._name} cannot be read as {self._encoding}: {error}",
+                "Set data.csv.encoding to the order of its bytes, such as utf-16-le or utf-16-be, or write the file in UTF-8.",
+            ) from error
 
 
 def unpacked(stream: Hashed, gzipped: bool) -> Any:
@@ -141,7 +154,7 @@ def as_utf8(stream: Any, encoding: str, name: str) -> tuple[bytes, Any]:
                 "Set data.csv.encoding (utf-16-le, utf-16-be), or write the file in UTF-8.",
             )
         return start, Prefixed(start, stream)
-    decoded = Transcoded(Prefixed(start, stream), encoding)
+    decoded = Transcoded(Prefixed(start, stream), encoding, name)
     start = _read(decoded, HEAD)
     return start, Prefixed(start, decoded)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from contender.errors import UsageError, known
+from contender.files import expanded, file_url_path
 from contender.store.base import ObjectInfo, Store, check_key, create_settled
 from contender.store.local import LocalStore
 from contender.store.memory import MemoryStore
@@ -41,13 +41,11 @@ def open_store(url: str | os.PathLike[str], profile: str | None = None) -> Store
 def _folder(text: str) -> Path:
     if not text or "\0" in text:
         raise UsageError("the store's path is empty", "Use s3://bucket/prefix or a folder's path.")
-    return Path(text).expanduser()
+    return Path(expanded(text))
 
 
 def _file_url(text: str) -> Path:
-    parts = urlsplit(text)
-    if parts.netloc not in ("", "localhost") or not parts.path:
-        raise UsageError(
-            "a file:// URL of another host, or without a path", "Write file:///folder, or the folder's path."
-        )
-    return _folder(unquote(parts.path))
+    try:
+        return _folder(file_url_path(text))
+    except ValueError as error:
+        raise UsageError(f"a file:// URL {error}", "Or use s3://bucket/prefix.") from None

@@ -129,11 +129,19 @@ class LocalStore:
             raise Missing(f"{self._name(key)} is a file still being written", f"Keys do not start with {TEMPORARY}")
         if making_folders:
             with self._errors(key):
-                make_folders(path.parent)
+                self._make_folders(path.parent)
         with self._errors(key):
             if not path.resolve().is_relative_to(self.root.resolve()):
                 raise StoreError(f"{self._name(key)} leads out of its folder through a link", "Remove the link.")
         return path
+
+    def _make_folders(self, folder: Path) -> None:
+        try:
+            make_folders(folder)
+        except FileNotFoundError as error:  # below /proc, for one; "no such object" would say something else
+            raise StoreError(
+                f"{self.url} cannot be written: {error.filename} cannot be made", "Choose a folder elsewhere."
+            ) from error
 
     def _name(self, key: str) -> str:
         return f"{self.root / key}"

@@ -371,12 +371,29 @@ def test_a_file_written_a_moment_ago_is_not_trusted(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b'{"revision": 1}', b'{"revision": 1, "sources": {"S": {"a.csv": 7}}}', b"\xff"]
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"revision": 1}',
+        b'{"revision": 1, "sources": []}',
+        b'{"revision": 1, "sources": {"FOLDER": [1, 2]}}',
+        b'{"revision": 1, "sources": {"FOLDER": {"a.csv": 7}}}',
+        b'{"revision": 1, "sources": {"FOLDER": {"a.csv": [SIZE, "VERSION", 7, null]}}}',
+        b'{"revision": 1, "sources": {"FOLDER": {"a.csv": [SIZE, "VERSION", "ab", 7]}}}',
+    ],
 )
 def test_a_damaged_memory_costs_time_only(tmp_path, damage):
     write(tmp_path / "d", {"a.csv": CSV})
     cache = tmp_path / "files.json"
-    cache.write_bytes(damage.replace(b"S", str(tmp_path / "d").encode()))
+    place = locate("d", tmp_path)
+    ((found,), _) = place.list()
+    for word, value in {"FOLDER": place.name, "SIZE": found.size, "VERSION": found.version}.items():
+        damage = damage.replace(word.encode(), str(value).encode())
+    cache.write_bytes(damage)
     assert peek("d", ReadOptions(), base=tmp_path, cache=cache) == seen("d", tmp_path)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contender.errors import SpecError, UsageError
 from contender.loading import PLANNED, load_pipeline, validate
+from contender.names import METRIC_NAMES
 from contender.spec import Spec
 from contender.yamlfile import parse_yaml
 
@@ -101,10 +102,66 @@ def test_a_planned_value_is_refused_as_not_supported_yet(old: str, new: str) -> 
         ("train: {batch_size: yes}", "train.batch_size"),
         ("stores: {'http://x': {profile: p}}", "stores"),
         ("name2: x\n? [a, b]\n: c", "name2"),
+        ("train: {epochs: true}", "train.epochs"),
+        ("train: {batch_size: false}", "train.batch_size"),
+        ("promote: {floors: {accuracy: true}}", "promote.floors.accuracy"),
+        ("promote: {versus_champion: {min_gain: false}}", "promote.versus_champion.min_gain"),
+        ("quality: {max_bad_fraction: true}", "quality.max_bad_fraction"),
+        ("quality: {suite: ''}", "quality.suite"),
+        ("promote: {to: 'file://registry'}", "file:///"),
+        ("promote: {to: 'file://host/x'}", "file:///"),
+        ('promote: {to: "a\\0b"}', "NUL"),
+        ("workspace: 'file:///tmp/x'", "not a URL"),
+        ('workspace: "a\\0b"', "NUL"),
     ],
 )
 def test_a_wrong_value_says_what_is_allowed(extra: str, says: str) -> None:
     assert any(says in fault for fault in faults(MINIMAL + extra + "\n"))
+
+
+@pytest.mark.parametrize("metric", [name for name in METRIC_NAMES if name != "log_loss"])
+def test_a_floor_above_what_the_metric_can_reach_is_refused(metric: str) -> None:
+    (fault,) = faults(MINIMAL + f"promote: {{floors: {{{metric}: 90}}}}\n")
+    assert fault.startswith("p.yaml:7:20: ") and "write 0.9" in fault
+
+
+def test_a_floor_of_log_loss_has_no_upper_bound() -> None:
+    assert validate(parse_yaml(MINIMAL + "promote: {floors: {log_loss: 2.5}}\n", "p.yaml")).promote.floors
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("header: []", "at least one column"),
+        ('header: "yes"', "true, false, or the names"),
+        ("header: 1", "true, false, or the names"),
+        ("header: [a, a]", "twice"),
+        ('delimiter: "\\n"', "cannot be a delimiter"),
+        ('delimiter: "\\r"', "cannot be a delimiter"),
+        ('delimiter: "\\0"', "cannot be a delimiter"),
+        ("delimiter: '\"'", "cannot be a delimiter"),
+        ("encoding: klingon", "no encoding"),
+        *((f"encoding: {name}", "no encoding") for name in ("base64", "rot13", "idna", "undefined", "punycode", "zip")),
+    ],
+)
+def test_a_wrong_csv_option_is_one_fault_that_says_what_is_allowed(option: str, says: str) -> None:
+    (fault,) = faults(MINIMAL.replace("source: tickets/", f"source: tickets/\n  csv: {{{option}}}"))
+    assert fault.startswith("p.yaml:5:9: ") and says in fault
+
+
+@pytest.mark.parametrize("option", ["&h true", "false", "[a, b]"])
+def test_a_header_is_true_false_or_names(option: str) -> None:
+    text = MINIMAL.replace("source: tickets/", f"source: tickets/\n  csv: {{header: {option}}}")
+    assert validate(parse_yaml(text, "p.yaml")).data.csv.header in (True, False, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["file://tickets", "file://host/x", "file://", "FILE:///x", "S3://bucket/x", '"a\\0b"', "memory://x"],
+)
+def test_a_source_that_names_no_place_is_refused_at_its_place(source: str) -> None:
+    (fault,) = faults(MINIMAL.replace("source: tickets/", f"source: {source}"))
+    assert fault.startswith("p.yaml:4:3: data.source: must ")
 
 
 def test_credentials_in_a_url_are_not_repeated_in_the_error() -> None:
@@ -161,6 +218,8 @@ def test_relative_paths_start_from_the_yaml(tmp_path: Path) -> None:
     pipeline = load_pipeline(path)
     assert pipeline.path("tickets/") == str(tmp_path / "tickets")
     assert pipeline.path("s3://bucket/x") == "s3://bucket/x"
+    assert pipeline.path("~/work") == str(Path.home() / "work")
+    assert pipeline.path("~nobody-of-that-name/work") == str(tmp_path / "~nobody-of-that-name/work")
 
 
 def test_the_longest_matching_store_prefix_wins() -> None:

@@ -171,6 +171,13 @@ def test_a_full_disk_is_a_clear_error_and_changes_nothing(tmp_path: Path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.parametrize("write", ["create", "put"])
+def test_a_place_where_no_folder_can_be_made_is_no_missing_object(write: str):
+    with pytest.raises(StoreError, match="/proc/nope cannot be written") as caught:
+        getattr(LocalStore(Path("/proc/nope")), write)("n/1", b"1")
+    assert not isinstance(caught.value, Missing)
+
+
 @pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EMLINK])
 def test_a_file_system_without_hard_links_is_refused_for_create_only(local: LocalStore, number: int):
     error = local._translated(OSError(number, os.strerror(number)), "n/1")

@@ -1,0 +1,107 @@
+"""What single values of a spec must be, and how a validator names the key that it refuses.
+
+Each function gives the value back or raises ValueError with what is allowed; the loader puts place, key and value around it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic_core import PydanticCustomError
+
+from contender.files import file_url_path
+
+SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
+UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[A-Za-z][A-Za-z0-9+.-]*://")
+CSV_SAMPLE = 'text,label\r\n"a b",1\r\n'
+
+Fault = tuple[tuple[str, ...], str]
+
+
+def misfits(faults: Sequence[Fault]) -> PydanticCustomError:
+    """An error of a validator about keys below its own section: (path, what is wrong) of each."""
+    said = "; ".join(f"{'.'.join(path)}: {what}" for path, what in faults)
+    return PydanticCustomError("misfits", "{said}", {"said": said, "faults": list(faults)})
+
+
+def location(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    if SECRET_IN_URL.match(value):
+        raise ValueError("must not hold credentials; name a profile of your AWS configuration under stores:")
+    if UNKNOWN_SCHEME.match(value):
+        raise ValueError("must be a local path or an s3:// URL")
+    if value.startswith("file://"):
+        file_url_path(value)
+    return value
+
+
+def folder(value: str) -> str:
+    if "://" in location(value):
+        raise ValueError("must be a local folder's path, not a URL")
+    return value
+
+
+def name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
+        raise ValueError(
+            "must be lower-case letters, digits and hyphens, at most 63, beginning and ending with no hyphen"
+        )
+    return value
+
+
+def delimiter(value: str) -> str:
+    if value in '\n\r\0"':
+        raise ValueError("cannot be a delimiter: line ends, NUL and the quote mean something else in csv")
+    return value
+
+
+def csv_header(value: Any) -> Any:
+    if not isinstance(value, bool | list | tuple):
+        raise ValueError("must be true, false, or the names of the columns")  # noqa: TRY004 - pydantic reports ValueError
+    if value in ([], ()):
+        raise ValueError("must name at least one column")
+    if not isinstance(value, bool) and len(set(map(str, value))) < len(value):
+        raise ValueError("names a column twice")
+    return value
+
+
+def encoding(value: str) -> str:
+    """The codec's own name. Its incremental decoder must read csv piece by piece: base64, idna and punycode do not."""
+    try:
+        codec = codecs.lookup(value)
+        sample = CSV_SAMPLE.encode(codec.name)  # LookupError for what is no text encoding
+        decoder = codecs.getincrementaldecoder(codec.name)("replace")
+        pieces = [decoder.decode(bytes([byte])) for byte in sample]
+        if "".join([*pieces, decoder.decode(b"", final=True)]) != CSV_SAMPLE:
+            raise LookupError(value)
+    except (LookupError, ValueError):  # UnicodeError is a ValueError, and so is what a NUL in the name gives
+        raise ValueError("is no encoding that csv can be read in, such as utf-8, latin-1, cp1252, utf-16-le") from None
+    return codec.name
+
+
+def takes_number(kind: Any) -> bool:
+    """Whether a field of this annotation holds a number."""
+    if get_origin(kind) in (Union, UnionType, Annotated):
+        return any(takes_number(part) for part in get_args(kind))
+    return kind in (int, float)
+
+
+def no_flag(value: Any) -> Any:
+    """True is 1 to Python and to pydantic; in a spec it is a slip."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+def no_flags(section: Any) -> Any:
+    """The same for a section of numbers: each flag as the text that it was, which its field then refuses."""
+    if not isinstance(section, Mapping):
+        return section
+    return {key: str(value).lower() if isinstance(value, bool) else value for key, value in section.items()}

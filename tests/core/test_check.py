@@ -1,0 +1,69 @@
+"""The plan that `contender check` prints: whatever the data holds, it is short, true, and no exception."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from desk import PIPELINE, tickets, write_tickets
+
+from contender.check import Plan, check
+from contender.loading import load_pipeline
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_base: Path) -> Path:
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
+    return tmp_path
+
+
+def plan(desk: Path, *overrides: str) -> Plan:
+    return check(load_pipeline(desk / "desk.yaml", overrides))
+
+
+@pytest.mark.parametrize(("rows", "overrides"), [(1, ()), (20, ("data.split={test: 0.01, validation: 0.01}",))])
+def test_too_few_rows_to_fill_a_set_can_show_no_gain(desk: Path, rows: int, overrides: tuple[str, ...]) -> None:
+    write_tickets(desk / "tickets" / "1.csv", tickets(rows, seed=1))
+    found = plan(desk, *overrides)
+    assert (found.expected_rows["test"], found.smallest_gain) == (0, None)
+    assert any("no gain" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (pa.array([True, False] * 9), {"true", "false"}),
+        (pa.array([0.0, 1.5] * 9), {"0", "1.5"}),
+        (
+            pa.array([2**60, 0] * 9, pa.timestamp("us")),
+            {"<value out of range: 1152921504606846976>", "1970-01-01 00:00:00.000000"},
+        ),
+        (pa.array(["red", None, "blue"] * 6), {"red", "blue"}),
+    ],
+    ids=["booleans", "numbers", "far dates", "nulls"],
+)
+def test_labels_are_shown_as_a_run_uses_them(desk: Path, labels: pa.Array, shown: set[str]) -> None:
+    texts = [f"word{n}" for n in range(len(labels))]
+    pq.write_table(pa.table({"body": texts, "colour": labels}), desk / "tickets" / "1.parquet")
+    assert set(plan(desk).labels) == shown
+
+
+def test_ten_megabytes_in_a_label_are_shown_in_a_few_characters(desk: Path) -> None:
+    long = "x" * 10_000_000
+    write_tickets(desk / "tickets" / "1.csv", [*tickets(30, seed=1), ("a", long), ("b", f"{long} too")])
+    found = plan(desk)
+    assert len(found.labels) == 5 and sum(found.labels.values()) == 32
+    assert len(found.to_bytes()) < 3_000
+    assert any("2 labels have a single row" in warning for warning in found.warnings)
+
+
+def test_the_warning_about_a_file_left_out_is_short(desk: Path) -> None:
+    write_tickets(desk / "tickets" / "1.csv", tickets(30, seed=1))
+    deep = desk / "tickets" / "/".join(["x" * 200] * 9)
+    deep.mkdir(parents=True)
+    (deep / "notes.txt").write_text("")
+    (warning,) = [warning for warning in plan(desk).warnings if warning.startswith("skipped")]
+    assert len(warning) < 500 and "not one of the formats" in warning

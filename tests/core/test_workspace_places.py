@@ -1,0 +1,56 @@
+"""A workspace that cannot be written is wrong usage, one that is full is a full disk, and neither is an exception of Python's."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contender.errors import DiskFull, UsageError
+from contender.records import Record
+from contender.workspace import Workspace, translated_os_errors
+
+
+class Said(Record):
+    text: str
+
+
+def written(folder: Path) -> Said:
+    (folder / "data").write_bytes(b"x" * 100)
+    return Said(text="done")
+
+
+@pytest.mark.parametrize(
+    "place", ["/proc/nope", "/proc/nope/deeper", "file", "file/below", "/dev/null/x", "a\0b", "x" * 300]
+)
+def test_a_place_where_no_workspace_can_be_is_wrong_usage(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    workspace = Workspace(tmp_path / place)
+    for attempt in (lambda: workspace.stage("snapshot", "0" * 32, Said, written), lambda: workspace.job_folder("1")):
+        with pytest.raises(UsageError, match="cannot write to") as caught:
+            attempt()
+        assert "workspace" in caught.value.fix
+
+
+@pytest.fixture
+def ten_bytes() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("ten_bytes")
+def test_no_space_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DiskFull, match="no space left"):
+        Workspace(tmp_path).stage("snapshot", "0" * 32, Said, written)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_missing_file_that_is_not_about_the_workspace_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), translated_os_errors(tmp_path):
+        (tmp_path / "nothing").read_bytes()
+    with pytest.raises(ValueError, match="no number"), translated_os_errors(tmp_path):
+        raise ValueError("no number")
