@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from contender.records import (
 )
 from contender.run import Run, decision_key
 from contender.stages.model import predict, serving
-from contender.stages.telling import staged
+from contender.stages.telling import finish, staged
 from contender.workspace import Staged
 
 
@@ -98,32 +99,42 @@ def held_out(split: SplitReport) -> list[str]:
 def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
     """Takes a look from the set's ledger, then compares outcomes. With no champion the floors decide alone."""
     tell(Note("judge", "started"))
+    started = time.monotonic()
     on = judged_set(run.pipeline)
-    rules = _rules(run)
-    alpha = None
-    if champion.manifest:
-        look = run.registry.look(
-            on,
-            set_digest=split.record.digests[on],
-            challenger=challenger.release,
-            champion=champion.manifest.release,
-            rule=digest({"revision": REVISION, "rules": parts(run.pipeline)["judge"]}),
-            confidence=rules.confidence,
-        )
-        alpha = look.alpha
     verdict = judge(
-        rules,
+        _rules(run),
         outcomes_of(run, challenger, split, on),
         outcomes_of(run, champion.manifest, split, on) if champion.manifest else None,
         judged_against=champion.n,
         champion_release=champion.release,
         release=challenger.release,
         champion_labels=champion.manifest.label_names if champion.manifest else None,
-        alpha=alpha,
+        alpha=_spent(run, challenger, champion, split),
         trained_on=[_train_keys(run, manifest) for manifest in (challenger, champion.manifest) if manifest],
     )
-    tell(Note("judge", "finished", f"{verdict.verdict}: {verdict.sentence}", seconds=0.0))
+    key = stage_key(
+        run.pipeline, "judge", challenger=challenger.digest, against=champion.n, rows=split.record.digests[on]
+    )
+    finish(run, "judge", key, f"{verdict.verdict}: {verdict.sentence}", False, time.monotonic() - started)
     return verdict
+
+
+def _spent(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> float | None:
+    """What this comparison spends of the set's ledger; nothing is compared, and spent, without a champion or with itself."""
+    if champion.manifest is None:
+        return None
+    rules, on = _rules(run), judged_set(run.pipeline)
+    if champion.manifest.digest == challenger.digest:
+        return 1 - rules.confidence
+    look = run.registry.look(
+        on,
+        set_digest=split.record.digests[on],
+        challenger=challenger.release,
+        champion=champion.manifest.release,
+        rule=digest({"revision": REVISION, "rules": parts(run.pipeline)["judge"]}),
+        confidence=rules.confidence,
+    )
+    return look.alpha
 
 
 def _rules(run: Run) -> Rules:

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from contender.text import shorten
 
@@ -40,6 +41,7 @@ class ContenderError(Exception):
     """`what` is one sentence with the value at fault; `fix` says what is allowed or what to do."""
 
     exit_code = 1
+    ended: Any = None  # the contender.run.RunResult of the run that it ended, where it ended one
 
     def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(what, fix)

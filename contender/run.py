@@ -113,9 +113,13 @@ def open_registry(pipeline: Pipeline) -> Registry:
 
 
 def find_decision(run: Run, snapshot: Snapshot) -> Decision | None:
-    """The newest decision of this spec on this snapshot; it makes the run up to date, whatever is live now."""
+    """The newest decision of this spec on this snapshot; it makes the run up to date, whatever is live now.
+
+    A superseded verdict is none: the champion that it judged against was not live any more.
+    """
     decisions = run.registry.decisions(decision_prefix(run.pipeline, snapshot.digest))
-    return max(decisions, key=lambda decision: decision.judged_against, default=None)
+    standing = [decision for decision in decisions if decision.outcome != "superseded"]
+    return max(standing, key=lambda decision: decision.judged_against, default=None)
 
 
 def decision_key(run: Run, snapshot: Snapshot, judged_against: int) -> str:
@@ -136,6 +140,11 @@ def up_to_date(run: Run, snapshot: Snapshot, decision: Decision) -> RunResult:
         alias_entry=decision.alias_entry,
         metrics=decision.metrics,
     )
+
+
+def ended_by(run: Run, error: ContenderError) -> RunResult:
+    """What a run had come to when an error ended it."""
+    return result(run, outcome_of(error), error.in_one_line)
 
 
 def result(run: Run, outcome: Outcome, message: str, **details: Any) -> RunResult:

@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("up", "start the background Prefect server and its UI, or say where it runs")
     one.add_argument("--stop", action="store_true", help="end it")
+    one.add_argument("--force", action="store_true", help="with --stop: also while runs use it")
 
     for name, text in (("releases", "what is in the registry"), ("history", "what was decided, and why")):
         one = command(name, text)
@@ -136,12 +137,14 @@ def _refuse_shadows() -> None:
     from pathlib import Path
 
     ours = Path(__file__).resolve().parent.parent
-    for name in ("contender", "tasks", "flows", "expectations"):
+    libraries = ("datasets", "evaluate", "torch", "transformers", "prefect") if os.environ.get("PYTHONPATH") else ()
+    for name in ("contender", "tasks", "flows", "expectations", *libraries):
         spec = importlib.util.find_spec(name)
         origin = Path(spec.origin).resolve() if spec and spec.origin else None
-        if origin is None or ours not in origin.parents:
+        installed = name in libraries and origin and any(origin.parents[1].glob(f"{name}-*.dist-info"))
+        if origin is None or not (installed or ours in origin.parents):
             raise UsageError(
-                f"the module {name!r} of Contender is shadowed by {origin or 'a folder without __init__.py'}",
+                f"the module {name!r} is shadowed by {origin or 'a folder without __init__.py'}",
                 "Unset PYTHONPATH, and start the console script `contender` rather than `python -m`.",
             )
 

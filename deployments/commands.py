@@ -11,9 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import ContenderError, UsageError
+from contender.errors import ContenderError, Damaged, UsageError
 
 if TYPE_CHECKING:
+    from contender.records import AliasEntry
     from contender.run import RunResult
 
 
@@ -21,7 +22,9 @@ def command_run(options: argparse.Namespace) -> int:
     from contender.loading import load_pipeline
     from deployments.terminal import console, show_result
 
-    result = _run(options, load_pipeline(Path(options.pipeline), tuple(options.overrides)))
+    pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
+    options.name = pipeline.spec.name
+    result = _run(options, pipeline)
     show_result(console(), result)
     if options.json:
         print_document(result.model_dump(mode="json"))
@@ -34,7 +37,8 @@ def error_document(error: ContenderError, options: argparse.Namespace) -> dict[s
 
     document: dict[str, Any] = {"outcome": outcome_of(error)}
     if options.command == "run" and options.pipeline:
-        ended = RunResult(pipeline=Path(options.pipeline).stem, message=str(error), seconds=0.0, **document)
+        name = getattr(options, "name", Path(options.pipeline).stem)
+        ended = error.ended or RunResult(pipeline=name, message=error.in_one_line, seconds=0.0, **document)
         document = ended.model_dump(mode="json")
     return document | {"error": {"what": error.what, "fix": error.fix}}
 
@@ -60,8 +64,10 @@ def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
 def command_init(options: argparse.Namespace) -> int:
     from contender.data.inspect import inspect
     from contender.data.starter import pipeline_name, starter_pipeline
-    from contender.loading import load_pipeline
+    from contender.files import write_durably
+    from contender.loading import validate
     from contender.workspace import translated_os_errors
+    from contender.yamlfile import parse_yaml
     from deployments.terminal import console, say
 
     name = options.name or pipeline_name(options.data)
@@ -72,10 +78,11 @@ def command_init(options: argparse.Namespace) -> int:
     with translated_os_errors(Path(tempfile.gettempdir()), "Set TMPDIR to a folder that you can write."):
         profile = inspect(options.data, Path.cwd())
     source = _source_from(target, options.data)
+    text = starter_pipeline(profile, name, source)
+    validate(parse_yaml(text, str(target)))  # nothing is written that no run would take, such as --name ../x
     with translated_os_errors(target, "Give another --out FILE."):
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(starter_pipeline(profile, name, source), encoding="utf-8")
-    load_pipeline(target)
+        write_durably(target, text.encode())
     out = console()
     say(out, f"wrote {target}: {profile.sentence}")
     say(out, f"next: contender check {target}")
@@ -111,11 +118,13 @@ def command_check(options: argparse.Namespace) -> int:
 
 
 def command_up(options: argparse.Namespace) -> int:
-    from deployments.server import ensure_server, sign_in_url, stop_server
+    from deployments.server import ensure_server, in_use, sign_in_url, stop_server
     from deployments.terminal import console, say
 
     out = console()
     if options.stop:
+        if in_use() and not options.force:
+            raise UsageError("runs are using the Prefect server", "Let them end, or: contender up --stop --force")
         stopped = stop_server()
         say(out, "stopped the Prefect server" if stopped else "no Prefect server was running")
         document: dict[str, Any] = {"outcome": "done", "stopped": stopped}
@@ -154,25 +163,34 @@ def command_history(options: argparse.Namespace) -> int:
     from deployments.terminal import console, say, table
 
     target = find(options.name, options.registry)
-    decisions = sorted(target.registry.decisions(), key=lambda decision: decision.at)
-    entries = target.registry.log(target.alias)
+    found, damaged = target.registry.readable_decisions()
+    decisions = sorted(found, key=lambda decision: decision.at)
+    entries: list[AliasEntry] = []
+    now = "unknown"
+    try:
+        entries = target.registry.log(target.alias)
+        live = entries[-1] if entries else None
+        now = f"{live.release} since {live.at[:16]} (entry {live.n})" if live else "nothing yet"
+    except Damaged as error:
+        damaged = [*damaged, error.in_one_line]
     rows = [(d.at[:16].replace("T", " "), d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
     console().print(table(("when (UTC)", "outcome", "release", "rows", "why"), rows))
-    live = entries[-1] if entries else None
-    now = f"{live.release} since {live.at[:16]} (entry {live.n})" if live else "nothing yet"
     say(console(), f"live as {target.alias}: {now}")
+    for sentence in damaged:
+        say(console(), f"! {sentence}", style="yellow")
     if options.json:
         print_document(
             {
-                "outcome": "done",
+                "outcome": "failed" if damaged else "done",
                 "pipeline": target.name,
                 "registry": target.registry.url,
                 "alias": target.alias,
                 "entries": [entry.model_dump(mode="json") for entry in entries],
                 "decisions": [decision.model_dump(mode="json") for decision in decisions],
+                "damaged": damaged,
             }
         )
-    return 0
+    return 1 if damaged else 0
 
 
 def command_pull(options: argparse.Namespace) -> int:
@@ -180,9 +198,12 @@ def command_pull(options: argparse.Namespace) -> int:
     from deployments.terminal import console, say
 
     target = find(options.name, options.registry)
-    release = _live(target)
+    release = target.live().release
     folder = Path(options.folder)
-    manifest = target.registry.fetch(release, folder)
+    warnings: list[str] = []
+    manifest = target.registry.fetch(release, folder, on_warning=warnings.append)
+    for warning in warnings:
+        say(console(), f"! {warning}", style="yellow")
     say(console(), f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}")
     if options.json:
         print_document(
@@ -192,23 +213,23 @@ def command_pull(options: argparse.Namespace) -> int:
                 "release": release,
                 "digest": manifest.digest,
                 "folder": str(folder),
+                "warnings": warnings,
             }
         )
     return 0
 
 
 def command_verify(options: argparse.Namespace) -> int:
-    from contender.files import is_file
     from contender.registry import verify_folder
-    from deployments.lookup import find
+    from deployments.lookup import folder_or_target
     from deployments.terminal import console, say
 
-    folder = Path(options.name)
-    if is_file(folder / "contender.json"):
-        manifest = verify_folder(folder)
+    found = folder_or_target(options.name, options.registry)
+    if isinstance(found, Path):
+        manifest = verify_folder(found)
     else:
-        target = find(options.name, options.registry)
-        manifest = target.registry.verify(_live(target))
+        live = found.live()
+        manifest = found.registry.verify(live.release, live.evaluation)
     say(
         console(),
         f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256",
@@ -225,17 +246,6 @@ def command_schema(options: argparse.Namespace) -> int:
 
     print_document(json_schema(), indent=2)
     return 0
-
-
-def _live(target: Any) -> str:
-    entry = target.registry.champion(target.alias)
-    if entry is None:
-        aliases = ", ".join(target.registry.aliases()) or "none"
-        raise UsageError(
-            f"{target.name}@{target.alias} names no release yet",
-            f"Aliases there: {aliases}. Promote one with: contender run",
-        )
-    return str(entry.release)
 
 
 def _megabytes(files: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,11 +30,19 @@ MARKS = {
 QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one
 
 
+class Terminal(Console):
+    """stderr; whoever reads it may go away, as `| head` does, and the run goes on unseen."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def console() -> Console:
-    """stderr; no colour codes where it is not a terminal; lines are never broken for a log file."""
-    made = Console(stderr=True, highlight=False)
+    """No colour codes where stderr is not a terminal; lines are never broken for a log file."""
+    made = Terminal(stderr=True, highlight=False)
     return (
-        made if made.is_terminal else Console(stderr=True, highlight=False, no_color=True, width=1000, soft_wrap=True)
+        made if made.is_terminal else Terminal(stderr=True, highlight=False, no_color=True, width=1000, soft_wrap=True)
     )
 
 

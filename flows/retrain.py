@@ -10,9 +10,9 @@ from prefect.runtime import flow_run
 
 from contender.conclusion import Contest, conclude, refuse
 from contender.contest import Champion
-from contender.errors import AliasMoved, DataError, Unreadable
+from contender.errors import AliasMoved, ContenderError, DataError, Unreadable
 from contender.records import ReleaseManifest, Snapshot
-from contender.run import Run, RunResult, find_decision, open_run, up_to_date
+from contender.run import Run, RunResult, ended_by, find_decision, open_run, up_to_date
 from contender.spec import Pipeline
 from contender.stages.data import look
 from contender.stopping import stoppable
@@ -40,7 +40,11 @@ def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> Sta
     """Runs a pipeline once. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate."""
     run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)
     with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
-        return ended(retrained(run))
+        try:
+            return ended(retrained(run))
+        except ContenderError as error:
+            error.ended = ended_by(run, error)
+            raise
 
 
 def retrained(run: Run) -> RunResult:

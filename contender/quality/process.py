@@ -13,7 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -79,7 +79,7 @@ def _silent(code: int) -> ContenderError:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -P -m contender.quality.process")
+    parser = argparse.ArgumentParser(prog="python -P -m contender.quality.process", allow_abbrev=False)
     parser.add_argument("--parent-fd", type=int, required=True)
     parser.add_argument("--progress-fd", type=int, required=True)
     told = parser.parse_args(arguments)
@@ -97,8 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
         with translated_os_errors(out):
             report = check(rows, out=out, on_rows=lambda count: voice.say(progress=count), **request)
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happened becomes one sentence
-        traceback.print_exc()
         voice.fail(error if isinstance(error, ContenderError) else _unforeseen(error))
+        with suppress(OSError):  # the log may lie on the disk that is full
+            traceback.print_exc()
         return 1
     voice.say(report=report.model_dump(mode="json"))
     return 0

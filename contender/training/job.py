@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from contender.child import Voice, end_with_parent
@@ -33,14 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
     except Stopped as stopped:
         return RESUMABLE if stopped.resumable else INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happened becomes one sentence
-        traceback.print_exc()
         voice.fail(_as_error(error))
+        with suppress(OSError):  # the log may lie on the disk that is full
+            traceback.print_exc()
         return 1
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -P -m contender.training.job")
+    parser = argparse.ArgumentParser(prog="python -P -m contender.training.job", allow_abbrev=False)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--parent-fd", type=int)
     parser.add_argument("--progress-fd", type=int)
@@ -66,7 +68,8 @@ def _as_error(error: BaseException) -> ContenderError:
 
     if isinstance(error, ContenderError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or os.strerror(errno.ENOSPC) in str(error):  # safetensors has an error of its own, and the system's words
         return DiskFull(
             f"no space left for the training job: {error}", "Free some space and run the same command: it continues."
         )

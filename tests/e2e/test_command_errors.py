@@ -69,8 +69,7 @@ def test_an_error_nobody_foresaw_in_a_run_is_a_runs_document(
     def broken(*_: object) -> object:
         raise KeyError("left")
 
-    monkeypatch.setattr(commands, "_run", broken)
-    monkeypatch.setattr("contender.loading.load_pipeline", lambda *_: None)
+    monkeypatch.setattr("contender.loading.load_pipeline", broken)
     code, out, err = ended(capsys, "run", "desk.yaml", *flags)
     assert code == 1
     assert_told(flags, out, err, "internal error: KeyError: 'left'")
@@ -107,6 +106,59 @@ def test_a_reader_that_goes_away_is_no_traceback(arguments: tuple[str, ...]) -> 
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert done.returncode == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_goes_on_unseen_where_nobody_reads_its_progress(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(120, seed=1))
+    read, write = os.pipe()
+    os.close(read)
+    command = [Path(sys.executable).parent / "contender", "run", desk.pipeline, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=write, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, json.loads(done.stdout)["outcome"]) == (0, "promoted")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_that_fails_says_what_it_had_come_to(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(60, seed=1))
+    ran = desk.retrain("--set", "train.learning_rate=1e30", "--set", "train.max_grad_norm=0")
+    document = ran.document
+    assert (ran.code, document["outcome"], document["pipeline"]) == (1, "failed", "desk")
+    assert [stage["name"] for stage in document["stages"]] == ["snapshot", "gate", "split"]
+    assert document["seconds"] > 0 and document["flow_run_id"] and document["registry"].endswith("/desk")
+    assert "learning_rate" in document["error"]["fix"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_server_is_not_ended_under_a_run_unless_asked_twice(command: Callable[..., Ran]) -> None:
+    """These tests are its client, as a run is."""
+    with_client = [sys.executable, "-P", "-m", "deployments.cli", "up", "--stop", "--json"]
+    done = subprocess.run(with_client, capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["outcome"]) == (2, "invalid"), done.stderr
+    assert "--force" in done.stderr
+    assert command("up", "--json").code == 0, "it still runs"
+
+
+def test_init_writes_no_pipeline_that_no_run_would_take(
+    command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "pipelines").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    Path("t.csv").write_text("text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(30)))
+    ran = command("init", "t.csv", "--name", "../../evil", "--json")
+    assert (ran.code, ran.document["outcome"]) == (2, "invalid")
+    assert [path.name for path in tmp_path.rglob("*.yaml")] == []
+
+
+def test_a_library_that_a_folder_of_the_user_shadows_is_named(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").write_text("")
+    command = [Path(sys.executable).parent / "contender", "schema", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert f"'datasets' is shadowed by {tmp_path}" in json.loads(done.stdout)["error"]["what"]
 
 
 # --- what data and names put on the terminal

@@ -15,7 +15,7 @@ KEYS = {
     "pipeline", "outcome", "message", "snapshot", "release", "champion", "alias_entry", "metrics", "evaluations", "verdict",
     "seconds", "stages", "flow_run_id", "report", "quarantine", "data_docs", "registry",
 }  # fmt: skip
-STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate"]
+STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge"]
 
 
 @pytest.mark.usefixtures("prefect_server")
