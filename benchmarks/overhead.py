@@ -1,8 +1,9 @@
 """What Contender adds to a training: `python benchmarks/overhead.py [--runs 3]`.
 
 Prints the seconds of `contender --help`, of a run that finds nothing new, and of a run of the whole DAG less its training: warm (the
-background server runs), cold (it has to start), and first (its database has to be made too). Each run has new data, so that every
-stage works. The data and the base model are small; a home of its own keeps the machine's other servers out of it.
+background server runs), cold (it has to start), and first (its database has to be made too). Each run has other data of the same
+size, so that every stage works and none grows. The data and the base model are small; a home of its own keeps the machine's other
+servers out of it.
 
 The CPU column is the seconds that the command and what it waited for computed (the background server's own are not in it): where
 other work shares the machine, it is the steadier number.
@@ -83,6 +84,8 @@ class Bench:
         (folder / "overhead.yaml").write_text(PIPELINE)
 
     def add_rows(self) -> None:
+        for old in (self.folder / "rows").iterdir():
+            old.unlink()
         self._drops += 1
         lines = ["text,label"]
         for _ in range(ROWS):

@@ -6,9 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from contender.judging.judge import REVISION, Rules, judge
 from contender.plan import judged_set, parts, stage_key
 from contender.progress import Note, tell
 from contender.records import (
@@ -25,6 +24,9 @@ from contender.run import Run, decision_key
 from contender.stages.model import predict, serving
 from contender.stages.telling import finish, staged
 from contender.workspace import Staged
+
+if TYPE_CHECKING:
+    from contender.judging.judge import Rules
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def held_out(split: SplitReport) -> list[str]:
 
 def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
     """Takes a look from the set's ledger, then compares outcomes. With no champion the floors decide alone."""
+    from contender.judging.judge import judge
+
     tell(Note("judge", "started"))
     started = time.monotonic()
     on = judged_set(run.pipeline)
@@ -121,6 +125,8 @@ def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, 
 
 def _spent(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> float | None:
     """What this comparison spends of the set's ledger; nothing is compared, and spent, without a champion or with itself."""
+    from contender.judging.judge import REVISION
+
     if champion.manifest is None:
         return None
     rules, on = _rules(run), judged_set(run.pipeline)
@@ -138,6 +144,8 @@ def _spent(run: Run, challenger: ReleaseManifest, champion: Champion, split: Sta
 
 
 def _rules(run: Run) -> Rules:
+    from contender.judging.judge import Rules
+
     spec = run.pipeline.spec
     return Rules(
         primary=spec.evaluate.metrics[0],

@@ -6,9 +6,11 @@ Nothing heavy is imported before it is needed: `contender --help` and a run that
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from contender import __version__
@@ -29,12 +31,26 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs a command and returns its exit code. Without `argv` it is the process's own command line, and ends it at once after."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    codes: list[int] = []
+    if argv is None:
+        # The first to be registered is the last to be called: threads have ended, Prefect has sent its log. Tearing down torch and
+        # some thousand modules takes a second and a half and can only fail.
+        atexit.register(lambda: _leave(codes[0]) if codes else None)
     try:
-        return _ended(arguments)
+        codes.append(_ended(arguments))
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        codes.append(1)
+    return codes[0]
+
+
+def _leave(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _ended(arguments: list[str]) -> int:

@@ -56,9 +56,13 @@ def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
     decision = find_decision(run, seen)
     if decision is not None:
         return up_to_date(run, seen, decision)
-    from deployments.embedded import run_flow
+    from contender.quality import process
+    from contender.stopping import stoppable
 
-    return run_flow(pipeline, actor, quiet=options.quiet, debug=options.debug)
+    with stoppable(), process.ahead():  # the gate's imports pass beside those of Prefect, which come next
+        from deployments.embedded import run_flow
+
+        return run_flow(pipeline, actor, quiet=options.quiet, debug=options.debug)
 
 
 def command_init(options: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 from contender import stopping
 from contender.errors import ContenderError, StoreUnavailable, internal
 from contender.progress import listening
-from contender.quality import process as quality_process
 from contender.run import RunResult
 from contender.spec import Pipeline
 from deployments.environment import without_heartbeats
@@ -19,11 +18,6 @@ from deployments.terminal import RunView, console
 
 def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
     """One run of `flows.retrain`; raises the run's error, mapped to ours, where it did not come to a result."""
-    with stopping.stoppable(), quality_process.ahead():  # its imports pass beside Prefect's
-        return _run_flow(pipeline, actor, quiet, debug)
-
-
-def _run_flow(pipeline: Pipeline, actor: str, quiet: bool, debug: bool) -> RunResult:
     out = console()
     out.quiet = quiet
     info = ensure_server(wait=False) if chosen_api(os.environ) is None else None

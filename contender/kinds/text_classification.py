@@ -101,6 +101,7 @@ class TextClassification:
 
     def warm_up(self, base: Path) -> None:
         wait_passively()
+        import datasets  # noqa: F401
         from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
 
         self.load_processor(base)

@@ -58,6 +58,13 @@ def render_report(data: ReportInput) -> str:
     )
 
 
+def warm_up() -> None:
+    """Compiles the templates: a part of a second that can pass while something else is waited for."""
+    environment = _environment()
+    for name in environment.list_templates(extensions=["html", "css"]):
+        environment.get_template(name)
+
+
 def _measured(data: ReportInput) -> dict[str, Any]:
     """Metrics on the set that decides, drawn, and every held-out set beside the champion's."""
     rows, versus = metric_rows(data), data.versus

@@ -78,7 +78,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             validation=str(split.folder / "validation.arrow"),
             output=str(folder / "model"),
         )
-        # The evaluation imports torch and the model here; on any machine the child leaves time for that.
+        # The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
         Thread(target=_warm_up, args=(spec.task, Path(base.path)), daemon=True).start()
         return run_job(job, run.workspace.job_folder(key), on_progress=_training_told)
 
@@ -91,6 +91,9 @@ def _warm_up(task: str, base: Path) -> None:
     """For a thread: whatever is wrong here, the evaluation meets it again and says so."""
     with suppress(Exception):
         kind(task).warm_up(base)
+        from contender.reporting.report import warm_up
+
+        warm_up()  # the judge comes with it
 
 
 def stage_release(
