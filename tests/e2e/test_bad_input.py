@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from desk import Desk, Ran, tickets
+from limits import files_of_at_most
 
 # how the tickets are spoilt → (exit code, what the error must say)
 Spoil = Callable[[Desk], object]
@@ -241,12 +241,8 @@ def test_a_full_disk_ends_a_run_and_the_next_one_goes_on_from_there(live: Desk, 
 def test_a_disk_that_fills_up_is_said_and_nothing_is_lost(desk: Desk) -> None:
     """A limit on the size of files stands in for the disk: both end in OSError at the write."""
     desk.drop("1.csv", tickets(5000, seed=1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
+    with files_of_at_most(20_000):
         ran = desk.run("check", str(desk.pipeline), "--json")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert ran.code == 1
     assert "space" in ran.document["error"]["what"]
     assert desk.run("check", str(desk.pipeline), "--json").code == 0
