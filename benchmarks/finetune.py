@@ -3,8 +3,9 @@
     python benchmarks/finetune.py [--rows 2000] [--epochs 5] [--slice 20]
 
 `example`: as the published example scripts do it, every text padded to 128 tokens, fp32. `trainer`: the Trainer with batches padded to
-their longest text, fp32. `contender`: `run_job` with its defaults, its evaluations on validation counted in. All three take the same
-rows, epochs, batch size and learning rate, wait passively in OpenMP, and are judged on the same test rows by the same code.
+their longest text, fp32, both at 3e-4. `contender`: `run_job` with its defaults, learning rates included, and its evaluations on
+validation counted in. All three take the same rows, epochs and batch size, wait passively in OpenMP, and are judged on the same test
+rows by the same code.
 
 They run in turns, one slice of time each, the others suspended, so that a neighbour's load falls on all alike: the ratios hold on a
 busy machine too. `--rows 0` takes all rows: hours.
@@ -87,7 +88,7 @@ def contender_way(folder: Path, labels: list[str], epochs: float) -> None:
         method="full",
         columns={"text": "text", "label": "label"},
         labels=tuple(labels),
-        options=TrainOptions(epochs=epochs, batch_size=BATCH, learning_rate=RATE),
+        options=TrainOptions(epochs=epochs, batch_size=BATCH),
         primary_metric="accuracy",
         train=str(folder / "train.arrow"),
         validation=str(folder / "validation.arrow"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.plan import judged_set, parts, stage_key
+from contender.plan import REVISIONS, judged_set, parts, stage_key
 from contender.progress import Note, tell
 from contender.records import (
     AliasEntry,
@@ -125,8 +125,6 @@ def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, 
 
 def _spent(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> float | None:
     """What this comparison spends of the set's ledger; nothing is compared, and spent, without a champion or with itself."""
-    from contender.judging.judge import REVISION
-
     if champion.manifest is None:
         return None
     rules, on = _rules(run), judged_set(run.pipeline)
@@ -137,7 +135,7 @@ def _spent(run: Run, challenger: ReleaseManifest, champion: Champion, split: Sta
         set_digest=split.record.digests[on],
         challenger=challenger.release,
         champion=champion.manifest.release,
-        rule=digest({"revision": REVISION, "rules": parts(run.pipeline)["judge"]}),
+        rule=digest({"revision": REVISIONS["judge"], "rules": parts(run.pipeline)["judge"]}),
         confidence=rules.confidence,
     )
     return look.alpha

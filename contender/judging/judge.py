@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-REVISION = 1  # raised when the same outcomes and rules would give another verdict
 FEWEST_UNITS = 20  # split keys below which no comparison is decided
 FIRST_LOOK = 6 / np.pi**2  # the share of 1 − confidence that the first look at a set spends
 

@@ -6,12 +6,17 @@ Where one of these digests changes on purpose, raise the stage's number in conte
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from contender.data.source import ReadOptions, ingest, open_rows, peek
 from contender.data.split import split
+from contender.evaluation.evaluate import evaluate_set
+from contender.evaluation.metrics import METRICS
+from contender.judging.judge import Rules, judge
 from contender.plan import REVISIONS
 from contender.quality.gate import check
 from contender.quality.suites import load_suite
@@ -25,11 +30,42 @@ SPOILT = [",delay", "   ,damage", "tick\ufffdet,delay", ROWS[0].replace("damage"
 COLUMNS = {"text": "body", "label": "kind"}
 DEFINITION = SplitDefinition(key="text", test=0.2, validation=0.1, salt="00" * 8, normaliser=1)
 
+
+def outcomes(right: int) -> pa.Table:
+    """300 rows of three labels, of which a model has all right but every `right`-th."""
+    labels = [f"l{n % 3}" for n in range(300)]
+    taken = [f"l{(n + (n % right == 0)) % 3}" for n in range(300)]
+    sure = [0.5 + (n * 37 % 50) / 100 for n in range(300)]
+    return pa.table(
+        {
+            "key": pa.array(range(300), pa.uint64()),
+            "label": labels,
+            "prediction": taken,
+            "p_label": pa.array(
+                [p if a == b else (1 - p) / 2 for a, b, p in zip(labels, taken, sure, strict=True)], pa.float32()
+            ),
+            "confidence": pa.array(sure, pa.float32()),
+            "row": pa.array(range(300), pa.int64()),
+        }
+    )
+
+
+def rounded(value: Any) -> Any:
+    """Six digits of every number: the last ones may differ between machines."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: rounded(item) for name, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 GOLDEN = {
     "snapshot": (1, "0ac642ba1d275b98"),
     "gate": (2, "7ab7bbb1f20437c7"),
     "split": (1, "45becaf4563ba812"),
 }
+# The numbers of metrics and verdicts, wording of the verdicts included.
+JUDGED = {"evaluate": (1, "50f0aad71c92abe4"), "judge": (1, "e8274a88c57aa3a2")}
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +94,20 @@ def test_outputs_change_only_with_their_revision(folder: Path) -> None:
         "split": digest([values(folder / f"{name}.arrow") for name in ("train", "validation", "test")]),
     }
     assert {stage: (REVISIONS[stage], of[:16]) for stage, of in found.items()} == GOLDEN
+
+
+def test_metrics_and_verdicts_change_only_with_their_revision(tmp_path: Path) -> None:
+    evaluation = evaluate_set("test", tmp_path / "unread.arrow", "0", outcomes(7), list(METRICS), ())
+    rules = Rules(primary="accuracy", floors={"accuracy": 0.8, "log_loss": 2.0}, min_gain=0.01)
+    verdicts = [
+        judge(rules, outcomes(ours), outcomes(theirs) if theirs else None, judged_against=1, alpha=0.03).model_dump(
+            mode="json"
+        )
+        for ours, theirs in ((20, 4), (4, 20), (9, 10), (5, None), (4, None))
+    ]
+    assert [verdict["verdict"] for verdict in verdicts] == ["PROMOTE", "KEEP", "INCONCLUSIVE", "PROMOTE", "KEEP"]
+    found = {
+        "evaluate": (REVISIONS["evaluate"], digest(rounded(evaluation.metrics))[:16]),
+        "judge": (REVISIONS["judge"], digest(rounded(verdicts))[:16]),
+    }
+    assert found == JUDGED
