@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -233,3 +233,15 @@ def prefect_server(background_server: ServerInfo) -> Iterator[ServerInfo]:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT of 30,000 parameters, as a folder."""
     return build_tiny_base(tmp_path_factory.mktemp("tiny-base"))
+
+
+@pytest.fixture
+def gate_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this process check quality in it, where Great Expectations is imported once and not in three seconds a run."""
+    from contender.quality import process
+    from contender.quality.gate import check
+
+    monkeypatch.setattr(process, "ahead", nullcontext)
+    monkeypatch.setattr(
+        process, "check_apart", lambda rows, out, on_rows=None, **given: check(rows, out=out, on_rows=on_rows, **given)
+    )

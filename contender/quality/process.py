@@ -46,6 +46,7 @@ def ahead() -> Iterator[None]:
         if gate in _ahead:
             _ahead.remove(gate)
             with gate.log:
+                gate.child.process.kill()  # it may be in the middle of its imports
                 gate.child.close()
 
 

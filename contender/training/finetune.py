@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
 import transformers
 from transformers import TrainingArguments, set_seed
@@ -25,7 +26,7 @@ from contender.training.monitor import Monitor
 from contender.training.options import Job
 from contender.training.prepare import Plan, Prepared, job_digest, prepare
 from contender.training.saving import save_model_files
-from contender.training.trainer import JobTrainer, figures
+from contender.training.trainer import JobTrainer, diverged, figures
 
 EVALUATION_BATCH = 64
 CURVE_POINTS = 200
@@ -117,12 +118,17 @@ def _arguments(job: Job, folder: Path, prepared: Prepared, checks: bool) -> Trai
 
 def _metrics(job: Job, kind: Kind) -> Callable[[Any], dict[str, float]]:
     def compute(prediction: Any) -> dict[str, float]:
+        # The last step of an epoch can break the weights without a loss that shows it.
+        if not np.isfinite(prediction.predictions).all():
+            raise diverged("the model's answers on validation are no numbers any more")
         return kind.scores(prediction.predictions, prediction.label_ids, job.labels, [job.primary_metric])
 
     return compute
 
 
 def _finish(job: Job, prepared: Prepared) -> None:
+    if not all(torch.isfinite(value).all() for value in prepared.trained.parameters()):
+        raise diverged("the trained weights hold infinities or NaN")
     if isinstance(prepared.trained, Probe):
         prepared.trained.fold_into(last_layer(prepared.model, len(job.labels), job.base))
     else:

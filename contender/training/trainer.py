@@ -210,13 +210,14 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
         return self.trainer.monitor.stop.requested or time.monotonic() - self._saved >= self.checkpoint_seconds
 
 
+def diverged(what: str) -> TrainingFailed:
+    return TrainingFailed(what, "Lower train.learning_rate, or set train.precision: fp32 and train.max_grad_norm: 1.0.")
+
+
 def _finite(loss: torch.Tensor, step: int) -> float:
     value = float(loss)
     if not np.isfinite(value):
-        raise TrainingFailed(
-            f"the loss became {value} at step {step + 1}",
-            "Lower train.learning_rate, or set train.precision: fp32 and train.max_grad_norm: 1.0.",
-        )
+        raise diverged(f"the loss became {value} at step {step + 1}")
     return value
 
 

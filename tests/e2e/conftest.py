@@ -13,7 +13,7 @@ from deployments.cli import main
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def command(capsys: pytest.CaptureFixture[str], gate_here: None) -> Callable[..., Ran]:
     def run(*arguments: str) -> Ran:
         capsys.readouterr()
         code = main(list(arguments))

@@ -224,7 +224,7 @@ def test_a_registry_that_cannot_be_written_is_exit_1(desk: Desk, place: str) -> 
     assert "cannot be written" in ran.document["error"]["what"] or "Read-only" in ran.document["error"]["what"]
 
 
-@pytest.mark.parametrize("size", ["40k", "300k"])
+@pytest.mark.parametrize("size", [pytest.param("40k", marks=pytest.mark.slow), "300k"])
 def test_a_full_disk_ends_a_run_and_the_next_one_goes_on_from_there(live: Desk, size: str) -> None:
     live.drop("1.csv", tickets(90, seed=1))
     with mounted(live.folder / "disk", f"size={size}") as disk:

@@ -38,7 +38,7 @@ def until(run: subprocess.Popen[str], words: str) -> None:
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_stopped_while_it_trains_continues_where_it_was(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))
-    longer = ("--set", "train.epochs=120")
+    longer = ("--set", "train.epochs=60")
     run = start(desk, *longer)
     until(run, "loss")
     run.send_signal(signal.SIGINT)
@@ -76,6 +76,7 @@ def test_a_run_stopped_between_stages_says_so_and_keeps_them(desk: Desk, behind:
     assert {stage["name"] for stage in again.document["stages"] if stage["cached"]} >= {behind.removeprefix("✓ ")}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_second_ctrl_c_is_not_waited_for(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))
@@ -92,6 +93,7 @@ def test_a_second_ctrl_c_is_not_waited_for(desk: Desk) -> None:
     assert not trainer.is_running()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_two_runs_at_the_same_time_train_once_and_come_to_one_champion(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1))

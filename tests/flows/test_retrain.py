@@ -20,7 +20,7 @@ from contender.spec import Pipeline
 from contender.store import MemoryStore
 from flows.retrain import retrain
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "gate_here")
 
 
 @pytest.fixture

@@ -132,6 +132,22 @@ def test_a_diverging_loss_fails_with_advice(make_job, tmp_path):
     assert "learning_rate" in failure.value.fix
 
 
+@pytest.mark.parametrize(("checked", "says"), [(True, "answers on validation"), (False, "trained weights")])
+def test_weights_that_the_last_step_broke_are_no_model(make_job, tmp_path, checked, says):
+    rows = [("red", "red"), ("blue", "blue")]
+    job = make_job(
+        train=rows * 2,
+        validation=rows if checked else [],
+        labels=("blue", "red"),
+        epochs=1,
+        learning_rate=1e30,
+        warmup=0,
+        max_grad_norm=0,
+    )
+    with pytest.raises(TrainingFailed, match=says):
+        train(job, tmp_path / "job")
+
+
 def test_two_rows_are_enough_to_run(make_job, tmp_path):
     job = make_job(train=[("red", "red"), ("blue", "blue")], validation=[], labels=("blue", "red"))
     report = train(job, tmp_path / "job")
