@@ -140,7 +140,7 @@ def test_weights_that_the_last_step_broke_are_no_model(make_job, tmp_path, check
         validation=rows if checked else [],
         labels=("blue", "red"),
         epochs=1,
-        learning_rate=1e30,
+        learning_rate=1e39,
         warmup=0,
         max_grad_norm=0,
     )
