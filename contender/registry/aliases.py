@@ -51,8 +51,7 @@ class AliasLog:
     def entries(self) -> list[AliasEntry]:
         """Every entry from 1 on; Damaged where one is missing, changed, or known from elsewhere."""
         copy = self._read_copy()
-        numbers = self._numbers(after="")
-        self._check(numbers, first=1, copy=copy)
+        numbers = self._listed(1, copy, after="")
         return at_once(self._entry, numbers, threads=8)
 
     def newest(self) -> AliasEntry | None:
@@ -60,8 +59,7 @@ class AliasLog:
         copy = self._read_copy()
         first = copy.n if copy else 1
         # The copy is a hint: listing starts at its own entry, which must be there.
-        numbers = self._numbers(after=numbered(self._folder, first - 1))
-        self._check(numbers, first, copy)
+        numbers = self._listed(first, copy, after=numbered(self._folder, first - 1))
         return self._entry(numbers[-1]) if numbers else None
 
     def append(
@@ -132,11 +130,17 @@ class AliasLog:
             "Evaluate against the new champion and judge again.",
         )
 
-    def _numbers(self, after: str) -> list[int]:
-        return [number_of(self._folder, info.key) for info in self._store.list(self._folder, after=after)]
+    def _listed(self, first: int, copy: AliasEntry | None, after: str) -> list[int]:
+        """Numbers of the entries behind the key `after`, from `first` on; Damaged where they are not the end of a whole log.
 
-    def _check(self, numbers: list[int], first: int, copy: AliasEntry | None) -> None:
-        """Damaged where the listed numbers are not the end of a whole log that begins at `first`."""
+        `copy` was read before: what it names must be listed. What else remembers an entry is asked where nothing is listed, and
+        then it is listed again: a first promotion may have come in between.
+        """
+        numbers = self._numbers(after)
+        if not numbers and (memory := self._memory()):
+            numbers = self._numbers(after)
+            if not numbers:
+                raise self._emptied(memory)
         if numbers != list(range(first, first + len(numbers))):
             raise Damaged(
                 f"the log of alias {self.alias!r} has a gap behind entry {_before_gap(numbers, first)}",
@@ -144,10 +148,16 @@ class AliasLog:
             )
         if copy and (numbers[-1] if numbers else 0) < copy.n:
             raise self._emptied(f"{self._copy} knows entry {copy.n}")
-        if not numbers and self._store_has_copy():
-            raise self._emptied(f"{self._copy} is there")
-        if not numbers and self._remembered():
-            raise self._emptied("decisions name entries of it")
+        return numbers
+
+    def _numbers(self, after: str) -> list[int]:
+        return [number_of(self._folder, info.key) for info in self._store.list(self._folder, after=after)]
+
+    def _memory(self) -> str:
+        """What knows of an entry, beside the log; empty where nothing does."""
+        if self._store_has_copy():
+            return f"{self._copy} is there"
+        return "decisions name entries of it" if self._remembered() else ""
 
     def _emptied(self, but: str) -> Damaged:
         return Damaged(

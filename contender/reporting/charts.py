@@ -33,7 +33,8 @@ class Scale:
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
             if last - first + 1 >= wanted:
                 break
-        return [round(place * step, 12) + 0.0 for place in range(first, last + 1)]
+        # Far from zero a multiple is rounded to the next number that there is, which may lie outside.
+        return [min(max(round(place * step, 12) + 0.0, self.low), self.high) for place in range(first, last + 1)]
 
 
 def padded(values: Sequence[float], start: float, end: float, share: float = 0.08) -> Scale:

@@ -404,3 +404,24 @@ def test_whatever_is_lost_or_late_every_number_has_one_winner_and_nothing_change
     history = History()
     for what, argument in steps:
         history.step(what, argument)
+
+
+def test_a_first_promotion_that_comes_between_two_looks_is_no_damage():
+    """Whoever listed an empty log and finds its copy a moment later has seen two moments, not a loss."""
+
+    class Between(MemoryStore):
+        promote = staticmethod(lambda: None)
+
+        def list(self, prefix: str = "", after: str = ""):
+            found = list(super().list(prefix, after))
+            if prefix.endswith("/production/"):
+                act, self.promote = self.promote, lambda: None
+                act()
+            return iter(found)
+
+    store = Between()
+    rival = registry(store)
+    store.promote = lambda: promote(rival, 0, actor="a rival")
+    entry = registry(store).champion("production")
+    assert entry is not None
+    assert (entry.n, entry.actor) == (1, "a rival")
