@@ -44,6 +44,8 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "promote.floors": frozenset({"judge"}),
     "promote.versus_champion": frozenset({"judge"}),
     "stores": frozenset({"stores"}),
+    "resources.max_recoveries": frozenset({"recovery"}),
+    "resources.checkpoint": frozenset({"checkpoints"}),
     "report.examples": frozenset({"report"}),
 }
 
@@ -86,6 +88,8 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "registry": {"to": promote.to, "name": spec.name},
         "alias": promote.alias,
         "workspace": spec.workspace,
+        "recovery": spec.resources.max_recoveries,
+        "checkpoints": spec.resources.checkpoint.model_dump(),
         "stores": {prefix: store.model_dump() for prefix, store in spec.stores.items()},
     }
 

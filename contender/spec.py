@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -31,6 +32,12 @@ Folder = Annotated[str, AfterValidator(specrules.folder)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, AfterValidator(specrules.name)]
 Column = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[
+    float,
+    BeforeValidator(specrules.duration),
+    Field(gt=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
+]
 
 
 class Section(Record):
@@ -177,6 +184,24 @@ class StoreOptions(Section):
     )
 
 
+class CheckpointOptions(Section):
+    """How often a training keeps what it has done. What a crash can cost is what lies between two checkpoints."""
+
+    every: Seconds = Field(
+        default=120.0, description="30s, 2m, 1h; taken less often where checkpoints would cost more than 3% of the time"
+    )
+    steps: Annotated[int, Field(ge=1)] | None = Field(default=None, description="also after so many steps")
+
+
+class Resources(Section):
+    """What a run may use, and how it recovers; nothing here changes what it comes to."""
+
+    max_recoveries: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3, description="times that a crashed training, or a crashed deployed run, is continued by itself"
+    )
+    checkpoint: CheckpointOptions = CheckpointOptions()
+
+
 class Report(Section):
     examples: Literal["none", "redacted", "full"] = Field(
         default="redacted", description="row text that the report may show"
@@ -198,6 +223,7 @@ class Spec(Section):
     stores: dict[Annotated[str, Field(pattern=r"^s3://.+")], StoreOptions] = Field(
         default={}, description="s3:// prefix → how to reach it; the longest matching prefix wins"
     )
+    resources: Resources = Resources()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -245,8 +271,8 @@ class Pipeline(Record):
 
     @property
     def digest(self) -> str:
-        """Of what a run's result depends on: the spec as written, with defaults, less where intermediates lie; and the suite."""
-        spec = self.spec.model_dump(mode="json", exclude={"workspace"})
+        """Of what a run's result depends on: the spec with defaults, less where it computes and how it recovers; and the suite."""
+        spec = self.spec.model_dump(mode="json", exclude={"workspace", "resources"})
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
         return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite})
 

@@ -56,6 +56,20 @@ def name(value: str) -> str:
     return value
 
 
+DURATION = re.compile(r"(?P<count>\d+(\.\d+)?)\s*(?P<unit>s|m|h|d)")
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(value: Any) -> Any:
+    """Seconds, from a number of them or from text such as 30s, 5m, 4h, 7d."""
+    if not isinstance(value, str):
+        return no_flag(value)
+    found = DURATION.fullmatch(value.strip())
+    if not found:
+        raise ValueError("must be a number of seconds, or a number and a unit such as 30s, 5m, 4h or 7d")
+    return float(found["count"]) * UNIT_SECONDS[found["unit"]]
+
+
 def delimiter(value: str) -> str:
     if value in '\n\r\0"':
         raise ValueError("cannot be a delimiter: line ends, NUL and the quote mean something else in csv")

@@ -3,6 +3,7 @@
     <workspace>/stages/<stage>/<key>/…            what the stage wrote
     <workspace>/stages/<stage>/<key>/stage.json   last: the record, seconds, and size and sha256 of every file
     <workspace>/jobs/<key>/                       a training job's checkpoints, kept until its model is staged
+    <workspace>/records/…                         small records that every run in this workspace sees, attempts among them
 
 A retry, a crash and a re-run are one thing: what exists and is whole is used, the rest is computed. A missing, shortened or
 changed file makes the stage a miss, never an error.
@@ -21,6 +22,7 @@ from typing import Generic, TypeVar
 from contender.errors import DiskFull, UsageError
 from contender.files import describe_files, filling, put_in_place, write_durably
 from contender.records import FileEntry, Record
+from contender.store import LocalStore, Store
 from contender.text import shorten
 
 R = TypeVar("R", bound=Record)
@@ -103,6 +105,11 @@ class Workspace:
         with translated_os_errors(self.root):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def records(self) -> Store:
+        """What runs tell each other: small objects, created only where none is, whoever else writes."""
+        return LocalStore(self.root / "records")
 
     def _computed(
         self,

@@ -42,6 +42,9 @@ class TrainOptions(Record):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: the faster one, by a measured step"
     )
+    deterministic: bool = Field(
+        default=False, description="also on a GPU the same bytes every time, by slower algorithms; a CPU needs it not"
+    )
 
 
 class Job(Record):

@@ -58,6 +58,10 @@ OTHER: dict[str, Any] = {
     "promote.versus_champion.confidence": 0.9,
     "promote.versus_champion.min_gain": 0.01,
     "promote.versus_champion.margin": 0.02,
+    "resources.max_recoveries": 5,
+    "resources.checkpoint.every": "30s",
+    "resources.checkpoint.steps": 100,
+    "train.deterministic": True,
     "stores": {"s3://a/": {"profile": "p"}},
     "report.examples": "none",
 }
