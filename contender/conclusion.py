@@ -136,6 +136,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         metrics=metrics,
         evaluations=nested_metrics(contest.evaluation.record),
         verdict=contest.verdict,
+        training=contest.model.record.figures(),
         report=str(report),
         **_quality_places(contest.quality),
     )

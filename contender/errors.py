@@ -12,6 +12,7 @@
         ├── ModelError             a base model or a release cannot be loaded exit 2
         ├── StageFailed            a stage's process ended without a result   exit 1
         │   └── TrainingFailed     the training job, without a model          exit 1
+        │       └── OutOfMemory    for want of memory                         exit 1
         ├── StoreError             refused: no rights, no bucket, no space    exit 1
         │   ├── Missing            no object at that key                      exit 1
         │   ├── Damaged            bytes differ from their recorded sha256    exit 1
@@ -102,6 +103,10 @@ class StageFailed(Terminal):
 
 class TrainingFailed(StageFailed):
     """The training job ended without a model."""
+
+
+class OutOfMemory(TrainingFailed):
+    """The training job needs more memory than there is; smaller steps may fit."""
 
 
 class StoreError(Terminal):

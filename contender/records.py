@@ -160,8 +160,21 @@ class TrainReport(Record):
     best_step: int | None = None
     stopped_early: bool = False
     resumed_from_step: int = 0
+    attempt: int = Field(default=1, description="number of the attempt that ended it")
+    recoveries: int = Field(default=0, description="times that this run continued it by itself after its process died")
+    micro_batch_size: int | None = Field(
+        default=None, description="examples at once: fewer than batch_size where memory did not hold a step's"
+    )
+    checkpoints: int = Field(default=0, description="written, over all attempts")
+    checkpoint_seconds: float = Field(default=0.0, description="that writing them took, part of `seconds`")
+    notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
     curve: tuple[CurvePoint, ...] = ()
     versions: dict[str, str] = {}
+
+    def figures(self) -> dict[str, Any]:
+        """What a run's document says of its training: all but the curve, and the share of the time that checkpoints took."""
+        share = self.checkpoint_seconds / self.seconds if self.seconds else 0.0
+        return self.model_dump(mode="json", exclude={"curve", "versions"}) | {"checkpoint_share": share}
 
 
 # --- registry ---------------------------------------------------------------------------------------------------------

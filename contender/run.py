@@ -71,6 +71,7 @@ class RunResult(Record):
     metrics: dict[str, float] = {}
     evaluations: dict[str, dict[str, dict[str, float]]] = {}
     verdict: Verdict | None = None
+    training: dict[str, Any] | None = None
     seconds: float
     stages: tuple[StageTime, ...] = ()
     flow_run_id: str | None = None

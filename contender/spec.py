@@ -15,7 +15,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -25,19 +24,13 @@ from contender.errors import known
 from contender.files import expanded
 from contender.names import METRIC_NAMES, ROLES, UNBOUNDED_METRICS
 from contender.records import Record, digest
-from contender.training.options import TrainOptions
+from contender.training.options import CheckpointOptions, TrainOptions
 
 Location = Annotated[str, AfterValidator(specrules.location)]
 Folder = Annotated[str, AfterValidator(specrules.folder)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, AfterValidator(specrules.name)]
 Column = Annotated[str, Field(min_length=1)]
-Seconds = Annotated[
-    float,
-    BeforeValidator(specrules.duration),
-    Field(gt=0),
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
-]
 
 
 class Section(Record):
@@ -184,22 +177,13 @@ class StoreOptions(Section):
     )
 
 
-class CheckpointOptions(Section):
-    """How often a training keeps what it has done. What a crash can cost is what lies between two checkpoints."""
-
-    every: Seconds = Field(
-        default=120.0, description="30s, 2m, 1h; taken less often where checkpoints would cost more than 3% of the time"
-    )
-    steps: Annotated[int, Field(ge=1)] | None = Field(default=None, description="also after so many steps")
-
-
 class Resources(Section):
     """What a run may use, and how it recovers; nothing here changes what it comes to."""
 
     max_recoveries: Annotated[int, Field(ge=0, le=100)] = Field(
         default=3, description="times that a crashed training, or a crashed deployed run, is continued by itself"
     )
-    checkpoint: CheckpointOptions = CheckpointOptions()
+    checkpoint: Annotated[CheckpointOptions, BeforeValidator(specrules.no_flags)] = CheckpointOptions()
 
 
 class Report(Section):

@@ -51,7 +51,7 @@ def find_base(run: Run) -> ResolvedBase:
 
 def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
     """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
-    from contender.training.launcher import Job, run_job
+    from contender.training.launcher import Attempts, Job, run_job
 
     spec = run.pipeline.spec
     key = stage_key(
@@ -63,6 +63,8 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         kind=kind(spec.task).revision,
         versions={name: version(name) for name in ("torch", "transformers")},
     )
+
+    attempts = Attempts(run.workspace.records, key)
 
     def compute(folder: Path) -> TrainReport:
         job = Job(
@@ -80,10 +82,19 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         )
         # The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
         Thread(target=_warm_up, args=(spec.task, Path(base.path)), daemon=True).start()
-        return run_job(job, run.workspace.job_folder(key), on_progress=_training_told)
+        return run_job(
+            job,
+            run.workspace.job_folder(key),
+            attempts,
+            checkpoint=spec.resources.checkpoint,
+            max_recoveries=spec.resources.max_recoveries,
+            on_progress=_training_told,
+            on_recovery=lambda text: tell(Note("train", "moved", text)),
+        )
 
     trained = staged(run, "train", key, TrainReport, compute, _trained)
     shutil.rmtree(run.workspace.job_folder(key), ignore_errors=True)
+    attempts.forget()
     return trained
 
 

@@ -1,9 +1,10 @@
 """Checkpoints of a job: written whole or not at all, read only when every byte is as it was written.
 
     <job>/checkpoints/00000420/…               what the training needs to go on from step 420
-    <job>/checkpoints/00000420/checkpoint.json last: the job's digest, seconds trained, and size and sha256 of every file
+    <job>/checkpoints/00000420/checkpoint.json last: the job's digest, the attempt, and size and sha256 of every file
 
-The two newest are kept, so that one damaged by a power cut costs minutes and not the job.
+The two newest are kept, so that one damaged by a power cut costs minutes and not the job. A checkpoint holds all that another
+machine needs to continue: weights, optimizer, the best weights so far, and what the job had decided by measuring.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from contender.files import describe_files, write_durably
+from contender.files import describe_files, fsync_folder, write_durably
 from contender.records import FileEntry, Record
 
 MANIFEST = "checkpoint.json"
@@ -31,7 +33,10 @@ class CheckpointManifest(Record):
 
     job: str
     step: int
-    seconds: float
+    attempt: int = 1
+    seconds: float = Field(description="in the training loop so far, over all attempts")
+    written: int = Field(default=0, description="checkpoints before this one")
+    writing_seconds: float = Field(default=0.0, description="that those took, part of `seconds`")
     files: tuple[FileEntry, ...]
 
 
@@ -42,22 +47,36 @@ class Checkpoints:
         self.folder = folder
         self.job = job
 
-    def write(self, step: int, seconds: float, fill: Callable[[Path], None]) -> Path:
-        """A new checkpoint that `fill(folder)` writes; older ones beyond the kept are removed."""
-        final = self.folder / f"{step:08d}"
+    def write(self, step: int, fill: Callable[[Path], None], **about: Any) -> Path:
+        """A new checkpoint that `fill(folder)` writes; `about` are further fields of its manifest. Older ones beyond the kept go."""
+        final = self.path(step)
         with self._temporary(final) as temporary:
             fill(temporary)
-            manifest = CheckpointManifest(job=self.job, step=step, seconds=seconds, files=describe_files(temporary))
-            write_durably(temporary / MANIFEST, manifest.to_bytes())
+            whole = CheckpointManifest(job=self.job, step=step, files=describe_files(temporary), **about)
+            write_durably(temporary / MANIFEST, whole.to_bytes())
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
+        fsync_folder(self.folder)
         for old in self._folders()[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
         return final
 
+    def path(self, step: int) -> Path:
+        return self.folder / f"{step:08d}"
+
     def latest(self) -> tuple[Path, CheckpointManifest] | None:
         """The newest whole checkpoint of this job; damaged ones are named in the log and skipped."""
         return next(self._whole(), None)
+
+    def newest_step(self) -> int | None:
+        """The step of the newest one, whole or not: by its name alone."""
+        return next((int(folder.name) for folder in self._folders()), None)
+
+    def forget_after(self, step: int) -> None:
+        """Removes those behind `step`: damaged, or they would have been continued from; left there they crowd out whole ones."""
+        for folder in self._folders():
+            if int(folder.name) > step:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _whole(self) -> Iterator[tuple[Path, CheckpointManifest]]:
         for folder in self._folders():

@@ -23,8 +23,8 @@ from contender.training.devices import cpu_cores
 from contender.training.embedding import restore_rows
 from contender.training.head import Probe, last_layer
 from contender.training.monitor import Monitor
-from contender.training.options import Job
-from contender.training.prepare import Plan, Prepared, job_digest, prepare
+from contender.training.options import Attempt, Job
+from contender.training.prepare import PLAN, Prepared, job_digest, prepare, restore_plan
 from contender.training.saving import save_model_files
 from contender.training.trainer import JobTrainer, diverged, figures
 
@@ -32,24 +32,29 @@ EVALUATION_BATCH = 64
 CURVE_POINTS = 200
 
 
-def finetune(job: Job, folder: Path, monitor: Monitor, checkpoint_seconds: float) -> TrainReport:
+def finetune(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> TrainReport:
     """Trains `job`, continuing from the newest whole checkpoint in `folder`, and writes the model to `job.output`."""
-    _set_up()
+    _set_up(job)
     monitor.phase("preparing")
+    checkpoints = Checkpoints(folder / "checkpoints", job_digest(job))
+    found = checkpoints.latest()
+    if found:
+        restore_plan(folder, found[0])
     set_seed(job.options.seed)
-    prepared = prepare(job, folder, monitor)
-    trainer = _trainer(job, folder, prepared, monitor, checkpoint_seconds)
-    found = trainer.checkpoints.latest()
+    prepared = prepare(job, folder, monitor, attempt)
+    trainer = _trainer(job, folder, prepared, monitor, attempt, checkpoints)
     if found is None:
         trainer.train()
     else:
         trainer.resume(*found)
     trainer.restore_best()
     _finish(job, prepared)
-    return _report(job, prepared.plan, trainer, found[1].step if found else 0)
+    return _report(job, prepared, trainer, attempt)
 
 
-def _set_up() -> None:
+def _set_up(job: Job) -> None:
+    if job.options.deterministic:
+        torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(
         True
     )  # before the pool of threads, which inherits it: decayed moments become denormal, and those are slow
@@ -59,23 +64,26 @@ def _set_up() -> None:
     datasets.disable_progress_bars()
 
 
-def _trainer(job: Job, folder: Path, prepared: Prepared, monitor: Monitor, checkpoint_seconds: float) -> JobTrainer:
+def _trainer(
+    job: Job, folder: Path, prepared: Prepared, monitor: Monitor, attempt: Attempt, checkpoints: Checkpoints
+) -> JobTrainer:
     checks = len(prepared.validation) > 0
     trainer = JobTrainer(
         model=prepared.trained,
-        args=_arguments(job, folder, prepared, checks),
+        args=_arguments(job, folder, prepared, attempt, checks),
         data_collator=prepared.collate,
         train_dataset=prepared.train,
         eval_dataset=prepared.validation if checks else None,
         compute_loss_func=prepared.kind.loss(job, prepared.train),
         compute_metrics=_metrics(job, prepared.kind),
         monitor=monitor,
-        checkpoints=Checkpoints(folder / "checkpoints", job_digest(job)),
+        checkpoints=checkpoints,
         best_weights=folder / "best" / "model.safetensors",
         primary=job.primary_metric,
         higher_is_better=METRICS[job.primary_metric].higher_is_better,
         patience=job.options.early_stopping,
-        checkpoint_seconds=checkpoint_seconds,
+        attempt=attempt,
+        plan=folder / PLAN,
         head=prepared.kind.above_encoder(prepared.trained) if job.method == "full" else set(),
         head_rate=prepared.plan.head_learning_rate,
     )
@@ -83,13 +91,15 @@ def _trainer(job: Job, folder: Path, prepared: Prepared, monitor: Monitor, check
     return trainer
 
 
-def _arguments(job: Job, folder: Path, prepared: Prepared, checks: bool) -> TrainingArguments:
+def _arguments(job: Job, folder: Path, prepared: Prepared, attempt: Attempt, checks: bool) -> TrainingArguments:
     options, plan = job.options, prepared.plan
     steps = math.ceil(len(prepared.train) / options.batch_size * options.epochs)
+    at_once = attempt.at_once(job)
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"),
-        per_device_train_batch_size=options.batch_size,
-        per_device_eval_batch_size=max(EVALUATION_BATCH, options.batch_size),
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=options.batch_size // at_once,
+        per_device_eval_batch_size=attempt.at_once(job, max(EVALUATION_BATCH, options.batch_size)),
         num_train_epochs=options.epochs,
         learning_rate=plan.learning_rate,
         lr_scheduler_type="linear",
@@ -136,8 +146,8 @@ def _finish(job: Job, prepared: Prepared) -> None:
     save_model_files(prepared.model, prepared.processor, prepared.plan.max_length, Path(job.output))
 
 
-def _report(job: Job, plan: Plan, trainer: JobTrainer, resumed_from: int) -> TrainReport:
-    state, seconds = trainer.state, trainer.seconds()
+def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt) -> TrainReport:
+    plan, state, seconds = prepared.plan, trainer.state, trainer.seconds()
     examples = round((state.epoch or 0) * len(trainer.train_dataset))
     return TrainReport(
         steps=state.global_step,
@@ -154,7 +164,12 @@ def _report(job: Job, plan: Plan, trainer: JobTrainer, resumed_from: int) -> Tra
         best_metric=state.best_metric,
         best_step=state.best_global_step,
         stopped_early=trainer.stopped_early,
-        resumed_from_step=resumed_from,
+        resumed_from_step=trainer.before.step if trainer.before else 0,
+        attempt=attempt.number,
+        micro_batch_size=attempt.at_once(job),
+        checkpoints=trainer.checkpoints_written,
+        checkpoint_seconds=trainer.checkpoint_seconds,
+        notes=tuple(_notes(job, prepared, attempt)),
         curve=tuple(_curve(state.log_history)),
         versions={
             "python": platform.python_version(),
@@ -163,6 +178,15 @@ def _report(job: Job, plan: Plan, trainer: JobTrainer, resumed_from: int) -> Tra
             "datasets": datasets.__version__,
         },
     )
+
+
+def _notes(job: Job, prepared: Prepared, attempt: Attempt) -> Iterator[str]:
+    at_once = attempt.at_once(job)
+    if at_once == job.options.batch_size:
+        return
+    yield f"memory held {at_once} examples at once; gradients were added up to steps of {job.options.batch_size}"
+    if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in prepared.trained.modules()):
+        yield f"batch normalisation saw {at_once} examples at once, so its statistics are other than with a whole step's"
 
 
 def _curve(history: list[dict[str, float]]) -> Iterator[CurvePoint]:

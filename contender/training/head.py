@@ -19,7 +19,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from contender.errors import ModelError
 from contender.training.dataset import derive
 
-BATCH = 64
+FEATURES_BATCH = 64
 TINY = 1e-6  # a feature that varies less than this says nothing, and must not be blown up
 
 
@@ -60,6 +60,7 @@ def with_features(
     model: Any,
     layer: nn.Linear,
     collate: Callable[..., Any],
+    at_once: int,
     alive: Callable[[], None],
 ) -> datasets.Dataset:
     """The rows' inputs to `layer`, kept in `path`; columns features `(width,)`, labels, length."""
@@ -67,7 +68,7 @@ def with_features(
     def change(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
         names = list(chunk)
         examples = [dict(zip(names, values, strict=True)) for values in zip(*chunk.values(), strict=True)]
-        features = _features(examples, model, layer, collate, alive)
+        features = _features(examples, model, layer, collate, at_once, alive)
         return {"features": features, "labels": chunk["labels"], "length": np.ones(len(examples), np.int32)}
 
     return derive(rows, path, change).with_format("numpy")
@@ -78,6 +79,7 @@ def _features(
     model: Any,
     layer: nn.Linear,
     collate: Callable[..., Any],
+    at_once: int,
     alive: Callable[[], None],
 ) -> np.ndarray:
     seen: list[torch.Tensor] = []
@@ -87,8 +89,8 @@ def _features(
     try:
         model.eval()
         with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                batch = order[start : start + BATCH]
+            for start in range(0, len(order), at_once):
+                batch = order[start : start + at_once]
                 inputs = {
                     k: v.to(model.device) for k, v in collate([examples[row] for row in batch]).items() if k != "labels"
                 }

@@ -1,4 +1,4 @@
-"""The training child: `python -P -m contender.training.job <folder> [--parent-fd N] [--progress-fd N] [--checkpoint-seconds S]`.
+"""The training child: `python -P -m contender.training.job <folder> [--parent-fd N] [--progress-fd N] [--attempt JSON]`.
 
 It reads `<folder>/job.json`, holds the lock of the folder, ends with its parent, and tells of its progress in JSON lines:
 {"progress": …} many times, then one of {"report": …}, {"error": {kind, what, fix}} or nothing. Exit codes: 0 a model was written,
@@ -16,9 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from contender.child import Voice, end_with_parent
-from contender.errors import ContenderError, DiskFull, TrainingFailed
+from contender.errors import ContenderError, DiskFull, OutOfMemory, TrainingFailed
+from contender.training.memory import go_first, is_out_of_memory
 from contender.training.monitor import Monitor, Stop, Stopped
-from contender.training.options import Job
+from contender.training.options import Attempt, Job
 
 RESUMABLE, INTERRUPTED = 75, 130
 
@@ -27,10 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     told = _parser().parse_args(arguments)
     if told.parent_fd is not None:
         end_with_parent(told.parent_fd)
+    go_first()
     voice, stop = Voice(told.progress_fd), Stop()
     try:
         stop.listen()
-        _run(told.folder, Monitor(voice, stop), told.checkpoint_seconds)
+        _run(told.folder, Monitor(voice, stop), Attempt.from_bytes(told.attempt.encode()))
     except Stopped as stopped:
         return RESUMABLE if stopped.resumable else INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happened becomes one sentence
@@ -46,11 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--parent-fd", type=int)
     parser.add_argument("--progress-fd", type=int)
-    parser.add_argument("--checkpoint-seconds", type=float, default=120.0)
+    parser.add_argument("--attempt", default="{}", help="contender.training.options.Attempt as JSON")
     return parser
 
 
-def _run(folder: Path, monitor: Monitor, checkpoint_seconds: float) -> None:
+def _run(folder: Path, monitor: Monitor, attempt: Attempt) -> None:
     from filelock import FileLock
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
@@ -59,7 +61,7 @@ def _run(folder: Path, monitor: Monitor, checkpoint_seconds: float) -> None:
         from contender.training.finetune import finetune
 
         job = Job.from_bytes((folder / "job.json").read_bytes())
-        report = finetune(job, folder, monitor, checkpoint_seconds)
+        report = finetune(job, folder, monitor, attempt)
         monitor.voice.say(report=report.model_dump(mode="json"))
 
 
@@ -74,8 +76,10 @@ def _as_error(error: BaseException) -> ContenderError:
             f"no space left for the training job: {error}", "Free some space and run the same command: it continues."
         )
     first = next(iter(str(error).strip().splitlines()), "")
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-        return TrainingFailed(f"the training ran out of memory: {first}", "Lower train.batch_size or train.max_length.")
+    if is_out_of_memory(error):
+        return OutOfMemory(
+            f"the training ran out of memory: {first}", "Lower train.max_length, or take a smaller base."
+        )
     return TrainingFailed(f"the training failed: {type(error).__name__}: {first}", "The job's log has the details.")
 
 

@@ -1,25 +1,33 @@
-"""The parent's side of a training job: starts the child, listens to it, and asks it to stop."""
+"""The parent's side of a training job: starts the child, listens to it, asks it to stop, and starts another where it died.
+
+A child that died, of a signal or without a word, is continued from its newest checkpoint. One that ran out of memory is continued
+with fewer examples at once and as many per step. Either ends where it helps no more, with the reason.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from contender import stopping
 from contender.child import Child, how_it_ended, told_error
-from contender.errors import ContenderError, Interrupted, TrainingFailed
+from contender.errors import ContenderError, Interrupted, OutOfMemory, TrainingFailed
 from contender.files import write_durably
 from contender.records import TrainReport
 from contender.stopping import stoppable
+from contender.training.attempts import Attempts
+from contender.training.checkpoints import Checkpoints
 from contender.training.devices import PASSIVE
-from contender.training.options import Job, Progress, TrainOptions
+from contender.training.memory import oom_kills, smaller
+from contender.training.options import Attempt, CheckpointOptions, Job, Progress, TrainOptions
 
-__all__ = ["Job", "Progress", "TrainOptions", "run_job"]
+__all__ = ["Attempts", "CheckpointOptions", "Job", "Progress", "Recovery", "TrainOptions", "run_job"]
 
-CHECKPOINT_SECONDS = 120.0
 RESUMABLE, INTERRUPTED = 75, 130
+SAME_POINT = 3  # deaths in a row without a checkpoint in between: a fourth would be the same
 
 # The child reads local folders only, and reports to nobody.
 QUIET = {
@@ -30,50 +38,142 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "true",
 }
+REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what torch's deterministic algorithms ask of cuBLAS
+
+OnProgress = Callable[[Progress], None]
 
 
 def run_job(
     job: Job,
     folder: Path,
+    attempts: Attempts,
     *,
-    on_progress: Callable[[Progress], None] | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint: CheckpointOptions | None = None,
+    max_recoveries: int = 0,
+    environment: Mapping[str, str] | None = None,
+    on_progress: OnProgress | None = None,
+    on_checkpoint: Callable[[Path], None] | None = None,
+    on_recovery: Callable[[str], None] | None = None,
 ) -> TrainReport:
     """Trains `job` in a child process and returns its report; the model lies in `job.output`.
 
-    `folder` holds the job's checkpoints: the same job with the same folder continues where it was stopped. SIGTERM and SIGINT are
-    passed on once. Raises Interrupted, resumable where a checkpoint was written; the child's own error otherwise.
+    `folder` holds the job's checkpoints: the same job with the same folder continues where it was stopped; `on_checkpoint` hears
+    of each new one's folder. A child that died is started again, at most `max_recoveries` times, and `on_recovery` told why.
+    `environment` is added to the child's. SIGTERM and SIGINT are passed on once. Raises Interrupted, resumable where a checkpoint
+    is kept; OutOfMemory; TrainingFailed; the child's own error otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "job.json", job.to_bytes())
-    arguments = [str(folder.absolute()), "--checkpoint-seconds", str(checkpoint_seconds)]
+    before = attempts.newest()
+    recovery = Recovery(job, folder, max_recoveries, before.micro_batch_size if before else job.options.batch_size)
+    while True:
+        if stopping.asked():
+            raise _interrupted(folder)
+        told = Attempt(
+            number=attempts.take(recovery.micro_batch_size),
+            micro_batch_size=recovery.micro_batch_size,
+            checkpoint=checkpoint or CheckpointOptions(),
+        )
+        try:
+            report = _attempt(job, folder, told, environment or {}, on_progress, on_checkpoint)
+        except OutOfMemory as error:
+            reason = recovery.from_memory(error)
+        except Died as death:
+            reason = recovery.from_death(death)
+        else:
+            return report.model_copy(update={"recoveries": recovery.deaths})
+        if on_recovery:
+            on_recovery(reason)
+
+
+class Died(TrainingFailed):
+    """The child ended without a word about why."""
+
+
+class Recovery:
+    """What became of the attempts of this run so far, and whether another one may help."""
+
+    def __init__(self, job: Job, folder: Path, max_recoveries: int, micro_batch_size: int) -> None:
+        self.deaths = 0
+        self.micro_batch_size = micro_batch_size
+        self._batch_size = job.options.batch_size
+        self._checkpoints = Checkpoints(folder / "checkpoints", "")
+        self._most = max_recoveries
+        self._at_step: list[int] = []  # the newest checkpoint's at each death
+
+    def from_memory(self, error: OutOfMemory) -> str:
+        """Why there will be another attempt; raises the error where memory does not even hold one example."""
+        less = smaller(self._batch_size, self.micro_batch_size)
+        if less is None:
+            raise OutOfMemory(
+                f"{error.what.rstrip('.')}; one example at a time does not fit either",
+                "Lower train.max_length, take a smaller model.base, train with model.method: head, or use a device with more memory.",
+            ) from error
+        self.micro_batch_size = less
+        return f"out of memory: continuing with {less} examples at once, {self._batch_size} per step as before"
+
+    def from_death(self, death: Died) -> str:
+        """Why there will be another attempt; raises TrainingFailed where there were enough."""
+        self.deaths += 1
+        step = self._checkpoints.newest_step() or 0
+        self._at_step.append(step)
+        where = f"step {step:,}" if step else "the beginning, for there is no checkpoint yet"
+        if self.deaths > self._most:
+            times = f"{self.deaths} times in this run, the last time " if self.deaths > 1 else ""
+            raise TrainingFailed(f"{times}{death.what}", f"{death.fix} Run the same command to continue from {where}.")
+        if self._at_step[-SAME_POINT:] == [step] * SAME_POINT:
+            raise TrainingFailed(
+                f"the training died {SAME_POINT} times at the same point, behind step {step:,}; the last time {death.what}",
+                f"{death.fix} What kills it there has to go first: a fourth attempt would end the same way.",
+            )
+        return f"{death.what}; continuing from {where} (recovery {self.deaths} of {self._most})"
+
+
+def _attempt(
+    job: Job,
+    folder: Path,
+    told: Attempt,
+    environment: Mapping[str, str],
+    on_progress: OnProgress | None,
+    on_checkpoint: Callable[[Path], None] | None,
+) -> TrainReport:
+    def hear(message: Any) -> None:
+        progress = Progress.model_validate(message)
+        if progress.checkpoint is not None and on_checkpoint:
+            on_checkpoint(Checkpoints(folder / "checkpoints", "").path(progress.checkpoint))
+        if on_progress:
+            on_progress(progress)
+
+    arguments = [str(folder.absolute()), "--attempt", told.to_bytes().decode()]
+    kills = oom_kills()
+    given = PASSIVE | os.environ | QUIET | (REPEATABLE if job.options.deterministic else {}) | dict(environment)
     with (folder / "job.log").open("ab") as log:
-        child = Child("contender.training.job", arguments, log, PASSIVE | os.environ | QUIET)
+        child = Child("contender.training.job", arguments, log, given)
     try:
         with stoppable(first=child.stop):  # it decides how to end
-            final = child.listen(lambda told: on_progress(Progress.model_validate(told)) if on_progress else None)
+            final = child.listen(hear)
     finally:
         code = child.close()
     if code == 0 and "report" in final:
         return TrainReport.model_validate(final["report"])
-    raise _failure(code, final, folder)
+    raise _failure(code, final, folder, ran_out=kills is not None and (oom_kills() or 0) > kills)
 
 
-def _failure(code: int, final: dict[str, Any], folder: Path) -> ContenderError:
-    if code in (RESUMABLE, INTERRUPTED) or -code in (signal.SIGTERM, signal.SIGINT):
-        done = code == RESUMABLE
-        what = "the training was interrupted" + (" and left a checkpoint" if done else " before its first checkpoint")
-        return Interrupted(what, "Run the same command to continue." if done else "Run the same command again.", done)
+def _failure(code: int, final: dict[str, Any], folder: Path, ran_out: bool) -> ContenderError:
+    if code in (RESUMABLE, INTERRUPTED) or (stopping.asked() and -code in (signal.SIGTERM, signal.SIGINT)):
+        return _interrupted(folder)
     if "error" in final:
         return told_error(final["error"], TrainingFailed)
-    return TrainingFailed(
-        f"the training process {how_it_ended(code)}: {_last_line(folder)}",
-        f"{_see(folder)} Run the same command to continue.",
-    )
+    see = f"See {folder / 'job.log'}."
+    if ran_out and -code == signal.SIGKILL:
+        return OutOfMemory("the kernel ended the training for want of memory", see)
+    return Died(f"the training process {how_it_ended(code)}: {_last_line(folder)}", see)
 
 
-def _see(folder: Path) -> str:
-    return f"See {folder / 'job.log'}."
+def _interrupted(folder: Path) -> Interrupted:
+    if Checkpoints(folder / "checkpoints", "").newest_step() is None:
+        return Interrupted("the training was interrupted before its first checkpoint", "Run the same command again.")
+    return Interrupted("the training was interrupted and left a checkpoint", "Run the same command to continue.", True)
 
 
 def _last_line(folder: Path) -> str:

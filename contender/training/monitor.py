@@ -75,14 +75,18 @@ class Monitor:
         if time.monotonic() - self._told >= EVERY_SECONDS or step >= self._steps:
             self._tell("training")
 
+    def saved(self, step: int) -> None:
+        """A checkpoint was written: told at once, since the parent may want to carry it away."""
+        self._tell("saving", checkpoint=step)
+
     def still(self, phase: str) -> None:
         """A sign of life from work that has no steps."""
         if time.monotonic() - self._told >= EVERY_SECONDS:
             self._tell(phase)
 
-    def _tell(self, phase: str) -> None:
+    def _tell(self, phase: str, **more: Any) -> None:
         self._told = time.monotonic()
-        progress = Progress.model_validate({**self._speed(), "metrics": self.metrics, "phase": phase})
+        progress = Progress.model_validate({**self._speed(), **more, "metrics": self.metrics, "phase": phase})
         self.voice.say(progress=progress.model_dump(mode="json"))
 
     def _speed(self) -> dict[str, Any]:

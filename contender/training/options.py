@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from contender import specrules
 from contender.records import Record
 
 Method = Literal["full", "head"]
@@ -47,6 +48,25 @@ class TrainOptions(Record):
     )
 
 
+Seconds = Annotated[
+    float,
+    BeforeValidator(specrules.duration),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
+]
+
+
+class CheckpointOptions(Record):
+    """How often a training keeps what it has done. What a crash can cost is what lies between two checkpoints."""
+
+    every: Seconds = Field(
+        default=120.0, description="30s, 2m, 1h; taken less often where checkpoints would cost more than 3% of the time"
+    )
+    steps: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="also after so many steps, whatever that costs"
+    )
+
+
 class Job(Record):
     """One training job, whole: what the child process reads from `job.json`."""
 
@@ -63,6 +83,19 @@ class Job(Record):
     output: str = Field(description="folder for the model's files")
 
 
+class Attempt(Record):
+    """What the child is told beside the job: all that may differ between attempts at it."""
+
+    number: int = 1
+    micro_batch_size: int | None = Field(default=None, description="examples at once; None: a whole step's")
+    checkpoint: CheckpointOptions = CheckpointOptions()
+
+    def at_once(self, job: Job, count: int | None = None) -> int:
+        """Examples to compute on at once, where `count` (by default a step's) would be taken if memory held a step's."""
+        step = job.options.batch_size
+        return max(1, (count or step) * (self.micro_batch_size or step) // step)
+
+
 class Progress(Record):
     """Where a running job is; sent at least once a second while something moves."""
 
@@ -73,4 +106,5 @@ class Progress(Record):
     examples_per_second: float | None = Field(default=None, description="over the last seconds")
     seconds_left: float | None = None
     metrics: dict[str, float] = Field(default={}, description="of the last evaluation on validation")
+    checkpoint: int | None = Field(default=None, description="the step of a checkpoint that was written just now")
     phase: Literal["starting", "preparing", "measuring", "training", "evaluating", "saving"] = "training"

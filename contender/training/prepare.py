@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,9 +23,9 @@ from contender.records import Record, digest
 from contender.training.dataset import derive, used_ids
 from contender.training.devices import best_device
 from contender.training.embedding import use_rows
-from contender.training.head import Probe, collate_features, last_layer, standardising, with_features
+from contender.training.head import FEATURES_BATCH, Probe, collate_features, last_layer, standardising, with_features
 from contender.training.monitor import Monitor
-from contender.training.options import Job, Precision
+from contender.training.options import Attempt, Job, Precision
 from contender.training.precision import choose_precision
 
 PLAN = "plan.json"
@@ -63,7 +64,7 @@ def job_digest(job: Job) -> str:
     return digest(job.model_dump(mode="json", exclude={"base", "train", "validation", "output"}))
 
 
-def prepare(job: Job, folder: Path, monitor: Monitor) -> Prepared:
+def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepared:
     kind = kind_of(job.task)
     rows, checked = datasets.Dataset.from_file(job.train), datasets.Dataset.from_file(job.validation)
     _check_data(job, len(rows))
@@ -78,12 +79,12 @@ def prepare(job: Job, folder: Path, monitor: Monitor) -> Prepared:
     trained = model
     collate: Callable[..., Any] = partial(kind.collate, processor)
     if job.method == "head":
-        trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor)
+        trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor, attempt)
         collate = collate_features
     else:
         use_rows(model, np.union1d(used_ids(train, validation), processor.all_special_ids))
     prepared = Prepared(kind, processor, model, trained, collate, train, validation)
-    prepared.plan = known or _decide(job, prepared, parameters, monitor)
+    prepared.plan = known or _decide(job, prepared, parameters, monitor, attempt)
     write_durably(folder / PLAN, prepared.plan.to_bytes())
     return prepared
 
@@ -102,6 +103,12 @@ def _known_plan(job: Job, folder: Path) -> Plan | None:
     except (OSError, ValidationError):
         return None
     return plan if plan.job == job_digest(job) else None
+
+
+def restore_plan(folder: Path, checkpoint: Path) -> None:
+    """What the job decided, where a checkpoint came here without the folder that it was written in."""
+    if not (folder / PLAN).exists():
+        shutil.copyfile(checkpoint / PLAN, folder / PLAN)
 
 
 def _max_length(job: Job, kind: Kind, processor: Any, model: Any, rows: datasets.Dataset) -> int:
@@ -146,6 +153,7 @@ def _probe(
     sets: tuple[datasets.Dataset, datasets.Dataset],
     folder: Path,
     monitor: Monitor,
+    attempt: Attempt,
 ) -> tuple[Probe, datasets.Dataset, datasets.Dataset]:
     layer = last_layer(model, len(job.labels), job.base)
 
@@ -154,14 +162,15 @@ def _probe(
         monitor.still("preparing")
 
     key = job_digest(job)[:16]
+    at_once = attempt.at_once(job, FEATURES_BATCH)
     train, validation = (
-        with_features(rows, folder / "prepared" / f"{name}-features-{key}.arrow", model, layer, collate, alive)
+        with_features(rows, folder / "prepared" / f"{name}-features-{key}.arrow", model, layer, collate, at_once, alive)
         for name, rows in zip(("train", "validation"), sets, strict=True)
     )
     return Probe(layer, *standardising(train)).to(model.device), train, validation
 
 
-def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor) -> Plan:
+def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor, attempt: Attempt) -> Plan:
     monitor.phase("measuring")
     rate = job.options.learning_rate
     rate = prepared.kind.learning_rate(job.method, parameters) if rate == "auto" else rate
@@ -171,7 +180,9 @@ def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor) -> 
     else:
         steps = math.ceil(len(prepared.train) / job.options.batch_size * job.options.epochs)
         device = prepared.model.device
-        precision = choose_precision(job.options.precision, device, steps, _one_step(job, prepared))
+        precision = choose_precision(
+            job.options.precision, device, steps, _one_step(job, prepared, attempt.at_once(job))
+        )
     return Plan(
         job=job_digest(job),
         max_length=prepared.processor.model_max_length,
@@ -182,12 +193,10 @@ def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor) -> 
     )
 
 
-def _one_step(job: Job, prepared: Prepared) -> Callable[[bool], None]:
-    """A step on a batch of the median length that leaves weights, gradients and random generators as they were."""
+def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], None]:
+    """A step on `examples` of the median length that leaves weights, gradients and random generators as they were."""
     lengths = np.asarray(prepared.train["length"][:])
-    middle = np.argsort(lengths, kind="stable")[max(0, (len(lengths) - job.options.batch_size) // 2) :][
-        : job.options.batch_size
-    ]
+    middle = np.argsort(lengths, kind="stable")[max(0, (len(lengths) - examples) // 2) :][:examples]
     model = prepared.trained
     batch = {k: v.to(model.device) for k, v in prepared.collate(list(prepared.train.select(middle))).items()}
     loss_of = prepared.kind.loss(job, prepared.train)

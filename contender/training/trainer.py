@@ -23,11 +23,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from contender.errors import TrainingFailed
 from contender.training.checkpoints import CheckpointManifest, Checkpoints
 from contender.training.monitor import Monitor, Stopped
+from contender.training.options import Attempt, CheckpointOptions
 from contender.training.sampling import BucketSampler, LongestFirstSampler
 
 WEIGHTS = "model.safetensors"
 BEST = "best.safetensors"
 
+MOST_COST = 0.03  # of the training time, for checkpoints by the clock
 
 SPEED = ("_runtime", "_per_second", "_preparation_time")  # of an evaluation, as the Trainer names them
 
@@ -49,7 +51,8 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         primary: str,
         higher_is_better: bool,
         patience: int,
-        checkpoint_seconds: float,
+        attempt: Attempt,
+        plan: Path,
         head: Collection[str],
         head_rate: float,
         **kwargs: Any,
@@ -64,8 +67,12 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self.sign = 1.0 if higher_is_better else -1.0
         self.patience = patience
         self.stopped_early = False
-        self.seconds_before = 0.0  # trained by earlier attempts
-        self._loop = _Loop(self, checkpoint_seconds)
+        self.plan = plan
+        self.before: CheckpointManifest | None = None  # what earlier attempts left
+        self.checkpoints_written = 0
+        self.checkpoint_seconds = 0.0
+        self._attempt = attempt.number
+        self._loop = _Loop(self, attempt.checkpoint)
         self.add_callback(self._loop)
 
     # --- batches
@@ -136,8 +143,18 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         if self.control.should_training_stop:
             return  # the end is a second away, and a checkpoint taken here would not know that it was reached
         self.monitor.still("saving")
-        self.checkpoints.write(self.state.global_step, self.seconds(), self._fill)
-        self._loop.saved()
+        began, step = time.monotonic(), self.state.global_step
+        self.checkpoints.write(
+            step,
+            self._fill,
+            attempt=self._attempt,
+            seconds=self.seconds(),
+            written=self.checkpoints_written,
+            writing_seconds=self.checkpoint_seconds,
+        )
+        self.checkpoints_written += 1
+        self.checkpoint_seconds += self._loop.saved(step, began)
+        self.monitor.saved(step)
         if self.monitor.stop.requested:
             raise Stopped(resumable=True)
 
@@ -149,13 +166,18 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         if self.best_weights.exists():
             _link(self.best_weights, folder / BEST)
         self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        shutil.copyfile(self.plan, folder / self.plan.name)
 
     def seconds(self) -> float:
-        return self.seconds_before + self._loop.seconds()
+        """In the training loop, over all attempts."""
+        return (self.before.seconds if self.before else 0.0) + self._loop.seconds()
 
     def resume(self, folder: Path, manifest: CheckpointManifest) -> None:
         """Goes on from a checkpoint to the end."""
-        self.seconds_before = manifest.seconds
+        self.before = manifest
+        self.checkpoints_written = manifest.written + 1
+        self.checkpoint_seconds = manifest.writing_seconds
+        self.checkpoints.forget_after(manifest.step)
         if (folder / BEST).exists():
             self.best_weights.parent.mkdir(parents=True, exist_ok=True)
             _link(folder / BEST, self.best_weights)
@@ -168,36 +190,44 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
 class _Loop(TrainerCallback):  # type: ignore[misc]
     """What happens between two steps: telling of progress, checkpointing by the clock, stopping when asked."""
 
-    def __init__(self, trainer: JobTrainer, checkpoint_seconds: float) -> None:
+    def __init__(self, trainer: JobTrainer, cadence: CheckpointOptions) -> None:
         self.trainer = trainer
-        self.checkpoint_seconds = checkpoint_seconds
+        self.cadence = cadence
         self._began = self._saved = time.monotonic()
-        self._last = (0, 0.0)
+        self._saved_step = 0
+        self._cost = 0.0  # seconds that the last checkpoint took
+        self._step = (0, 0.0)
 
     def seen(self, examples: int, loss: float) -> None:
-        self._last = (examples, loss)
+        """A part of a step, or all of it: its examples, and its share of the step's loss."""
+        self._step = (self._step[0] + examples, self._step[1] + loss)
 
-    def saved(self) -> None:
-        self._saved = time.monotonic()
+    def saved(self, step: int, began: float) -> float:
+        """A checkpoint was written since `began`: the seconds that it took."""
+        self._saved, self._saved_step = time.monotonic(), step
+        self._cost = self._saved - began
+        return self._cost
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self._began = self._saved = time.monotonic()
+        self._saved_step = state.global_step
         self.trainer.monitor.plan(state.global_step, state.max_steps)
         self.trainer.monitor.phase("training")
         self.trainer.monitor.begin()
         self.trainer.monitor.stop.deferred = True
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        self.trainer.monitor.stepped(state.global_step, state.epoch or 0.0, *self._last)
+        done, self._step = self._step, (0, 0.0)
+        self.trainer.monitor.stepped(state.global_step, state.epoch or 0.0, *done)
         # At an epoch's last step the evaluation comes first: a checkpoint before it would resume behind it.
         if state.epoch is not None and not float(state.epoch).is_integer():
-            control.should_save = self._due()
+            control.should_save = self._due(state.global_step)
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        control.should_save = self._due() and state.global_step < state.max_steps
+        control.should_save = self._due(state.global_step) and state.global_step < state.max_steps
 
     def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self.trainer.monitor.begin()
@@ -206,8 +236,14 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
         # From here on a model is seconds away: a request to stop is granted by finishing.
         self.trainer.monitor.still("saving")
 
-    def _due(self) -> bool:
-        return self.trainer.monitor.stop.requested or time.monotonic() - self._saved >= self.checkpoint_seconds
+    def _due(self, step: int) -> bool:
+        if self.trainer.monitor.stop.requested:
+            return True
+        if self.cadence.steps and step - self._saved_step >= self.cadence.steps:
+            return True
+        # On a slow disk less often than asked for: a checkpoint every two minutes that takes one would cost a third of all.
+        every = max(self.cadence.every, self._cost / MOST_COST)
+        return time.monotonic() - self._saved >= every
 
 
 def diverged(what: str) -> TrainingFailed:

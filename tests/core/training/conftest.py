@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,9 +16,15 @@ from contender.training.options import Job, TrainOptions
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny models gain nothing from more, and lose a hundredfold where another process wants the cores."""
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tiny models gain nothing from more, and lose a hundredfold where another process wants the cores.
+
+    A training in this process leaves it as it was: without denormal numbers, Hypothesis refuses to make floats.
+    """
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 Row = tuple[str, str]

@@ -11,7 +11,7 @@ from contender.files import describe_files
 from contender.kinds import kind
 from contender.records import TrainReport
 from contender.training.monitor import Monitor, Stop, Stopped
-from contender.training.options import Job
+from contender.training.options import Attempt, Job
 
 
 class StopsAt(Monitor):
@@ -27,11 +27,11 @@ class StopsAt(Monitor):
             self.stop.requested = True
 
 
-def train(job: Job, folder: Path, stop_at: int | None = None) -> TrainReport:
+def train(job: Job, folder: Path, stop_at: int | None = None, **attempt: object) -> TrainReport:
     from contender.training.finetune import finetune
 
     folder.mkdir(exist_ok=True)
-    return finetune(job, folder, StopsAt(stop_at), 120)
+    return finetune(job, folder, StopsAt(stop_at), Attempt.model_validate(attempt))
 
 
 def accuracy(job: Job) -> float:
@@ -203,3 +203,92 @@ def test_an_architecture_without_the_task_is_refused(make_job, tmp_path, tiny_ba
     (broken / "config.json").write_text(json.dumps(config | {"model_type": "no-such-thing"}))
     with pytest.raises(ModelError, match="cannot be loaded"):
         train(make_job(base=broken), tmp_path / "job")
+
+
+def test_checkpoints_by_steps_are_counted_and_their_cost_is_known(make_job, tmp_path):
+    written = []
+
+    class Hears(StopsAt):
+        def saved(self, step: int) -> None:
+            written.append(step)
+
+    from contender.training.finetune import finetune
+
+    job = make_job(epochs=2, early_stopping=0)
+    (tmp_path / "job").mkdir()
+    report = finetune(job, tmp_path / "job", Hears(None), Attempt.model_validate({"checkpoint": {"steps": 5}}))
+    assert written == [5, 10, 15, 20, 25, 30, 35]
+    assert report.checkpoints == 7
+    assert 0 < report.figures()["checkpoint_share"] < 1
+    assert report.checkpoint_seconds < report.seconds
+
+
+def test_what_earlier_attempts_wrote_counts_too(make_job, tmp_path):
+    job = make_job(epochs=2)
+    with pytest.raises(Stopped):
+        train(job, tmp_path / "job", 12, checkpoint={"steps": 5})
+    report = train(job, tmp_path / "job", number=2)
+    assert (report.checkpoints, report.attempt, report.resumed_from_step) == (3, 2, 12)
+
+
+def test_a_training_resumed_behind_its_best_epoch_in_another_folder_ends_with_the_same_files(make_job, tmp_path):
+    options = {"epochs": 40, "early_stopping": 2, "learning_rate": 1e-2}
+    whole, stopped = make_job(output="whole", **options), make_job(output="stopped", **options)
+    undisturbed = train(whole, tmp_path / "job1")
+    assert undisturbed.stopped_early
+    with pytest.raises(Stopped):  # one evaluation behind the best one: half of the patience is used
+        train(stopped, tmp_path / "job2", undisturbed.best_step + 19 + 5)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "job2/checkpoints").rename(elsewhere / "checkpoints")
+    moved = make_job(output="moved", **options)
+    report = train(moved, elsewhere)
+    assert report.resumed_from_step > undisturbed.best_step
+    assert (report.steps, report.best_step, report.best_metric) == (
+        undisturbed.steps,
+        undisturbed.best_step,
+        undisturbed.best_metric,
+    )
+    assert describe_files(Path(whole.output)) == describe_files(Path(moved.output))
+
+
+def test_smaller_parts_of_a_step_train_the_same_model_and_say_so(make_job, tmp_path):
+    whole, parts = make_job(output="whole", epochs=2), make_job(output="parts", epochs=2)
+    one, other = train(whole, tmp_path / "job1"), train(parts, tmp_path / "job2", micro_batch_size=2)
+    assert (one.steps, one.micro_batch_size, one.notes) == (38, 8, ())
+    assert (other.steps, other.micro_batch_size) == (38, 2)
+    assert other.notes == ("memory held 2 examples at once; gradients were added up to steps of 8",)
+    curves = [[point.loss for point in report.curve if point.loss is not None] for report in (one, other)]
+    assert curves[0][0] == pytest.approx(curves[1][0], rel=0.2)  # dropout differs: other numbers are drawn
+    assert other.best_metric == pytest.approx(one.best_metric, abs=0.1)
+
+
+def test_a_checkpoint_continues_with_smaller_parts_of_a_step(make_job, tmp_path):
+    job = make_job(epochs=2)
+    with pytest.raises(Stopped):
+        train(job, tmp_path / "job", 12)
+    report = train(job, tmp_path / "job", micro_batch_size=4, number=2)
+    assert (report.resumed_from_step, report.steps, report.micro_batch_size) == (12, 38, 4)
+
+
+def test_a_model_with_batch_normalisation_is_told_that_its_statistics_change(make_job):
+    from types import SimpleNamespace
+
+    import torch
+
+    from contender.training.finetune import _notes
+
+    job = make_job(batch_size=8)
+    prepared = SimpleNamespace(trained=torch.nn.Sequential(torch.nn.Conv1d(1, 1, 1), torch.nn.BatchNorm1d(1)))
+    assert list(_notes(job, prepared, Attempt())) == []
+    assert "statistics" in list(_notes(job, prepared, Attempt(micro_batch_size=2)))[1]
+
+
+def test_deterministic_algorithms_are_asked_for(make_job, tmp_path):
+    import torch
+
+    try:
+        train(make_job(epochs=1, deterministic=True), tmp_path / "job")
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

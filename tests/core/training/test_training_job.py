@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from contender.errors import DataError, Interrupted, TrainingFailed
-from contender.training.launcher import Job, Progress, run_job
+from contender.files import describe_files
+from contender.store import LocalStore
+from contender.training.launcher import Attempts, CheckpointOptions, Job, Progress, run_job
 from contender.training.options import TrainOptions
 
 LONG = {"epochs": 400, "early_stopping": 0, "batch_size": 4}  # minutes, so that only a signal ends it
+
+
+def attempts(folder: Path) -> Attempts:
+    return Attempts(LocalStore(folder), "k")
 
 
 def child_of(pid: int) -> psutil.Process:
@@ -31,7 +38,7 @@ def child_of(pid: int) -> psutil.Process:
 
 def test_a_job_runs_in_a_child_and_tells_of_its_progress(make_job, tmp_path):
     job, told = make_job(epochs=4), []
-    report = run_job(job, tmp_path / "job", on_progress=told.append)
+    report = run_job(job, tmp_path / "job", attempts(tmp_path), on_progress=told.append)
     assert report.steps == 76
     assert (Path(job.output) / "model.safetensors").exists()
     steps = [progress.step for progress in told]
@@ -55,7 +62,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_next_run_ends_the_training(make_jo
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted) as stop:
-        run_job(job, tmp_path / "job", on_progress=interrupt)
+        run_job(job, tmp_path / "job", attempts(tmp_path), on_progress=interrupt)
     assert stop.value.exit_code == 75
     assert signal.getsignal(signal.SIGTERM) == handler
     (checkpoint,) = (tmp_path / "job/checkpoints").iterdir()
@@ -67,7 +74,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_next_run_ends_the_training(make_jo
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        run_job(job, tmp_path / "job", on_progress=once)
+        run_job(job, tmp_path / "job", attempts(tmp_path), on_progress=once)
     assert first[0].step == int(checkpoint.name) >= sent[0]
 
 
@@ -79,29 +86,104 @@ def test_an_error_in_the_listener_ends_the_child(make_job, tmp_path):
         raise RuntimeError("the listener broke")
 
     with pytest.raises(RuntimeError, match="the listener broke"):
-        run_job(make_job(**LONG), tmp_path / "job", on_progress=fail)
+        run_job(make_job(**LONG), tmp_path / "job", attempts(tmp_path), on_progress=fail)
     assert not seen[0].is_running()
 
 
 def test_what_the_child_found_wrong_is_the_error_of_the_run(make_job, tmp_path):
     with pytest.raises(DataError, match="fewer than two labels") as failure:
-        run_job(make_job(labels=("red",)), tmp_path / "job")
+        run_job(make_job(labels=("red",)), tmp_path / "job", attempts(tmp_path))
     assert failure.value.exit_code == 4
 
 
+def killer(times: int, behind_checkpoint: bool) -> Callable[[Progress], None]:
+    """Kills the training process of this process at its first steps, or behind its first new checkpoint, so often."""
+    killed: list[int] = []
+
+    def hear(progress: Progress) -> None:
+        reached = progress.checkpoint is not None if behind_checkpoint else progress.phase == "training"
+        if reached and len(killed) < times:
+            child = child_of(os.getpid())
+            if child.pid not in killed:
+                killed.append(child.pid)
+                child.kill()
+
+    return hear
+
+
 def test_a_killed_child_is_a_failure_that_says_how(make_job, tmp_path):
-    timer = threading.Timer(1.0, lambda: child_of(os.getpid()).kill())
-    timer.start()
     with pytest.raises(TrainingFailed, match="was ended by signal SIGKILL") as failure:
-        run_job(make_job(**LONG), tmp_path / "job")
+        run_job(make_job(**LONG), tmp_path / "job", attempts(tmp_path), on_progress=killer(1, behind_checkpoint=False))
     assert "job.log" in failure.value.fix
+    assert "continue from the beginning" in failure.value.fix
+
+
+def test_a_killed_child_is_continued_and_the_model_is_the_same(make_job, tmp_path):
+    whole, killed = make_job(output="whole", epochs=12), make_job(output="killed", epochs=12)
+    run_job(whole, tmp_path / "whole-job", attempts(tmp_path / "a"))
+    told: list[str] = []
+    report = run_job(
+        killed,
+        tmp_path / "killed-job",
+        attempts(tmp_path / "b"),
+        checkpoint=CheckpointOptions(steps=10),
+        max_recoveries=2,
+        on_progress=killer(2, behind_checkpoint=True),
+        on_recovery=told.append,
+    )
+    assert (report.attempt, report.recoveries) == (3, 2)
+    assert report.resumed_from_step >= 20
+    assert "continuing from step 10 (recovery 1 of 2)" in told[0]
+    assert describe_files(Path(whole.output)) == describe_files(Path(killed.output))
+
+
+def test_a_child_that_dies_at_the_same_point_each_time_is_given_up(make_job, tmp_path):
+    told: list[str] = []
+    with pytest.raises(TrainingFailed, match="died 3 times at the same point") as failure:
+        run_job(
+            make_job(**LONG),
+            tmp_path / "job",
+            attempts(tmp_path),
+            max_recoveries=10,
+            on_progress=killer(10, behind_checkpoint=False),
+            on_recovery=told.append,
+        )
+    assert len(told) == 2
+    assert "SIGKILL" in failure.value.what
+
+
+def test_a_child_that_lacks_memory_continues_with_fewer_examples_at_once(make_job, tmp_path):
+    """A limit of the kernel's, so that torch's own allocator is what fails."""
+    rows = [(" ".join(["red"] * 60), "red"), (" ".join(["blue"] * 60), "blue")] * 1024
+    options = {"train": rows, "validation": rows[:8], "labels": ("blue", "red"), "epochs": 1, "early_stopping": 0}
+    needed: list[int] = []
+
+    def measure(progress: Progress) -> None:
+        if progress.phase == "training" and progress.step:
+            status = Path(f"/proc/{child_of(os.getpid()).pid}/status").read_text()
+            needed.append(int(status.split("VmData:")[1].split()[0]) * 1024)
+
+    run_job(make_job(batch_size=8, **options), tmp_path / "small", attempts(tmp_path / "a"), on_progress=measure)
+    job, told = make_job(batch_size=2048, output="large", **options), []
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (max(needed) + (256 << 20), hard))
+    try:
+        report = run_job(job, tmp_path / "large", attempts(tmp_path / "b"), on_recovery=told.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    assert report.steps == 1
+    assert 1 <= report.micro_batch_size < 2048
+    assert told[0] == "out of memory: continuing with 1024 examples at once, 2048 per step as before"
+    assert report.recoveries == 0, "a want of memory is no crash"
 
 
 PARENT = """
 import sys
 from pathlib import Path
-from contender.training.launcher import Job, run_job
-run_job(Job.from_bytes(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]), on_progress=lambda p: print(p.step, flush=True))
+from contender.store import LocalStore
+from contender.training.launcher import Attempts, Job, run_job
+job, folder = Job.from_bytes(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
+run_job(job, folder, Attempts(LocalStore(folder.parent), "k"), on_progress=lambda p: print(p.step, flush=True))
 """
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from contender.errors import UsageError
 from contender.training.checkpoints import Checkpoints
 from contender.training.devices import cpu_cores
+from contender.training.options import Attempt
 from contender.training.sampling import BucketSampler, LongestFirstSampler, width
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=300).map(np.array)
@@ -53,7 +54,7 @@ def test_the_newest_whole_checkpoint_is_found_and_two_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, "job")
     assert checkpoints.latest() is None
     for step in (1, 20, 300):
-        checkpoints.write(step, 0.5, put(str(step)))
+        checkpoints.write(step, put(str(step)), seconds=0.5)
     folder, manifest = checkpoints.latest()
     assert (manifest.step, (folder / "state").read_text()) == (300, "300")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000020", "00000300"]
@@ -78,13 +79,13 @@ def damage_manifest(folder: Path) -> None:
 @pytest.mark.parametrize("damage", [damage_nothing_written, damage_cut, damage_missing, damage_manifest])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
     checkpoints = Checkpoints(tmp_path, "job")
-    checkpoints.write(1, 0, put("one"))
-    damage(checkpoints.write(2, 0, put("two")))
+    checkpoints.write(1, put("one"), seconds=0)
+    damage(checkpoints.write(2, put("two"), seconds=0))
     assert checkpoints.latest()[1].step == 1
 
 
 def test_a_checkpoint_of_another_job_is_never_read(tmp_path):
-    Checkpoints(tmp_path, "other").write(1, 0, put("one"))
+    Checkpoints(tmp_path, "other").write(1, put("one"), seconds=0)
     assert Checkpoints(tmp_path, "job").latest() is None
 
 
@@ -94,7 +95,7 @@ def test_a_failed_write_leaves_no_checkpoint(tmp_path):
         raise OSError("disk")
 
     with pytest.raises(OSError, match="disk"):
-        Checkpoints(tmp_path, "job").write(1, 0, fail)
+        Checkpoints(tmp_path, "job").write(1, fail, seconds=0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,5 +186,5 @@ def test_the_rate_above_the_encoder_is_told(make_job, tmp_path, asked, used):
     from contender.training.finetune import finetune
     from contender.training.monitor import Monitor, Stop
 
-    report = finetune(make_job(epochs=1, **asked), tmp_path / "job", Monitor(Voice(None), Stop()), 1e9)
+    report = finetune(make_job(epochs=1, **asked), tmp_path / "job", Monitor(Voice(None), Stop()), Attempt())
     assert report.head_learning_rate == pytest.approx(used)
