@@ -24,6 +24,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -75,26 +76,30 @@ def say(examples: int) -> None:
     print(json.dumps(examples), flush=True)
 
 
-def contender_way(folder: Path, labels: list[str], epochs: float) -> None:
+def contender_job(folder: Path, labels: list[str], epochs: float, output: str, **options: Any) -> Job:
+    """The rows that `prepare` wrote, with Contender's defaults."""
     base = resolve_base(BASE, folder)
-
-    def told(progress: Progress) -> None:
-        if progress.step:
-            say(progress.step * BATCH)
-
-    job = Job(
+    return Job(
         task="text-classification",
         base=base.path,
         base_digest=base.digest,
         method="full",
         columns={"text": "text", "label": "label"},
         labels=tuple(labels),
-        options=TrainOptions(epochs=epochs, batch_size=BATCH),
+        options=TrainOptions(epochs=epochs, batch_size=BATCH, **options),
         primary_metric="accuracy",
         train=str(folder / "train.arrow"),
         validation=str(folder / "validation.arrow"),
-        output=str(folder / "contender"),
+        output=str(folder / output),
     )
+
+
+def contender_way(folder: Path, labels: list[str], epochs: float) -> None:
+    def told(progress: Progress) -> None:
+        if progress.step:
+            say(progress.step * BATCH)
+
+    job = contender_job(folder, labels, epochs, "contender")
     report = run_job(job, folder / "job", Attempts(LocalStore(folder), "benchmark"), on_progress=told)
     (folder / "contender.txt").write_text(f"{report.precision}, {report.precision_reason}")
 

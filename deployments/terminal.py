@@ -74,6 +74,8 @@ class RunView:
     def __call__(self, note: Note) -> None:
         if note.kind == "finished":
             self._done(note)
+        elif note.kind == "warned":
+            self.out.print(Text.assemble(("! ", "yellow"), f"{note.stage:<9} {terminal_safe(note.text)}"))
         elif self.out.is_terminal:
             self._redraw(note)
         elif note.kind == "moved" and time.monotonic() - self.last_line > QUIET_SECONDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import secrets
@@ -22,6 +23,10 @@ from tiny import build_tiny_base
 
 from contender.store import LocalStore, MemoryStore, Store
 from deployments.server import ServerInfo, client_environment, ensure_server, stop_server
+
+# What this user's runs have measured decides nothing here, and what tests measure is not left to them.
+os.environ["CONTENDER_CACHE"] = tempfile.mkdtemp(prefix="contender-cache-")
+atexit.register(shutil.rmtree, os.environ["CONTENDER_CACHE"], ignore_errors=True)
 
 ROOT = Path(__file__).parents[1]
 CEPH_SCRIPT = ROOT / "tests" / "servers" / "ceph_rgw.sh"

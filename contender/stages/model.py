@@ -89,7 +89,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             checkpoint=spec.resources.checkpoint,
             max_recoveries=spec.resources.max_recoveries,
             on_progress=_training_told,
-            on_recovery=lambda text: tell(Note("train", "moved", text)),
+            on_recovery=lambda text: tell(Note("train", "warned", text)),
         )
 
     trained = staged(run, "train", key, TrainReport, compute, _trained)

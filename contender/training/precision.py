@@ -1,7 +1,8 @@
 """Which number format trains fastest here: measured, because no flag of a CPU or GPU tells.
 
 bf16 doubles the speed on CPUs with AMX and halves it on others. Parameters, moments and the saved model are fp32 either way; only
-the arithmetic of forward and backward passes changes.
+the arithmetic of forward and backward passes changes. What was measured is remembered for this machine, since near the border
+a neighbour's load would decide, and two trainings of the same rows would end with other bytes.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from contender.canonical import digest
 from contender.errors import UsageError
+from contender.files import write_durably
+from contender.machine import cache_folder
+from contender.records import Record
 from contender.training.options import Precision
 
 MEASURED_STEPS = 3
@@ -19,8 +25,20 @@ WORTH_MEASURING = 60  # steps: a shorter job would spend more on measuring than 
 CLEARLY_FASTER = 1.1  # a smaller gain is within the noise of a shared machine and not worth another rounding
 
 
-def choose_precision(asked: str, device: Any, steps: int, one_step: Callable[[bool], None]) -> tuple[Precision, str]:
-    """The precision to train in, and why. `one_step(bf16)` runs one forward and backward pass that changes nothing."""
+class Measured(Record):
+    """What a measurement came to."""
+
+    precision: Precision
+    reason: str
+
+
+def choose_precision(
+    asked: str, device: Any, steps: int, one_step: Callable[[bool], None], about: dict[str, Any]
+) -> tuple[Precision, str]:
+    """The precision to train in, and why. `one_step(bf16)` runs one forward and backward pass that changes nothing.
+
+    `about` is what the speed of a step depends on, beside this machine: base, batch size, length.
+    """
     import torch
 
     if asked == "fp16" and device.type != "cuda":
@@ -38,11 +56,31 @@ def choose_precision(asked: str, device: Any, steps: int, one_step: Callable[[bo
         return "fp32", f"the only one that is dependable on {device.type}"
     if steps < WORTH_MEASURING:
         return "fp32", f"{steps} steps are too few to be worth a measurement"
-    return _measured(one_step)
+    return _once(about, one_step)
 
 
 def _named(asked: str) -> Precision:
     return "bf16" if asked == "bf16" else "fp16" if asked == "fp16" else "fp32"
+
+
+def _once(about: dict[str, Any], one_step: Callable[[bool], None]) -> tuple[Precision, str]:
+    """As measured on this machine before, or now."""
+    import torch
+
+    versions = {
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "cores": torch.get_num_threads(),
+    }
+    kept = cache_folder() / "precision" / f"{digest(about | versions)[:32]}.json"
+    with suppress(OSError, ValueError):
+        found = Measured.from_bytes(kept.read_bytes())
+        return found.precision, f"{found.reason}, on this machine before"
+    precision, reason = _measured(one_step)
+    with suppress(OSError):  # a home that cannot be written costs a measurement a training
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(kept, Measured(precision=precision, reason=reason).to_bytes())
+    return precision, reason
 
 
 def _measured(one_step: Callable[[bool], None]) -> tuple[Precision, str]:

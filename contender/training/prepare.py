@@ -180,9 +180,10 @@ def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor, att
     else:
         steps = math.ceil(len(prepared.train) / job.options.batch_size * job.options.epochs)
         device = prepared.model.device
-        precision = choose_precision(
-            job.options.precision, device, steps, _one_step(job, prepared, attempt.at_once(job))
-        )
+        examples, length = attempt.at_once(job), prepared.processor.model_max_length
+        about = {"base": job.base_digest, "examples": examples, "max_length": length, "labels": len(job.labels)}
+        one_step = _one_step(job, prepared, examples)
+        precision = choose_precision(job.options.precision, device, steps, one_step, about)
     return Plan(
         job=job_digest(job),
         max_length=prepared.processor.model_max_length,

@@ -110,7 +110,8 @@ def test_a_cpu_quota_caps_the_threads_and_a_setting_of_the_user_wins(tmp_path, m
     assert cpu_cores(quota) == 7
 
 
-def test_precision_is_what_was_asked_for_else_what_a_step_shows():
+def test_precision_is_what_was_asked_for_else_what_a_step_shows(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTENDER_CACHE", str(tmp_path))
     import time
 
     import torch
@@ -120,12 +121,31 @@ def test_precision_is_what_was_asked_for_else_what_a_step_shows():
     cpu = torch.device("cpu")
     slow_bf16 = lambda bf16: time.sleep(0.004 if bf16 else 0.001)  # noqa: E731
     fast_bf16 = lambda bf16: time.sleep(0.001 if bf16 else 0.004)  # noqa: E731
-    assert choose_precision("bf16", cpu, 1000, slow_bf16) == ("bf16", "asked for")
-    assert choose_precision("auto", cpu, 1000, slow_bf16)[0] == "fp32"
-    assert choose_precision("auto", cpu, 1000, fast_bf16)[0] == "bf16"
-    assert choose_precision("auto", cpu, 5, fast_bf16)[0] == "fp32"
+    assert choose_precision("bf16", cpu, 1000, slow_bf16, {"step": "slow_bf16"}) == ("bf16", "asked for")
+    assert choose_precision("auto", cpu, 1000, slow_bf16, {"step": "slow_bf16"})[0] == "fp32"
+    assert choose_precision("auto", cpu, 1000, fast_bf16, {"step": "fast_bf16"})[0] == "bf16"
+    assert choose_precision("auto", cpu, 5, fast_bf16, {"step": "fast_bf16"})[0] == "fp32"
     with pytest.raises(UsageError, match="fp16 needs a CUDA device"):
-        choose_precision("fp16", cpu, 1000, fast_bf16)
+        choose_precision("fp16", cpu, 1000, fast_bf16, {"step": "fast_bf16"})
+
+
+def test_a_measured_precision_is_remembered_and_a_damaged_memory_is_measured_anew(tmp_path, monkeypatch):
+    import torch
+
+    from contender.training.precision import choose_precision
+
+    monkeypatch.setenv("CONTENDER_CACHE", str(tmp_path))
+    cpu, steps = torch.device("cpu"), []
+    choose = lambda base: choose_precision("auto", cpu, 1000, steps.append, {"base": base})  # noqa: E731
+    first, measured = choose("a"), len(steps)
+    assert choose("a") == (first[0], f"{first[1]}, on this machine before")
+    assert len(steps) == measured > 0
+    choose("b")
+    assert len(steps) == 2 * measured
+    for kept in (tmp_path / "precision").iterdir():
+        kept.write_text("{")
+    choose("a")
+    assert len(steps) == 3 * measured
 
 
 def test_training_used_rows_alone_gives_the_weights_of_training_all(tiny_base):
