@@ -114,7 +114,7 @@ class SplitDefinition(Record):
     key: str = Field(description="the column whose normalised value decides; a role name such as 'text' or a column")
     test: float = Field(default=0.0, description="share of keys, for by: hash")
     validation: float
-    salt: str = Field(description="random, drawn once per pipeline")
+    salt: str = Field(description="tells the pipelines apart: a row may train one and test another")
     normaliser: int = Field(description="revision of the normalisation")
 
 

@@ -10,7 +10,7 @@ from contender.data.source import ReadOptions, ingest, peek
 from contender.errors import DataError, SourceChanged, SpecError, UsageError
 from contender.files import sha256_file
 from contender.plan import columns, parts, required_columns, stage_key
-from contender.records import FileSet, QualityReport, ReleaseManifest, Snapshot, SplitDefinition, SplitReport
+from contender.records import FileSet, QualityReport, ReleaseManifest, Snapshot, SplitDefinition, SplitReport, digest
 from contender.run import Run
 from contender.stages.telling import rows_told, staged
 from contender.workspace import Staged
@@ -103,14 +103,20 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
 
 
 def frozen_split(run: Run) -> SplitDefinition:
-    """The registry's split definition; the first run of a pipeline proposes the spec's."""
-    import secrets
+    """The registry's split definition; the first run of a pipeline proposes the spec's.
 
+    The salt follows from the pipeline's name, so that the same pipeline on the same data deals the same rows in any registry, and
+    whoever repeats a run elsewhere ends with the same model.
+    """
     from contender.data.split import NORMALISER
 
     wanted = run.pipeline.spec.data.split
     proposal = SplitDefinition(
-        key=wanted.key, test=wanted.test, validation=wanted.validation, salt=secrets.token_hex(8), normaliser=NORMALISER
+        key=wanted.key,
+        test=wanted.test,
+        validation=wanted.validation,
+        salt=digest({"pipeline": run.pipeline.spec.name})[:16],
+        normaliser=NORMALISER,
     )
     frozen = run.registry.freeze_split(proposal)
     if (frozen.key, frozen.test, frozen.validation) != (wanted.key, wanted.test, wanted.validation):
