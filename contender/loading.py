@@ -26,7 +26,6 @@ PLANNED: dict[str, str] = {
     "schedule": "schedules",
     "triggers": "new-data and webhook triggers",
     "notify": "notifications",
-    "concurrency": "queueing and skipping of concurrent runs",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
     "resources.budget": "budgets",

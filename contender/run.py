@@ -6,6 +6,8 @@ open_run → stages (contender/stages/) → conclude → RunResult, the document
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +96,7 @@ class Run:
     registry: Registry
     actor: str
     flow_run_id: str | None = None
+    hold_device: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
     started: float = field(default_factory=time.monotonic)
     stages: list[StageTime] = field(default_factory=list)
 
@@ -141,6 +144,11 @@ def up_to_date(run: Run, snapshot: Snapshot, decision: Decision) -> RunResult:
         alias_entry=decision.alias_entry,
         metrics=decision.metrics,
     )
+
+
+def skipped(run: Run, why: str) -> RunResult:
+    """The run leaves its data to the one that is at work; no decision is recorded."""
+    return result(run, "skipped", why)
 
 
 def ended_by(run: Run, error: ContenderError) -> RunResult:

@@ -207,6 +207,9 @@ class Spec(Section):
     stores: dict[Annotated[str, Field(pattern=r"^s3://.+")], StoreOptions] = Field(
         default={}, description="s3:// prefix → how to reach it; the longest matching prefix wins"
     )
+    concurrency: Literal["queue", "skip"] = Field(
+        default="queue", description="what a run does while another one of this pipeline is at work"
+    )
     resources: Resources = Resources()
     report: Report = Report()
 
@@ -256,7 +259,7 @@ class Pipeline(Record):
     @property
     def digest(self) -> str:
         """Of what a run's result depends on: the spec with defaults, less where it computes and how it recovers; and the suite."""
-        spec = self.spec.model_dump(mode="json", exclude={"workspace", "resources"})
+        spec = self.spec.model_dump(mode="json", exclude={"workspace", "resources", "concurrency"})
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
         return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite})
 

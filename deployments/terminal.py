@@ -25,6 +25,7 @@ MARKS = {
     "kept": ("–", "bold yellow"),
     "inconclusive": ("?", "bold yellow"),
     "superseded": ("?", "bold yellow"),
+    "skipped": ("–", "bold cyan"),
     "rejected_data": ("✗", "bold red"),
 }
 QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow
@@ -12,7 +13,7 @@ from contender.conclusion import Contest, conclude, refuse
 from contender.contest import Champion
 from contender.errors import AliasMoved, ContenderError, DataError, Unreadable
 from contender.records import ReleaseManifest, Snapshot
-from contender.run import Run, RunResult, ended_by, find_decision, open_run, up_to_date
+from contender.run import Run, RunResult, ended_by, find_decision, open_run, skipped, up_to_date
 from contender.spec import Pipeline
 from contender.stages.data import look
 from contender.stopping import stoppable
@@ -25,6 +26,7 @@ from tasks.release import stage_release
 from tasks.snapshot import take_snapshot
 from tasks.split import split_rows
 from tasks.training import find_base, fine_tune
+from tasks.turn import devices_of, turn
 
 ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
 
@@ -39,9 +41,11 @@ def run_name() -> str:
 def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> State[RunResult]:
     """Runs a pipeline once. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate."""
     run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)
+    run = replace(run, hold_device=devices_of(run))
     with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
         try:
-            return ended(retrained(run))
+            with turn(run) as busy:
+                return ended(skipped(run, busy) if busy else retrained(run))
         except ContenderError as error:
             error.ended = ended_by(run, error)
             raise

@@ -14,6 +14,7 @@ NAMES = {
     "superseded": "Superseded",
     "rejected_data": "RejectedData",
     "up_to_date": "UpToDate",
+    "skipped": "Skipped",
 }
 
 

@@ -26,7 +26,7 @@ from contender.records import (
 )
 from contender.run import Run
 from contender.stages.telling import bytes_told, finish, rows_told, staged
-from contender.training.devices import best_device, wait_passively
+from contender.training.devices import best_device, computing_on, wait_passively
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
@@ -82,15 +82,17 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         )
         # The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
         Thread(target=_warm_up, args=(spec.task, Path(base.path)), daemon=True).start()
-        return run_job(
-            job,
-            run.workspace.job_folder(key),
-            attempts,
-            checkpoint=spec.resources.checkpoint,
-            max_recoveries=spec.resources.max_recoveries,
-            on_progress=_training_told,
-            on_recovery=lambda text: tell(Note("train", "warned", text)),
-        )
+        with run.hold_device() as environment:
+            return run_job(
+                job,
+                run.workspace.job_folder(key),
+                attempts,
+                checkpoint=spec.resources.checkpoint,
+                max_recoveries=spec.resources.max_recoveries,
+                environment=environment,
+                on_progress=_training_told,
+                on_recovery=lambda text: tell(Note("train", "warned", text)),
+            )
 
     trained = staged(run, "train", key, TrainReport, compute, _trained)
     shutil.rmtree(run.workspace.job_folder(key), ignore_errors=True)
@@ -183,7 +185,9 @@ def predict(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name
 
         rows = split.folder / f"{name}.arrow"
         told = rows_told("evaluate", f"{release.release} on {name}", split.record.rows[name])
-        outcomes = kind(release.kind).predict(fetch_release(run, release), rows, on_rows=told)
+        model = fetch_release(run, release)
+        with run.hold_device() as environment, computing_on(environment):
+            outcomes = kind(release.kind).predict(model, rows, on_rows=told)
         pq.write_table(outcomes, folder / "outcomes.parquet", compression="zstd")
         return Predictions(rows=outcomes.num_rows, device=device, dtype=dtype)
 

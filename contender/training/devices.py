@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,24 @@ def best_device() -> Any:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def computing_on(environment: Mapping[str, str]) -> Iterator[None]:
+    """Inside, this process computes on the GPU that the environment shows to a child: CUDA reads the variable only once."""
+    import torch
+
+    shown = environment.get("CUDA_VISIBLE_DEVICES")
+    if not shown or not torch.cuda.is_available():
+        yield
+        return
+    for index in range(torch.cuda.device_count()):
+        if shown.endswith(str(torch.cuda.get_device_properties(index).uuid)):
+            torch.cuda.set_device(index)
+    try:
+        yield
+    finally:
+        torch.cuda.empty_cache()  # the next holder wants the memory
 
 
 def cpu_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -35,12 +35,21 @@ def until(run: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"{words!r} was never shown:\n{''.join(seen)}")
 
 
+def until_checkpoint(desk: Desk, run: subprocess.Popen[str]) -> None:
+    """The training is at work, and has kept something."""
+    deadline = time.monotonic() + 120
+    while not any((desk.folder / ".contender").glob("jobs/*/checkpoints/[0-9]*/checkpoint.json")):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_stopped_while_it_trains_continues_where_it_was(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))
-    longer = ("--set", "train.epochs=60")
+    longer = ("--set", "train.epochs=60", "--set", "resources.checkpoint.steps=20")
     run = start(desk, *longer)
-    until(run, "loss")
+    until_checkpoint(desk, run)
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     document = json.loads(out)
@@ -80,8 +89,8 @@ def test_a_run_stopped_between_stages_says_so_and_keeps_them(desk: Desk, behind:
 @pytest.mark.usefixtures("prefect_server")
 def test_a_second_ctrl_c_is_not_waited_for(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))
-    run = start(desk, "--set", "train.epochs=120")
-    until(run, "loss")
+    run = start(desk, "--set", "train.epochs=120", "--set", "resources.checkpoint.steps=20")
+    until_checkpoint(desk, run)
     (trainer,) = [child for child in psutil.Process(run.pid).children() if "contender.training.job" in child.cmdline()]
     trainer.suspend()  # it cannot write its checkpoint
     run.send_signal(signal.SIGINT)
@@ -93,18 +102,35 @@ def test_a_second_ctrl_c_is_not_waited_for(desk: Desk) -> None:
     assert not trainer.is_running()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-def test_two_runs_at_the_same_time_train_once_and_come_to_one_champion(desk: Desk) -> None:
+def test_of_two_runs_at_the_same_time_one_waits_and_finds_what_the_other_decided(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
-    runs = [start(desk), start(desk)]
-    answers = [(run.communicate(timeout=200), run.returncode) for run in runs]
-    outcomes = sorted(json.loads(out)["outcome"] for (out, _), _ in answers)
-    assert outcomes in (["kept", "promoted"], ["promoted", "promoted"], ["promoted", "up_to_date"]), answers
+    first, second = start(desk), start(desk)
+    answers = [run.communicate(timeout=200) for run in (first, second)]
+    outcomes = sorted(json.loads(out)["outcome"] for out, _ in answers)
+    assert outcomes == ["promoted", "up_to_date"], answers
+    assert [first.returncode, second.returncode] == [0, 0]
+    assert any("waiting for another run of this pipeline: process" in err for _, err in answers)
     history = desk.run("history", "desk", "--json").document
     assert [entry["n"] for entry in history["entries"]] == [1]
-    assert len(desk.run("releases", "desk", "--json").document["releases"]) == 1
-    assert desk.retrain().document["outcome"] == "up_to_date"
+    assert len(history["decisions"]) == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_that_may_be_skipped_leaves_its_data_to_the_next_one_behind_the_one_at_work(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(600, seed=1))
+    longer = ("--set", "train.epochs=60", "--set", "resources.checkpoint.steps=20")
+    first = start(desk, *longer)
+    until_checkpoint(desk, first)
+    skipped = desk.retrain("--set", "concurrency=skip")
+    assert (skipped.code, skipped.document["outcome"]) == (0, "skipped"), skipped.shown
+    assert f"process {first.pid}" in skipped.document["message"]
+    first.kill()
+    first.communicate()
+    again = desk.retrain()
+    assert (again.code, again.document["outcome"]) == (0, "promoted"), (
+        "a killed run holds nothing up, and no data was lost"
+    )
 
 
 def test_a_prefect_server_that_is_not_there_is_said(desk: Desk) -> None:
