@@ -1,10 +1,12 @@
-"""A folder as a store: whole files, durable before they are visible, create-only through link(2)."""
+"""A folder as a store: whole files, durable before they are visible, create-only through link(2).
+
+Files still being written are never listed and never a key; those that a killed process left go with the next write beside them.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contender.errors import AlreadyExists, Missing, StoreError, StoreUnavailable
-from contender.files import CHUNK, fsync_folder
+from contender.files import CHUNK, TEMPORARY, fsync_folder, remove_abandoned, temporary_beside
 from contender.store.base import ObjectInfo, check_key, check_prefix, key_fault
 
-TEMPORARY = ".contender-"  # names of files still being written; never listed, never a key
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -25,6 +26,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._tidied: set[Path] = set()
 
     @property
     def url(self) -> str:
@@ -111,16 +113,15 @@ class LocalStore:
     def _written(self, key: str, fill: Callable[[BinaryIO], object]) -> Iterator[tuple[Path, Path]]:
         """A durable temporary file beside the key's path, for the body to move there; the folder is made durable behind it."""
         path = self._path(key, making_folders=True)
-        temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
-        try:
-            with temporary.open("xb") as stream:
-                fill(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
+        if path.parent not in self._tidied:  # once is enough, and a folder can be long
+            self._tidied.add(path.parent)
+            remove_abandoned(path.parent)
+        with temporary_beside(path) as (temporary, stream):
+            fill(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
             yield temporary, path
-            fsync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        fsync_folder(path.parent)
 
     def _path(self, key: str, making_folders: bool = False) -> Path:
         """Where the key lies; StoreError where a link leads out of the root."""

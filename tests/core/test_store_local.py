@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from contender.errors import AlreadyExists, Missing, StoreError, UsageError
+from contender.files import temporary_beside, write_durably
 from contender.store import LocalStore, open_store
 
 
@@ -82,6 +83,24 @@ def test_files_still_being_written_are_not_listed_and_not_left_behind(local: Loc
     with pytest.raises(AlreadyExists):
         local.create("a/b", b"2")
     assert names(local.root / "a") == [".contender-0123", "b"]
+
+
+def test_what_a_killed_process_was_writing_goes_with_the_next_write_beside_it(local: LocalStore):
+    local.put("a/b", b"1")
+    folder = local.root / "a"
+    with temporary_beside(folder / "c") as (in_use, stream):
+        stream.write(b"half")
+        (folder / ".contender-0123456789abcdef").write_bytes(b"left")
+        (folder / ".contender-demo").write_bytes(b"somebody else's")
+        LocalStore(local.root).create("a/d", b"2")
+        assert names(folder) == sorted([".contender-demo", in_use.name, "b", "d"])
+    assert names(folder) == [".contender-demo", "b", "d"]
+
+
+def test_a_durable_write_clears_what_a_killed_one_left(tmp_path: Path):
+    (tmp_path / ".contender-0123456789abcdef").write_bytes(b"left")
+    write_durably(tmp_path / "report.html", b"new")
+    assert names(tmp_path) == ["report.html"]
 
 
 def test_names_that_are_no_keys_are_not_listed(local: LocalStore):
