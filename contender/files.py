@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from contender.records import FileEntry
 
 CHUNK = 1 << 20  # bytes read at a time: enough to keep a disk busy, little enough to forget
 TEMPORARY = ".contender-"  # begins the names of files still being written
+DESCRIPTORS = "/proc/self/fd"
 ABANDONED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{16}")
 
 
@@ -65,6 +67,31 @@ def temporary_beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
             yield temporary, stream
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def unnamed_beside(path: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]]:
+    """A new file without a name, and what gives it one, create-only: a process that is killed leaves nothing of it.
+
+    Where the file system has no such files, it is a temporary one.
+    """
+    handle = _unnamed(path.parent)
+    if handle is None:
+        with temporary_beside(path) as (temporary, stream):
+            yield stream, partial(os.link, temporary)
+        return
+    with os.fdopen(handle, "wb") as stream:
+        # Without `src_dir_fd`, which an absolute path has no use for, Python calls link(2), which names the link in /proc.
+        yield stream, lambda name: os.link(f"{DESCRIPTORS}/{handle}", name, src_dir_fd=handle, follow_symlinks=True)
+
+
+def _unnamed(folder: Path) -> int | None:
+    if not (hasattr(os, "O_TMPFILE") and is_folder(Path(DESCRIPTORS))):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return None  # whatever else is wrong with the folder shows where a file with a name is tried
 
 
 def _new_temporary(folder: Path) -> tuple[Path, BinaryIO]:
