@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-rest test-all lint schema clean
+.PHONY: help setup servers demo test test-rest test-all faults lint schema clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ test-rest: setup servers  ## what test leaves out: the slow tests and those on r
 	@$(BIN)/python -P -m pytest -m "slow or server"
 
 test-all: test test-rest  ## everything: under 45 minutes
+
+N ?= 50
+SEED ?= 17
+faults: setup  ## kill a small pipeline N=50 times anywhere, SEED=17, and see that nothing is lost: 20 minutes
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support:$(CURDIR)/tests/faults $(BIN)/python -P -m fault_campaign $(N) --seed $(SEED)
 
 schema: setup  ## write the JSON Schema and the key reference into docs/
 	@$(BIN)/python -P -m deployments.docs

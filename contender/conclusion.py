@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +50,7 @@ def publish(run: Run, contest: Contest) -> Path:
 
     data = _report_input(run, contest)
     html = render_report(data)
-    with translated_os_errors(run.workspace.root), tempfile.TemporaryDirectory(dir=run.workspace.root) as temporary:
-        folder = Path(temporary)
+    with run.workspace.scratch(f"publish-{run.pipeline.spec.name}") as folder:
         (folder / "report.html").write_text(html, encoding="utf-8")
         (folder / "README.md").write_text(render_card(data), encoding="utf-8")
         (folder / "outcomes.parquet").hardlink_to(contest.evaluation.folder / "outcomes.parquet")
@@ -93,11 +91,12 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
 def promote(run: Run, contest: Contest) -> AliasEntry:
     """Adds the alias entry after the one that was judged against. AliasMoved where another run was first."""
     stopping.check()  # the last point to stop at: from here on the run ends with its decision
-    champion, verdict = contest.champion, contest.verdict
+    champion, verdict, alias = contest.champion, contest.verdict, run.pipeline.spec.promote.alias
     if champion.own is not None and champion.own.release == contest.challenger.release:
+        run.registry.repair_copy(alias, champion.own)  # the earlier attempt may have ended right before it
         return champion.own
     return run.registry.promote(
-        run.pipeline.spec.promote.alias,
+        alias,
         champion.n,
         contest.challenger,
         reason=verdict.sentence,

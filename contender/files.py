@@ -5,16 +5,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from contender.records import FileEntry
 
 CHUNK = 1 << 20  # bytes read at a time: enough to keep a disk busy, little enough to forget
+TEMPORARY = ".contender-"  # begins the names of files still being written
+DESCRIPTORS = "/proc/self/fd"
+ABANDONED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{16}")
 
 
 def sha256_file(path: Path) -> str:
@@ -40,16 +46,76 @@ def irregular_files(folder: Path) -> list[str]:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Replaces `path` as a whole: a reader, also after a power cut, sees the old bytes or the new ones."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+    remove_abandoned(path.parent)
+    with temporary_beside(path) as (temporary, stream):
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
         temporary.replace(path)
+    fsync_folder(path.parent)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file in the folder of `path`, to be filled and then moved or linked to its name, before the body ends.
+
+    It is locked until then, which tells it from one that a killed process left.
+    """
+    temporary, stream = _new_temporary(path.parent)
+    try:
+        with stream:
+            yield temporary, stream
     finally:
         temporary.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+
+
+@contextmanager
+def unnamed_beside(path: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]]:
+    """A new file without a name, and what gives it one, create-only: a process that is killed leaves nothing of it.
+
+    Where the file system has no such files, it is a temporary one.
+    """
+    handle = _unnamed(path.parent)
+    if handle is None:
+        with temporary_beside(path) as (temporary, stream):
+            yield stream, partial(os.link, temporary)
+        return
+    with os.fdopen(handle, "wb") as stream:
+        # Without `src_dir_fd`, which an absolute path has no use for, Python calls link(2), which names the link in /proc.
+        yield stream, lambda name: os.link(f"{DESCRIPTORS}/{handle}", name, src_dir_fd=handle, follow_symlinks=True)
+
+
+def _unnamed(folder: Path) -> int | None:
+    if not (hasattr(os, "O_TMPFILE") and is_folder(Path(DESCRIPTORS))):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return None  # whatever else is wrong with the folder shows where a file with a name is tried
+
+
+def _new_temporary(folder: Path) -> tuple[Path, BinaryIO]:
+    while True:
+        temporary = folder / (TEMPORARY + secrets.token_hex(8))
+        stream = temporary.open("xb")
+        with suppress(OSError):  # a file system without locks: there `remove_abandoned` leaves everything alone
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, stream
+        stream.close()  # somebody took it for abandoned before it was locked
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes the temporary files in `folder` that nobody fills any more: their process was killed."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for left in [entry.path for entry in entries if ABANDONED.fullmatch(entry.name)]:
+            with suppress(OSError):  # BlockingIOError where it is being filled
+                handle = os.open(left, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(left)  # noqa: PTH108 - a string, of many
+                finally:
+                    os.close(handle)
 
 
 def fsync_folder(folder: Path) -> None:

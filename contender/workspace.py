@@ -14,7 +14,8 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -110,6 +111,16 @@ class Workspace:
     def records(self) -> Store:
         """What runs tell each other: small objects, created only where none is, whoever else writes."""
         return LocalStore(self.root / "records")
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """An empty folder for work that leaves nothing in it, one run's at a time; what a killed run left there goes first."""
+        with translated_os_errors(self.root), filling(self.root / name) as folder:
+            _empty(folder)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _computed(
         self,

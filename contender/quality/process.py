@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import IO, Any
 
 from contender.child import Child, Voice, end_with_parent, how_it_ended, requested, told_error
@@ -84,14 +86,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent-fd", type=int, required=True)
     parser.add_argument("--progress-fd", type=int, required=True)
     told = parser.parse_args(arguments)
+    asked = _asked(told.parent_fd)
     gc.disable()  # collecting among thousands of new modules finds nothing
     from contender.quality.gate import check
 
     gc.enable()
-    request = requested(told.parent_fd)
-    if request is None:
-        return 0
-    end_with_parent(told.parent_fd)
+    request = asked.get()
     voice = Voice(told.progress_fd)
     rows, out = Path(request.pop("rows")), Path(request.pop("out"))
     try:
@@ -104,6 +104,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     voice.say(report=report.model_dump(mode="json"))
     return 0
+
+
+def _asked(parent: int) -> Queue[dict[str, Any]]:
+    """Where the request will be; a parent that goes away before it asks ends this process, also in the middle of its imports."""
+    asked: Queue[dict[str, Any]] = Queue()
+
+    def listen() -> None:
+        request = requested(parent)
+        if request is None:
+            os._exit(0)
+        end_with_parent(parent)
+        asked.put(request)
+
+    Thread(target=listen, name="request", daemon=True).start()
+    return asked
 
 
 def _unforeseen(error: Exception) -> ContenderError:

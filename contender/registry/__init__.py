@@ -129,6 +129,10 @@ class Registry:
         """Creates exactly entry `expected` + 1; AliasMoved where it is another's, OutcomeUnknown where the store does not say."""
         return self._alias(alias).append(expected, manifest, reason, actor, evaluation, verdict)
 
+    def repair_copy(self, alias: str, entry: AliasEntry) -> None:
+        """Brings the alias's copy up to `entry`, where it is behind; best effort, since it decides nothing."""
+        self._alias(alias).repair_copy(entry)
+
     # --- evaluations, decisions, ledger, split ---
 
     def save_evaluation(self, evaluation: Evaluation, files: Path) -> Evaluation:

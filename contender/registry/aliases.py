@@ -97,7 +97,7 @@ class AliasLog:
             at=now(),
         )
         self._create(entry)
-        self._repair_copy(entry)
+        self.repair_copy(entry)
         return entry
 
     def _create(self, entry: AliasEntry) -> None:
@@ -187,7 +187,7 @@ class AliasLog:
     def _store_has_copy(self) -> bool:
         return any(info.key == self._copy for info in self._store.list(self._copy))
 
-    def _repair_copy(self, entry: AliasEntry) -> None:
+    def repair_copy(self, entry: AliasEntry) -> None:
         """Best effort: the entry stands, and the next writer repairs what this one could not."""
         try:
             copy = self._read_copy()

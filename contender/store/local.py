@@ -1,10 +1,12 @@
-"""A folder as a store: whole files, durable before they are visible, create-only through link(2)."""
+"""A folder as a store: whole files, durable before they are visible, create-only through link(2).
+
+Files still being written are never listed and never a key; those that a killed process left go with the next write beside them.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contender.errors import AlreadyExists, Missing, StoreError, StoreUnavailable
-from contender.files import CHUNK, fsync_folder
+from contender.files import CHUNK, TEMPORARY, fsync_folder, remove_abandoned, temporary_beside, unnamed_beside
 from contender.store.base import ObjectInfo, check_key, check_prefix, key_fault
 
-TEMPORARY = ".contender-"  # names of files still being written; never listed, never a key
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -25,6 +26,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._tidied: set[Path] = set()
 
     @property
     def url(self) -> str:
@@ -45,8 +47,8 @@ class LocalStore:
             return os.fdopen(handle, "rb")
 
     def put(self, key: str, data: bytes) -> None:
-        with self._errors(key), self._written(key, lambda stream: stream.write(data)) as (temporary, path):
-            temporary.replace(path)
+        with self._errors(key):
+            self._replace(key, lambda stream: stream.write(data))
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
         def copy(stream: BinaryIO) -> None:
@@ -55,18 +57,23 @@ class LocalStore:
                 if on_bytes:
                     on_bytes(len(chunk))
 
-        with path.open("rb") as source, self._errors(key), self._written(key, copy) as (temporary, target):
-            temporary.replace(target)
+        with path.open("rb") as source, self._errors(key):
+            self._replace(key, copy)
 
     def create(self, key: str, data: bytes) -> None:
-        with self._errors(key), self._written(key, lambda stream: stream.write(data)) as (temporary, path):
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                if self.get(key) != data:
-                    raise AlreadyExists(
-                        f"{self._name(key)} exists already, written by somebody else", "Read it to see whose it is."
-                    ) from None
+        with self._errors(key):
+            path = self._place(key)
+            with unnamed_beside(path) as (stream, name):
+                stream.write(data)
+                _flush(stream)
+                try:
+                    name(path)
+                except FileExistsError:
+                    if self.get(key) != data:
+                        raise AlreadyExists(
+                            f"{self._name(key)} exists already, written by somebody else", "Read it to see whose it is."
+                        ) from None
+            fsync_folder(path.parent)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         check_prefix(prefix)
@@ -107,20 +114,21 @@ class LocalStore:
                 except FileNotFoundError:
                     continue  # deleted since the folder was read
 
-    @contextmanager
-    def _written(self, key: str, fill: Callable[[BinaryIO], object]) -> Iterator[tuple[Path, Path]]:
-        """A durable temporary file beside the key's path, for the body to move there; the folder is made durable behind it."""
+    def _replace(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
+        path = self._place(key)
+        with temporary_beside(path) as (temporary, stream):
+            fill(stream)
+            _flush(stream)
+            temporary.replace(path)
+        fsync_folder(path.parent)
+
+    def _place(self, key: str) -> Path:
+        """The key's path in a folder that is there, cleared of what killed processes left."""
         path = self._path(key, making_folders=True)
-        temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
-        try:
-            with temporary.open("xb") as stream:
-                fill(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            yield temporary, path
-            fsync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if path.parent not in self._tidied:  # once is enough, and a folder can be long
+            self._tidied.add(path.parent)
+            remove_abandoned(path.parent)
+        return path
 
     def _path(self, key: str, making_folders: bool = False) -> Path:
         """Where the key lies; StoreError where a link leads out of the root."""
@@ -171,6 +179,11 @@ class LocalStore:
                 "Use a folder on another file system, or an S3 store.",
             )
         return StoreUnavailable(f"{where} could not be used: {why}", "Try again; where it lasts, check the disk.")
+
+
+def _flush(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def make_folders(folder: Path) -> None:

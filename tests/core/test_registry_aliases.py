@@ -173,7 +173,7 @@ def test_a_slow_writer_does_not_turn_the_copy_back():
     store = MemoryStore()
     found = registry(store)
     first, second = promote(found, 0, "a"), promote(found, 1, "b")
-    found._alias("production")._repair_copy(first)
+    found.repair_copy("production", first)
     assert AliasEntry.from_bytes(store.get("intents/aliases/production.json")) == second
 
 

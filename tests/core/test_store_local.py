@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from contender.errors import AlreadyExists, Missing, StoreError, UsageError
+from contender.files import temporary_beside, write_durably
 from contender.store import LocalStore, open_store
 
 
@@ -82,6 +83,44 @@ def test_files_still_being_written_are_not_listed_and_not_left_behind(local: Loc
     with pytest.raises(AlreadyExists):
         local.create("a/b", b"2")
     assert names(local.root / "a") == [".contender-0123", "b"]
+
+
+def test_what_a_killed_process_was_writing_goes_with_the_next_write_beside_it(local: LocalStore):
+    local.put("a/b", b"1")
+    folder = local.root / "a"
+    with temporary_beside(folder / "c") as (in_use, stream):
+        stream.write(b"half")
+        (folder / ".contender-0123456789abcdef").write_bytes(b"left")
+        (folder / ".contender-demo").write_bytes(b"somebody else's")
+        LocalStore(local.root).create("a/d", b"2")
+        assert names(folder) == sorted([".contender-demo", in_use.name, "b", "d"])
+    assert names(folder) == [".contender-demo", "b", "d"]
+
+
+@pytest.mark.parametrize("descriptors", ["/proc/self/fd", "/nowhere"], ids=["unnamed", "temporary"])
+def test_a_create_is_whole_or_lost_with_and_without_unnamed_files(
+    local: LocalStore, descriptors: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("contender.files.DESCRIPTORS", descriptors)
+    local.create("a/b", b"1")
+    local.create("a/b", b"1")
+    with pytest.raises(AlreadyExists):
+        local.create("a/b", b"2")
+    assert (local.get("a/b"), names(local.root / "a")) == (b"1", ["b"])
+
+
+def test_a_create_that_is_killed_before_it_has_its_name_leaves_nothing(local: LocalStore):
+    local.put("a/c", b"1")
+    code = "import sys; sys.addaudithook(lambda event, _: event == 'os.link' and __import__('os').kill(0, 9))\n"
+    code += "from pathlib import Path; from contender.store import LocalStore; LocalStore(Path(sys.argv[1])).create('a/b', b'2')"
+    done = subprocess.run([sys.executable, "-P", "-c", code, local.root], check=False, process_group=0)
+    assert (done.returncode, names(local.root / "a")) == (-signal.SIGKILL, ["c"])
+
+
+def test_a_durable_write_clears_what_a_killed_one_left(tmp_path: Path):
+    (tmp_path / ".contender-0123456789abcdef").write_bytes(b"left")
+    write_durably(tmp_path / "report.html", b"new")
+    assert names(tmp_path) == ["report.html"]
 
 
 def test_names_that_are_no_keys_are_not_listed(local: LocalStore):

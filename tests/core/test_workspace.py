@@ -107,6 +107,18 @@ def test_what_a_killed_attempt_left_is_gone_from_the_next_ones_output(tmp_path: 
     assert not left.exists()
 
 
+def test_scratch_is_empty_at_first_and_gone_in_the_end(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work")
+    with workspace.scratch("publish") as killed:
+        pass
+    killed.mkdir()
+    (killed / "left").write_text("by a killed run")
+    with workspace.scratch("publish") as folder:
+        assert (folder, list(folder.iterdir())) == (killed, [])
+        (folder / "report.html").write_text("x")
+    assert list(workspace.root.iterdir()) == []
+
+
 def test_a_stage_that_wrote_nothing_is_none(tmp_path: Path) -> None:
     """A train stage without a model would be found for ever."""
     workspace = Workspace(tmp_path)
