@@ -42,7 +42,6 @@ PLANNED: dict[str, str] = {
 # Values that the design names, of keys that exist.
 PLANNED_VALUES: dict[str, Callable[[Any], bool]] = {
     "task": lambda value: value in PLANNED_TASKS,
-    "workspace": lambda value: str(value).startswith("s3://"),
     "model.base": lambda value: isinstance(value, list),
     "model.init": lambda value: value == "scratch",
     "model.method": lambda value: value == "lora",

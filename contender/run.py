@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from contender.errors import AliasMoved, ContenderError, DataError, Interrupted, OutcomeUnknown
+from contender.machine import cache_folder
 from contender.plan import decision_prefix
-from contender.records import Decision, Evaluation, Outcome, QualityReport, Record, Snapshot, SplitReport, Verdict
+from contender.records import (
+    Decision,
+    Evaluation,
+    Outcome,
+    QualityReport,
+    Record,
+    Snapshot,
+    SplitReport,
+    Verdict,
+    digest,
+)
 from contender.registry import Registry
 from contender.spec import Pipeline
 from contender.store import open_store
@@ -107,8 +118,17 @@ class Run:
 
 
 def open_run(pipeline: Pipeline, actor: str, flow_run_id: str | None = None) -> Run:
-    workspace = Workspace(Path(pipeline.path(pipeline.spec.workspace)))
-    return Run(pipeline, workspace, open_registry(pipeline), actor, flow_run_id)
+    return Run(pipeline, open_workspace(pipeline), open_registry(pipeline), actor, flow_run_id)
+
+
+def open_workspace(pipeline: Pipeline) -> Workspace:
+    """The spec's folder; for an s3:// prefix, a folder of this machine's cache and what is shared under the prefix."""
+    place = pipeline.path(pipeline.spec.workspace)
+    if "://" not in place:
+        return Workspace(Path(place))
+    place = place.rstrip("/")
+    shared = open_store(place, pipeline.spec.profile(f"{place}/"))
+    return Workspace(cache_folder() / "workspaces" / digest(place)[:16], shared)
 
 
 def open_registry(pipeline: Pipeline) -> Registry:

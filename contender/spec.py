@@ -197,7 +197,10 @@ class Spec(Section):
 
     name: Name = Field(description="lower-case letters, digits and hyphens")
     task: Literal["text-classification"] = Field(description="a Hugging Face task name")
-    workspace: Folder = Field(default=".contender/", description="a local folder for heavy intermediates")
+    workspace: Folder = Field(
+        default=".contender/",
+        description="for heavy intermediates: a local folder, or an s3:// prefix that workers on several machines share",
+    )
     data: Data
     quality: Quality = Quality()
     model: Model

@@ -43,8 +43,8 @@ def location(value: str) -> str:
 
 
 def folder(value: str) -> str:
-    if "://" in location(value):
-        raise ValueError("must be a local folder's path, not a URL")
+    if "://" in location(value) and not value.startswith("s3://"):
+        raise ValueError("must be a local folder's path or an s3:// URL, not a URL of another kind")
     return value
 
 

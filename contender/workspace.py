@@ -5,6 +5,9 @@
     <workspace>/jobs/<key>/                       a training job's checkpoints, kept until its model is staged
     <workspace>/records/…                         small records that every run in this workspace sees, attempts among them
 
+A workspace that is an S3 prefix has its folder in this machine's cache, and shares finished stages and records under the prefix
+(contender/sharing.py), and the checkpoints of running jobs (contender/training/sharing.py).
+
 A retry, a crash and a re-run are one thing: what exists and is whole is used, the rest is computed. A missing, shortened or
 changed file makes the stage a miss, never an error.
 """
@@ -12,38 +15,29 @@ changed file makes the stage a miss, never an error.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from contender.errors import DiskFull, UsageError
 from contender.files import describe_files, filling, put_in_place, write_durably
-from contender.records import FileEntry, Record
-from contender.store import LocalStore, Store
+from contender.records import Record, sha256_hex
+from contender.sharing import MANIFEST, SharedStages, StageManifest
+from contender.store import Below, LocalStore, Store
 from contender.text import shorten
 
 R = TypeVar("R", bound=Record)
 
-MANIFEST = "stage.json"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_FOLDER = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 )
-
-
-class StageManifest(Record):
-    """The commit marker of a stage: written last, so that a half-written stage is no stage."""
-
-    stage: str
-    key: str
-    seconds: float
-    files: tuple[FileEntry, ...]
-    record: str
 
 
 @dataclass(frozen=True)
@@ -59,10 +53,12 @@ class Staged(Generic[R]):
 
 
 class Workspace:
-    """A local folder of finished stages and running jobs."""
+    """A local folder of finished stages and running jobs; with `shared`, what workers on several machines have in common."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: Store | None = None) -> None:
         self.root = root
+        self.shared = shared
+        self._stages = SharedStages(shared) if shared else None
 
     def find(self, stage: str, key: str, record_type: type[R]) -> Staged[R] | None:
         """The finished stage, every file checked against its sha256; None where it is absent, damaged or of another shape."""
@@ -83,22 +79,29 @@ class Workspace:
         compute: Callable[[Path], R],
         key_of: Callable[[R], str] | None = None,
         on_wait: Callable[[], None] | None = None,
+        share: bool = True,
     ) -> Staged[R]:
         """The stage's output: found whole, or computed by `compute(folder)` into an empty folder; by one run at a time.
 
         A run that waits for another's attempt at the same stage hears of it through `on_wait`, and then finds its output. `key_of`
         gives the key to keep it under, where only the record tells what was computed from. Raises whatever `compute` raises,
-        leaving no trace of the attempt; DiskFull where the workspace has no space left.
+        leaving no trace of the attempt; DiskFull where the workspace has no space left. `share`: whether it is worth carrying to
+        other machines; what is computed here is kept here before it is sent, and sent again where that failed.
         """
-        found = self.find(stage, key, record_type)
-        if found is not None:
-            return found
-        with translated_os_errors(self.root), filling(self._folder(stage, key), on_wait) as attempt:
-            found = self.find(stage, key, record_type)  # by the run that this one waited for
-            try:
-                return found or self._computed(stage, key, compute, key_of, attempt)
-            finally:
-                shutil.rmtree(attempt, ignore_errors=True)
+        done = self.find(stage, key, record_type)
+        if done is None:
+            with translated_os_errors(self.root), filling(self._folder(stage, key), on_wait) as attempt:
+                try:
+                    done = self.find(stage, key, record_type)  # by the run that this one waited for
+                    done = done or (self._fetched(stage, key, record_type, attempt) if share else None)
+                    done = done or self._computed(stage, key, compute, key_of, attempt)
+                finally:
+                    shutil.rmtree(attempt, ignore_errors=True)
+        if share:
+            self._push(done)
+        with suppress(OSError):
+            os.utime(done.folder / MANIFEST)  # when it was last of use, for whoever cleans
+        return done
 
     def job_folder(self, key: str) -> Path:
         """Where a training job keeps its checkpoints; it outlives the attempts that write it."""
@@ -110,7 +113,7 @@ class Workspace:
     @property
     def records(self) -> Store:
         """What runs tell each other: small objects, created only where none is, whoever else writes."""
-        return LocalStore(self.root / "records")
+        return Below(self.shared, "records") if self.shared else LocalStore(self.root / "records")
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
@@ -121,6 +124,25 @@ class Workspace:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _fetched(self, stage: str, key: str, record_type: type[R], attempt: Path) -> Staged[R] | None:
+        """What another machine has finished."""
+        if self._stages is None:
+            return None
+        _empty(attempt)
+        if not self._stages.fetch(stage, key, attempt):
+            return None
+        put_in_place(attempt, self._folder(stage, key))
+        return self.find(stage, key, record_type)
+
+    def _push(self, done: Staged[R]) -> None:
+        sent = done.folder.with_name(f".{done.key}.sent")
+        manifest = (done.folder / MANIFEST).read_bytes()
+        if self._stages is None or (sent.exists() and sent.read_text() == sha256_hex(manifest)):
+            return
+        self._stages.push(done.stage, done.key, done.folder)
+        with translated_os_errors(self.root):
+            sent.write_text(sha256_hex(manifest))
 
     def _computed(
         self,

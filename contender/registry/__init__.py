@@ -25,8 +25,8 @@ from contender.registry.fetch import Fetcher, OnWarning, holds_model, verify_fol
 from contender.registry.layout import Layout, check_name
 from contender.registry.ledger import Decisions, Ledger, freeze_split
 from contender.registry.releases import Releases, damaged
-from contender.registry.transfer import OnBytes
 from contender.store import Store
+from contender.store.transfer import OnBytes
 
 __all__ = ["OnWarning", "Registry", "check_name", "holds_model", "verify_folder"]
 

@@ -25,8 +25,8 @@ from contender.errors import (
 )
 from contender.records import AliasEntry, ReleaseManifest
 from contender.registry.layout import Layout, is_name, now, number_of, numbered, parsed, release_id
-from contender.registry.transfer import at_once
 from contender.store import Store
+from contender.store.transfer import at_once
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from contender.files import describe_files
 from contender.records import Evaluation, EvaluationManifest, FileEntry
 from contender.registry.layout import Layout, now, parsed
 from contender.registry.releases import file_entry
-from contender.registry.transfer import at_once, fault_of
 from contender.store import Store
+from contender.store.transfer import at_once, fault_of
 
 RECORD = "evaluation.json"
 MANIFEST = "manifest.json"

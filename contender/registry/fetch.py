@@ -22,8 +22,8 @@ from contender.records import FileEntry, ReleaseManifest
 from contender.registry.evaluations import Evaluations
 from contender.registry.layout import Layout, files_digest, parsed, release_id
 from contender.registry.releases import Releases, damaged
-from contender.registry.transfer import OnBytes, at_once, local_error, receive
 from contender.store import Store
+from contender.store.transfer import OnBytes, at_once, local_error, receive
 
 OnWarning = Callable[[str], None]
 

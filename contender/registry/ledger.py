@@ -9,8 +9,8 @@ from typing import TypeVar
 from contender.errors import AlreadyExists, Damaged, Missing
 from contender.records import Decision, LedgerEntry, Record, SplitDefinition
 from contender.registry.layout import Layout, now, number_of, numbered, parsed
-from contender.registry.transfer import at_once
 from contender.store import Store
+from contender.store.transfer import at_once
 
 R = TypeVar("R", bound=Record)
 

@@ -8,8 +8,8 @@ from contender.errors import AlreadyExists, Damaged, Missing, ModelError, UsageE
 from contender.files import describe_files, irregular_files, sha256_file, stays_inside
 from contender.records import FileEntry, ReleaseDraft, ReleaseManifest, sha256_hex
 from contender.registry.layout import Layout, files_digest, now, parsed, release_id
-from contender.registry.transfer import OnBytes, at_once, fault_of, send
 from contender.store import Store
+from contender.store.transfer import OnBytes, at_once, fault_of, send
 
 # Formats that run code when they are loaded, and files that differ between identical trainings.
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".py", ".pyc"}

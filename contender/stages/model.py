@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
@@ -52,6 +52,7 @@ def find_base(run: Run) -> ResolvedBase:
 def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
     """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
     from contender.training.launcher import Attempts, Job, run_job
+    from contender.training.sharing import SharedCheckpoints
 
     spec = run.pipeline.spec
     key = stage_key(
@@ -65,6 +66,8 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
     )
 
     attempts = Attempts(run.workspace.records, key)
+    job_folder = run.workspace.job_folder(key)
+    shared = SharedCheckpoints(run.workspace.shared, key, job_folder, attempts) if run.workspace.shared else None
 
     def compute(folder: Path) -> TrainReport:
         job = Job(
@@ -82,20 +85,25 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         )
         # The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
         Thread(target=_warm_up, args=(spec.task, Path(base.path)), daemon=True).start()
-        with run.hold_device() as environment:
+        if shared:
+            shared.restore()
+        with run.hold_device() as environment, shared.sending() if shared else nullcontext():
             return run_job(
                 job,
-                run.workspace.job_folder(key),
+                job_folder,
                 attempts,
                 checkpoint=spec.resources.checkpoint,
                 max_recoveries=spec.resources.max_recoveries,
                 environment=environment,
                 on_progress=_training_told,
+                on_checkpoint=shared.send if shared else None,
                 on_recovery=lambda text: tell(Note("train", "warned", text)),
             )
 
     trained = staged(run, "train", key, TrainReport, compute, _trained)
-    shutil.rmtree(run.workspace.job_folder(key), ignore_errors=True)
+    shutil.rmtree(job_folder, ignore_errors=True)
+    if shared:
+        shared.forget()
     attempts.forget()
     return trained
 
@@ -162,7 +170,11 @@ def fetch_release(run: Run, release: ReleaseManifest) -> Path:
     """The release's model, read back from the registry file by file against its sha256: what is judged is what is promoted."""
     key = stage_key(run.pipeline, "fetch", release=release.digest)
     fetched = run.workspace.stage(
-        "fetch", key, ReleaseManifest, lambda folder: run.registry.fetch(release.release, folder / "model")
+        "fetch",
+        key,
+        ReleaseManifest,
+        lambda folder: run.registry.fetch(release.release, folder / "model"),
+        share=False,  # the registry is as near
     )
     return fetched.folder / "model"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -60,6 +60,40 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Removes the object; removing what is not there is fine."""
+
+
+class Below:
+    """The part of a store below a folder of it, as a store."""
+
+    def __init__(self, store: Store, folder: str) -> None:
+        self._store = store
+        self._prefix = f"{folder}/"
+
+    @property
+    def url(self) -> str:
+        return f"{self._store.url}/{self._prefix}".rstrip("/")
+
+    def get(self, key: str) -> bytes:
+        return self._store.get(self._prefix + key)
+
+    def open(self, key: str) -> BinaryIO:
+        return self._store.open(self._prefix + key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._store.put(self._prefix + key, data)
+
+    def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
+        self._store.upload(self._prefix + key, path, on_bytes)
+
+    def create(self, key: str, data: bytes) -> None:
+        self._store.create(self._prefix + key, data)
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        for info in self._store.list(self._prefix + prefix, after=self._prefix + after if after else ""):
+            yield replace(info, key=info.key.removeprefix(self._prefix))
+
+    def delete(self, key: str) -> None:
+        self._store.delete(self._prefix + key)
 
 
 def check_key(key: str) -> str:

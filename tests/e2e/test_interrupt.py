@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from desk import Desk, tickets
+from desk import Desk, start, tickets
 
 from contender.records import TrainReport
 from contender.workspace import Workspace
-
-
-def start(desk: Desk, *more: str, **environment: str) -> subprocess.Popen[str]:
-    script = Path(sys.executable).parent / "contender"
-    command = [script, "run", str(desk.pipeline), "--json", *more]
-    environment = dict(os.environ) | environment
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def until(run: subprocess.Popen[str], words: str) -> None:

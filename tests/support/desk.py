@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +56,14 @@ class Desk:
 
     def retrain(self, *more: str) -> Ran:
         return self.run("run", str(self.pipeline), "--json", *more)
+
+
+def start(desk: Desk, *more: str, **environment: str) -> subprocess.Popen[str]:
+    """A run in a process of its own."""
+    script = Path(sys.executable).parent / "contender"
+    command = [script, "run", str(desk.pipeline), "--json", *more]
+    environment = dict(os.environ) | environment
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def write_tickets(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
