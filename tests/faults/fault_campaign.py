@@ -70,15 +70,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     scenarios = [of_points(BY_NAME[name]) for name in options.point] or list(drawn(options.count, options.seed))
     folder = options.folder or Path(tempfile.mkdtemp(prefix="contender-faults-"))
+    outcomes: list[Outcome] = []
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the server below has to go, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server below has to go, and what was found be told
     info = ensure_server(folder / "home")
     try:
         lab = Lab(folder / "lab", client_environment(info) | {"CONTENDER_HOME": str(info.home)})
-        outcomes = list(_played(lab, scenarios, options, out))
+        outcomes.extend(_played(lab, scenarios, options, out))  # one by one: those played are there where it is stopped
+    except KeyboardInterrupt:
+        out.print(f"stopped after {len(outcomes)} of {len(scenarios)} scenarios")
     finally:
         stop_server(folder / "home")
     out.print(_table(outcomes))
+    interrupted = len(outcomes) < len(scenarios)
     wrong = [outcome for outcome in outcomes if outcome.violations]
     for outcome in wrong:
         out.print(f"kept: {outcome.folder}", markup=False, soft_wrap=True)
@@ -90,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{sum(o.runs for o in outcomes)} runs, {sum(o.looks for o in outcomes):,} looks at the alias, "
         f"{time.monotonic() - began:,.0f} s"
     )
-    return 1 if wrong else 0
+    return 1 if wrong else 130 if interrupted else 0
 
 
 def _parser() -> argparse.ArgumentParser:

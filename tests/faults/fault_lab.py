@@ -104,11 +104,8 @@ class Going:
     err: Path
 
     def ended(self) -> int:
-        """The exit code, -signal where it was killed; nothing lives on where we are interrupted."""
-        try:
-            return self.process.wait(LONGEST)
-        finally:
-            self.process.kill()
+        """The exit code, -signal where it was killed."""
+        return self.process.wait(LONGEST)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -209,6 +206,9 @@ class Lab:
     def _undisturbed(self, start: Start, desk: Desk) -> None:
         began = time.monotonic()
         going = self.start(desk, desk.folder.parent / "run", tag=f"calm-{start}")
-        code = going.ended()
+        try:
+            code = going.ended()
+        finally:
+            going.process.kill()
         assert (code, going.document.get("outcome")) == (0, "promoted"), going.err.read_text()
         self.seconds.setdefault(start, time.monotonic() - began)

@@ -150,9 +150,12 @@ class _Runs:
             kill.told(str(marker), str(self.desk.workspace / "jobs/*/checkpoints/*/checkpoint.json"))
             if isinstance(kill, Point) else None,
         )  # fmt: skip
-        if isinstance(kill, Moment) and not _struck(going, kill, self.calm * kill.share, marker):
-            raise Missed
-        code = going.ended()
+        try:
+            if isinstance(kill, Moment) and not _struck(going, kill, self.calm * kill.share, marker):
+                raise Missed
+            code = going.ended()
+        finally:
+            going.process.kill()  # where we are interrupted ourselves
         fired = json.loads(marker.read_text() or "{}") if marker.exists() else None
         self._look_for_orphans(going.tag)
         if fired is not None:
