@@ -18,7 +18,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +99,14 @@ class Workspace:
                     shutil.rmtree(attempt, ignore_errors=True)
         if share:
             self._push(done)
-        with suppress(OSError):
-            os.utime(done.folder / MANIFEST)  # when it was last of use, for whoever cleans
+        self.touch([(stage, done.key)])
         return done
+
+    def touch(self, used: Iterable[tuple[str, str]]) -> None:
+        """Says that these stages (name, key) are of use now, for whoever cleans."""
+        for stage, key in used:
+            with suppress(OSError):
+                os.utime(self._folder(stage, key) / MANIFEST)
 
     def job_folder(self, key: str) -> Path:
         """Where a training job keeps its checkpoints; it outlives the attempts that write it."""

@@ -104,6 +104,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--stop", action="store_true", help="end it")
     one.add_argument("--force", action="store_true", help="with --stop: also while runs use it")
 
+    one = command("clean", "remove from a workspace what nothing needs any more; without --delete it only says what")
+    one.add_argument("place", metavar="PIPELINE|WORKSPACE", nargs="?", default=".contender")
+    one.add_argument("--delete", action="store_true", help="remove it")
+    one.add_argument("--older-than", metavar="AGE", default="7d", help="unused for so long: 12h, 7d (default: 7d)")
+
     for name, text in (("releases", "what is in the registry"), ("history", "what was decided, and why")):
         one = command(name, text)
         one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")

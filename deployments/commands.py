@@ -245,6 +245,37 @@ def command_verify(options: argparse.Namespace) -> int:
     return 0
 
 
+def command_clean(options: argparse.Namespace) -> int:
+    from contender.clean import leftovers, remove
+    from contender.specrules import duration
+    from deployments.lookup import workspace_of
+    from deployments.terminal import console, say, table
+
+    try:
+        older_than = float(duration(options.older_than))
+    except ValueError as error:
+        raise UsageError(f"--older-than {options.older_than!r} {error}", "For example: --older-than 12h") from None
+    root = workspace_of(options.place)
+    found = leftovers(root, older_than)
+    out = console()
+    rows = [
+        (str(one.path.relative_to(root)), f"{one.size / 1e6:,.1f}", f"{one.age / 86400:,.1f}", one.why) for one in found
+    ]
+    out.print(table(("what", "MB", "days", "why"), rows))
+    size = sum(one.size for one in found)
+    if options.delete:
+        size = remove(found)
+    say(out, f"{'removed' if options.delete else 'would remove'} {size / 1e6:,.1f} MB in {root}")
+    if found and not options.delete:
+        say(out, "nothing was removed; add --delete to do it")
+    if options.json:
+        listed = [
+            {"path": str(one.path), "bytes": one.size, "seconds": round(one.age), "why": one.why} for one in found
+        ]
+        print_document({"outcome": "done", "deleted": options.delete, "bytes": size, "found": listed})
+    return 0
+
+
 def command_schema(options: argparse.Namespace) -> int:
     from contender.spec import json_schema
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contender.errors import ContenderError, UsageError
-from contender.files import is_file, is_folder
+from contender.files import expanded, is_file, is_folder
 from contender.loading import load_pipeline
 from contender.records import AliasEntry
 from contender.registry import Registry, check_name, holds_model
-from contender.run import open_registry
+from contender.run import open_registry, open_workspace
 from contender.store import open_store
 
 DEFAULT_ALIAS = "production"
@@ -113,3 +113,9 @@ def _by_name(
     else:
         tried.append(f"{path}: no such file")
     raise UsageError(f"no registry found for {plain!r}; tried: {'; '.join(tried)}", FORMS)
+
+
+def workspace_of(place: str) -> Path:
+    """The folder of a workspace on this machine: of a pipeline's YAML, or the folder itself."""
+    path = Path(expanded(place))
+    return open_workspace(load_pipeline(path)).root if is_file(path) else path

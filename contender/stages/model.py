@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from contender.training.launcher import Progress
 
 
+TOUCH_SECONDS = 600  # between marks on what a long training reads from, so that nobody cleans it away
+
+
 class Predictions(Record):
     """The outcomes of one release on one held-out set, in `outcomes.parquet`."""
 
@@ -69,6 +72,14 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
     job_folder = run.workspace.job_folder(key)
     shared = SharedCheckpoints(run.workspace.shared, key, job_folder, attempts) if run.workspace.shared else None
 
+    touched = [time.monotonic()]
+
+    def told(progress: Progress) -> None:
+        if time.monotonic() - touched[0] > TOUCH_SECONDS:
+            touched[0] = time.monotonic()
+            run.workspace.touch((stage.name, stage.key) for stage in run.stages)
+        _training_told(progress)
+
     def compute(folder: Path) -> TrainReport:
         job = Job(
             task=spec.task,
@@ -95,7 +106,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
                 checkpoint=spec.resources.checkpoint,
                 max_recoveries=spec.resources.max_recoveries,
                 environment=environment,
-                on_progress=_training_told,
+                on_progress=told,
                 on_checkpoint=shared.send if shared else None,
                 on_recovery=lambda text: tell(Note("train", "warned", text)),
             )
