@@ -174,6 +174,15 @@ def _lock(handle: int, on_wait: Callable[[], None] | None) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
+def empty_folder(folder: Path) -> None:
+    """Removes all that is in it, such as what a killed process left."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def put_in_place(partial: Path, folder: Path) -> None:
     """Moves a filled folder to its name; what stood there goes away behind it."""
     fsync_folder(partial)

@@ -19,6 +19,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _asked: list[signal.Signals] = []
 _nested = 0
+_resting = False
 
 
 @contextmanager
@@ -37,6 +38,8 @@ def stoppable(first: Callable[[int], None] | None = None) -> Iterator[None]:
         _asked.append(signal.Signals(number))
         if len(_asked) > 1:
             raise KeyboardInterrupt
+        if _resting:
+            raise interrupted()
         if first:
             first(number)
 
@@ -52,6 +55,12 @@ def stoppable(first: Callable[[int], None] | None = None) -> Iterator[None]:
             signal.signal(number, handler)
         if not _nested:
             _asked.clear()
+
+
+def rest(resting: bool) -> None:
+    """Says whether nothing is at work and this process only waits: then a signal need not be noted for later."""
+    global _resting
+    _resting = resting
 
 
 def asked() -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from contender.errors import DiskFull, UsageError
-from contender.files import describe_files, filling, put_in_place, write_durably
+from contender.files import describe_files, empty_folder, filling, put_in_place, write_durably
 from contender.records import Record, sha256_hex
 from contender.sharing import MANIFEST, SharedStages, StageManifest
 from contender.store import Below, LocalStore, Store
@@ -124,7 +124,7 @@ class Workspace:
     def scratch(self, name: str) -> Iterator[Path]:
         """An empty folder for work that leaves nothing in it, one run's at a time; what a killed run left there goes first."""
         with translated_os_errors(self.root), filling(self.root / name) as folder:
-            _empty(folder)
+            empty_folder(folder)
             try:
                 yield folder
             finally:
@@ -134,7 +134,7 @@ class Workspace:
         """What another machine has finished."""
         if self._stages is None:
             return None
-        _empty(attempt)
+        empty_folder(attempt)
         if not self._stages.fetch(stage, key, attempt):
             return None
         put_in_place(attempt, self._folder(stage, key))
@@ -158,7 +158,7 @@ class Workspace:
         attempt: Path,
     ) -> Staged[R]:
         started = time.monotonic()
-        _empty(attempt)
+        empty_folder(attempt)
         record = compute(attempt)
         key = key_of(record) if key_of else key
         staged = Staged(stage, key, record, self._folder(stage, key), cached=False, seconds=time.monotonic() - started)
@@ -180,15 +180,6 @@ class Workspace:
 
     def _folder(self, stage: str, key: str) -> Path:
         return self.root / "stages" / stage / key
-
-
-def _empty(folder: Path) -> None:
-    """Removes what a killed attempt left."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 class translated_os_errors:  # noqa: N801 - reads as a context manager, like contextlib.suppress

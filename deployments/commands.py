@@ -8,10 +8,11 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import ContenderError, Damaged, UsageError
+from contender.errors import ContenderError, Damaged, Transient, UsageError
 
 if TYPE_CHECKING:
     from contender.records import AliasEntry
@@ -52,10 +53,11 @@ def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
     gc.set_threshold(100_000, 20, 100)
     actor = options.actor or os.environ.get("CONTENDER_ACTOR") or ""
     run = open_run(pipeline, actor)
-    seen = look(run)
-    decision = find_decision(run, seen)
-    if decision is not None:
-        return up_to_date(run, seen, decision)
+    with suppress(Transient):  # the flow asks again, and has patience
+        seen = look(run)
+        decision = find_decision(run, seen)
+        if decision is not None:
+            return up_to_date(run, seen, decision)
     from contender.quality import process
     from contender.stopping import stoppable
 

@@ -9,21 +9,21 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from contender.conclusion import Contest, conclude, refuse
+from contender.conclusion import Contest
 from contender.contest import Champion
 from contender.errors import AliasMoved, ContenderError, DataError, Unreadable
 from contender.records import ReleaseManifest, Snapshot
-from contender.run import Run, RunResult, ended_by, find_decision, open_run, skipped, up_to_date
+from contender.run import Run, RunResult, ended_by, open_run, skipped, up_to_date
 from contender.spec import Pipeline
-from contender.stages.data import look
 from contender.stopping import stoppable
 from flows.states import ended
+from tasks.decision import conclude, find_decision, refuse
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
 from tasks.promotion import find_champion, promote, publish
 from tasks.quality import check_quality
 from tasks.release import stage_release
-from tasks.snapshot import take_snapshot
+from tasks.snapshot import look, take_snapshot
 from tasks.split import split_rows
 from tasks.training import find_base, fine_tune
 from tasks.turn import devices_of, turn

@@ -11,6 +11,11 @@ from tasks.policy import stage_task
 
 
 @stage_task
+def look(run: Run) -> Snapshot:
+    return stages.look(run)
+
+
+@stage_task
 def take_snapshot(run: Run, seen: Snapshot) -> Staged[Snapshot]:
     snapshot = stages.take_snapshot(run, seen)
     if not snapshot.cached:

@@ -20,8 +20,11 @@ from queue import Queue
 from threading import Thread
 from typing import IO, Any
 
+from contender import stopping
 from contender.child import Child, Voice, end_with_parent, how_it_ended, requested, told_error
 from contender.errors import ContenderError, StageFailed
+from contender.files import empty_folder
+from contender.progress import Note, tell
 from contender.records import QualityReport
 from contender.workspace import translated_os_errors
 
@@ -53,11 +56,31 @@ def ahead() -> Iterator[None]:
 
 
 def check_apart(rows: Path, out: Path, on_rows: Callable[[int], None] | None = None, **arguments: Any) -> QualityReport:
-    """`contender.quality.gate.check` with these arguments, in the gate's process; raises what it raises."""
+    """`contender.quality.gate.check` with these arguments, in the gate's process; raises what it raises.
+
+    A process that died without a word is followed by one other: `out` is emptied, and the check begins anew.
+    """
+    request = {"rows": str(rows), "out": str(out), **arguments}
+    try:
+        return _checked(request, on_rows)
+    except Died as death:
+        if stopping.asked():
+            raise
+        tell(Note("gate", "warned", f"{death.what}; checking again"))
+        if out.is_dir():
+            empty_folder(out)
+        return _checked(request, on_rows)
+
+
+class Died(StageFailed):
+    """The gate's process ended without a word about why."""
+
+
+def _checked(request: dict[str, Any], on_rows: Callable[[int], None] | None) -> QualityReport:
     gate = _ahead.pop() if _ahead else _start()
     with gate.log:
         try:
-            gate.child.ask({"rows": str(rows), "out": str(out), **arguments})
+            gate.child.ask(request)
             final = gate.child.listen(lambda count: on_rows(count) if on_rows else None)
         finally:
             code = gate.child.close()
@@ -75,7 +98,7 @@ def _start() -> _Gate:
 
 
 def _silent(code: int) -> ContenderError:
-    return StageFailed(
+    return Died(
         f"the quality gate's process {how_it_ended(code)}",
         "Where the machine ran out of memory, free some; run the same command again.",
     )

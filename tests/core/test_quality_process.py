@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from contender.errors import StageFailed, UsageError
+from contender.progress import Note, listening
 from contender.quality import process
 from contender.quality.process import ahead, check_apart
 from contender.quality.suites import load_suite
@@ -72,12 +73,31 @@ def test_what_the_gate_refuses_is_the_error_here(row_file: Any, tmp_path: Path) 
     assert failure.value.exit_code == 2
 
 
-def test_a_process_that_dies_is_an_error_that_says_how(
+def killed(count: int) -> list[Any]:
+    gates = [process._start() for _ in range(count)]
+    for gate in gates:
+        gate.child.process.kill()
+    return gates
+
+
+def test_a_process_that_dies_is_followed_by_another(
     row_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = process._start()
-    monkeypatch.setattr(process, "_ahead", [gate])
-    gate.child.process.kill()
+    monkeypatch.setattr(process, "_ahead", killed(1))
+    out = tmp_path / "out"
+    (out / "half").mkdir(parents=True)
+    told: list[Note] = []
+    with listening(told.append):
+        report = check_apart(row_file(ROWS), out, **arguments())
+    assert report.passed
+    assert "was ended by signal SIGKILL; checking again" in told[0].text
+    assert not (out / "half").exists()
+
+
+def test_one_that_dies_again_is_an_error_that_says_how(
+    row_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_ahead", killed(2))
     with pytest.raises(StageFailed, match="was ended by signal SIGKILL"):
         check_apart(row_file(ROWS), tmp_path / "out", **arguments())
 

@@ -134,8 +134,9 @@ def test_a_champion_that_moves_under_a_verdict_is_judged_against_anew(
 
 
 def test_a_run_that_died_behind_its_promotion_finds_it_and_promotes_no_second_time(
-    pipeline: Pipeline, store: MemoryStore
+    pipeline: Pipeline, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tasks.policy.PATIENCE_SECONDS", 0.0)
     store.fail("create", "unavailable", times=100, prefix="desk/decisions/")
     with pytest.raises(Exception, match="did not answer"):
         run(pipeline)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prefect.states import Failed
 
-from contender.errors import DataError, StoreError, StoreUnavailable, Transient
+from contender import stopping
+from contender.errors import DataError, Interrupted, StoreError, StoreUnavailable, Transient
 from contender.records import Record
 from contender.workspace import Staged
-from tasks.policy import RETRIES, delays, is_transient, retry_when_transient, stage_task
+from tasks import policy
+from tasks.policy import LONGEST_DELAY, PATIENCE_SECONDS, delays, is_transient, retry_when_transient, stage_task
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -46,9 +53,39 @@ def test_a_state_without_an_error_is_not_tried_again() -> None:
     assert retry_when_transient(None, None, Failed(message="no data")) is False
 
 
-def test_delays_double_and_there_is_one_per_retry() -> None:
-    assert len(delays()) == RETRIES
-    assert all(later == 2 * earlier for earlier, later in zip(delays(), delays()[1:], strict=False))
+def test_delays_double_up_to_the_longest_and_last_as_long_as_patience() -> None:
+    found = delays()
+    assert all(later == min(2 * earlier, LONGEST_DELAY) for earlier, later in pairwise(found))
+    assert PATIENCE_SECONDS <= sum(found) < PATIENCE_SECONDS + LONGEST_DELAY
+
+
+def test_patience_begins_with_the_first_failure_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(policy.time, "monotonic", lambda: now[0])
+    run, failed = SimpleNamespace(id=object()), Failed(data=StoreUnavailable("x"))
+    assert retry_when_transient(None, run, failed)
+    now[0] += PATIENCE_SECONDS - 1
+    assert retry_when_transient(None, run, failed)
+    now[0] += 2
+    assert not retry_when_transient(None, run, failed)
+    assert retry_when_transient(None, SimpleNamespace(id=object()), failed), "another task has its own"
+
+
+def test_a_signal_that_comes_while_a_retry_is_waited_for_ends_the_wait() -> None:
+    def away() -> None:
+        raise StoreUnavailable("the store did not answer")
+
+    call = stage_task(away)
+    with stopping.stoppable(), pytest.raises(StoreUnavailable):
+        call.task.fn()
+    try:
+        with stopping.stoppable():
+            stopping.rest(True)
+            with pytest.raises(Interrupted):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+    finally:
+        stopping.rest(False)
 
 
 class Nothing(Record):
