@@ -9,20 +9,10 @@ import time
 
 import psutil
 import pytest
-from desk import Desk, start, tickets
+from desk import Desk, start, tickets, until
 
 from contender.records import TrainReport
 from contender.workspace import Workspace
-
-
-def until(run: subprocess.Popen[str], words: str) -> None:
-    assert run.stderr is not None
-    seen = []
-    for line in run.stderr:
-        seen.append(line)
-        if words in line:
-            return
-    raise AssertionError(f"{words!r} was never shown:\n{''.join(seen)}")
 
 
 def until_checkpoint(desk: Desk, run: subprocess.Popen[str]) -> None:

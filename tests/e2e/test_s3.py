@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import signal
+import time
 from pathlib import Path
 
 import pytest
-from desk import Desk, tickets
+from desk import Desk, start, tickets, until
+from faulty_proxy import faulty
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -40,3 +44,55 @@ def test_a_bucket_that_is_not_there_is_said(desk: Desk, s3_server) -> None:
     ran = desk.retrain("--set", "promote.to=s3://no-such-bucket-here/models")
     assert (ran.code, ran.document["outcome"]) == (1, "failed"), ran.shown
     assert "no-such-bucket-here" in ran.document["error"]["what"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_goes_on_through_faults_of_the_store_and_promotes_once(
+    desk: Desk, s3_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    registry = f"s3://{s3_server.bucket}/faults-{secrets.token_hex(4)}"
+    with faulty(s3_server.endpoint, every=8) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        ran = desk.retrain("--set", f"promote.to={registry}")
+        assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
+        assert sum(proxy.faults.values()) > 5
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+    history = desk.run("history", f"{registry}/desk", "--json").document
+    assert [entry["n"] for entry in history["entries"]] == [1]
+    assert [decision["outcome"] for decision in history["decisions"]] == ["promoted"]
+    assert desk.run("verify", f"{registry}/desk").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_store_that_is_away_for_a_while_is_waited_for(desk: Desk, s3_server, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    registry = f"s3://{s3_server.bucket}/away-{secrets.token_hex(4)}"
+    with faulty(s3_server.endpoint) as proxy:
+        proxy.on = False
+        run = start(desk, "--set", f"promote.to={registry}", AWS_ENDPOINT_URL=proxy.endpoint)
+        until(run, "✓ split")
+        proxy.away = True
+        until(run, "trying again for up to 5 minutes")
+        time.sleep(20)
+        assert run.poll() is None
+        proxy.away = False
+        out, err = run.communicate(timeout=200)
+    assert (run.returncode, json.loads(out)["outcome"]) == (0, "promoted"), err
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_store_that_stays_away_can_be_given_up_by_ctrl_c(desk: Desk, s3_server) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    with faulty(s3_server.endpoint) as proxy:
+        proxy.on = False
+        registry = f"s3://{s3_server.bucket}/gone-{secrets.token_hex(4)}"
+        run = start(desk, "--set", f"promote.to={registry}", AWS_ENDPOINT_URL=proxy.endpoint)
+        until(run, "✓ split")
+        proxy.away = True
+        until(run, "trying again for up to 5 minutes")
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert (run.returncode, json.loads(out)["outcome"]) == (130, "interrupted"), err
+    assert "Traceback" not in err

@@ -66,6 +66,17 @@ def start(desk: Desk, *more: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+def until(run: subprocess.Popen[str], words: str) -> None:
+    """Reads what the run shows up to a line with these words."""
+    assert run.stderr is not None
+    seen = []
+    for line in run.stderr:
+        seen.append(line)
+        if words in line:
+            return
+    raise AssertionError(f"{words!r} was never shown:\n{''.join(seen)}")
+
+
 def write_tickets(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
