@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from contender.training.checkpoints import CheckpointManifest
 from contender.workspace import MANIFEST, StageManifest
 
 BESIDE = ".contender/files.json"  # is there or not by how long the data has rested; holds nothing but digests
+# What no finished run leaves, the undisturbed one that it is compared with included.
+NEEDLESS = re.compile(
+    r"/\.contender-|\.partial(/|$)|\.old(/|$)|^\.contender/(jobs/|records/jobs/.*\.json$|tmp|\.)|keys-[^/]*\.parquet$"
+)
 IN_DOCUMENT = ("snapshot", "gate", "split", "train", "evaluate")
 
 
@@ -104,6 +109,7 @@ def compared(expected: Left, desk: Desk) -> list[str]:
             faults.append(f"{what}: {there} instead of {wanted}")
     for release in found.models:
         desk.registry.verify(release)
+    faults += [f"nobody needs: {path}" for path in sorted(found.paths) if NEEDLESS.search(path)][:20]
     faults += [f"left over: {path}" for path in sorted(found.paths - expected.paths - {BESIDE})[:20]]
     faults += [f"missing: {path}" for path in sorted(expected.paths - found.paths - {BESIDE})[:20]]
     return faults

@@ -135,6 +135,7 @@ class Lab:
             "PYTHONPATH": f"{FUSE}{os.pathsep}{ROOT}",
             "OMP_NUM_THREADS": "1",  # tiny models gain nothing from more
             "TMPDIR": str(temporary),
+            "CONTENDER_CACHE": str(self.root / "cache"),  # not what this user's runs have measured
             TAG: tag,
         }
         given.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -134,7 +134,8 @@ POINTS: tuple[Point, ...] = (
     *_created("the release's manifest", "release", r"releases/[^/]+/manifest\.json$"),
     # --- evaluate
     *_whole_stage("fetch", "evaluate"),
-    Point("fetch: model half fetched", "evaluate", _run("open", r"stages/fetch/.*model\.safetensors$", AFTER)),
+    # Fetched by threads of their own, whose last event may be the opening of a file.
+    Point("fetch: model half fetched", "evaluate", _run("return", r"registry/transfer\.py:receive$", occurrence=2)),
     *_whole_stage("predict", "evaluate"),
     *_whole_stage("evaluate", "evaluate"),
     # --- judge

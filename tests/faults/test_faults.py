@@ -57,6 +57,7 @@ def held(lab: Lab, scenario: Scenario) -> None:
     assert outcome.looks > 10, "the alias was watched"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", FAST, ids=lambda scenario: scenario.name)
 def test_a_killed_run_comes_to_what_an_undisturbed_one_does(lab: Lab, scenario: Scenario) -> None:
     held(lab, scenario)
