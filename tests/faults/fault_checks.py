@@ -26,7 +26,7 @@ IN_DOCUMENT = ("snapshot", "gate", "split", "train", "evaluate")
 class State:
     """What the workspace holds between two runs: (stage, key) → which writing of it, and the training's newest checkpoint."""
 
-    finished: dict[tuple[str, str], tuple[int, int]]
+    finished: dict[tuple[str, str], tuple[int, float]]
     checkpoint: int
     resumed_from: int | None  # of the training that is finished
 
@@ -45,7 +45,10 @@ def observed(desk: Desk) -> State:
     for path in sorted((desk.workspace / "stages").glob(f"*/[!.]*/{MANIFEST}")):
         manifest = StageManifest.from_bytes(path.read_bytes())
         if describe_files(path.parent, leave_out={MANIFEST}) == manifest.files:
-            finished[manifest.stage, manifest.key] = (path.stat().st_ino, path.stat().st_mtime_ns)
+            finished[manifest.stage, manifest.key] = (
+                path.stat().st_ino,
+                manifest.seconds,
+            )  # its time of change is that of its last use
             if manifest.stage == "train":
                 resumed_from = TrainReport.from_bytes(manifest.record.encode()).resumed_from_step
     return State(finished, max(whole_checkpoints(desk.workspace), default=0), resumed_from)

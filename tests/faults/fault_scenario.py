@@ -168,12 +168,8 @@ class _Runs:
 
     def _check(self, before: State, kill: Kill | None, fired: dict[str, Any] | None, going: Going, code: int) -> None:
         alone = isinstance(kill, Point) and kill.fault.victim == "process" and kill.fault.process != "run"
-        if fired is None:
-            expected = 0
-        elif not alone:
-            expected = -signal.SIGKILL
-        else:
-            expected = 0 if kill.fault.process == "train" else 1  # a training is started again by the run itself
+        # The run itself starts another process in the place of one that died.
+        expected = 0 if fired is None or alone else -signal.SIGKILL
         if code != expected:
             self._wrong(f"run {self.outcome.runs} ended with {code}:\n{going.err.read_text()[-2000:]}")
         after = observed(self.desk)
