@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -131,3 +132,12 @@ def test_metrics_known_to_the_spec_are_those_that_exist() -> None:
     from contender.names import METRIC_NAMES
 
     assert set(METRICS) == set(METRIC_NAMES)
+
+
+def test_every_guarantee_names_a_test_that_there_is() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text)) | set(re.findall(r"(tests/[\w/]+\.py)", text))
+    assert len(named) > 20
+    tests = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py")}
+    functions = set(re.findall(r"def (test_\w+)", "\n".join(tests.values())))
+    assert sorted(named - functions - set(tests)) == []
