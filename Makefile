@@ -43,7 +43,7 @@ lint: setup  ## format, lint, types, dependency arrows
 	@$(BIN)/lint-imports --no-cache
 
 test: lint  ## lint and the fast tests: under 8 minutes on two cores
-	@$(BIN)/python -P -m pytest -m "not slow and not server"
+	@$(BIN)/python -P -m pytest -n logical --maxprocesses 4 --dist loadfile -m "not slow and not server"
 	@echo "Left out: the slow tests (real data, the whole demo, 100,000 files, no network) and those on real S3 servers: make test-rest"
 
 test-rest: setup servers  ## what test leaves out: the slow tests and those on real servers

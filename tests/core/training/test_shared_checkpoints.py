@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contender.errors import StageFailed, StoreUnavailable
@@ -120,13 +122,10 @@ def test_a_training_that_goes_on_on_another_machine_ends_with_the_same_files(mak
 
         def kill(progress: Progress) -> None:
             if kill_at and progress.checkpoint and progress.checkpoint >= kill_at:
-                import os
-
-                import psutil
-
-                for child in psutil.Process(os.getpid()).children():
-                    if "contender.training.job" in child.cmdline():
-                        child.kill()
+                for child in psutil.Process().children():
+                    with suppress(psutil.Error):
+                        if "contender.training.job" in child.cmdline():
+                            child.kill()
 
         with sharing.sending():
             report = run_job(moved, folder, attempts, checkpoint=cadence, on_progress=kill, on_checkpoint=sharing.send)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -30,8 +31,9 @@ def child_of(pid: int) -> psutil.Process:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for child in psutil.Process(pid).children():
-            if "contender.training.job" in child.cmdline():
-                return child
+            with suppress(psutil.Error):  # it ended, or another test's child did and waits to be buried
+                if "contender.training.job" in child.cmdline():
+                    return child
         time.sleep(0.05)
     raise AssertionError("no training process appeared")
 
