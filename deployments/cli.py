@@ -104,6 +104,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--stop", action="store_true", help="end it")
     one.add_argument("--force", action="store_true", help="with --stop: also while runs use it")
 
+    one = command(
+        "deploy", "create or update deployments on an existing Prefect server; crashed runs continue by themselves"
+    )
+    one.add_argument("pipelines", metavar="PIPELINE", nargs="+", help="a pipeline's YAML file")
+    one.add_argument(
+        "--pool", metavar="NAME", default="contender", help="work pool, of type process (default: contender)"
+    )
+
     for name, text in (("releases", "what is in the registry"), ("history", "what was decided, and why")):
         one = command(name, text)
         one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
