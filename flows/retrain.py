@@ -18,7 +18,7 @@ from contender.recovery import attempted
 from contender.run import Run, RunResult, ended_by, find_decision, open_run, up_to_date
 from contender.spec import Pipeline
 from contender.stages.data import look
-from contender.stopping import stoppable
+from contender.stopping import stoppable, stopped_with_parent
 from flows.states import ended, stopped
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
@@ -54,7 +54,10 @@ def deployed(run: Run) -> State[RunResult]:
     """The same for a run of a deployment, which is continued where it crashed: by an automation, as the same flow run."""
     most = run.pipeline.spec.resources.max_recoveries
     try:
-        with attempted(run.workspace.records, str(flow_run.id), most, get_run_logger().warning):
+        with (
+            stopped_with_parent(),  # its worker: without one nobody could cancel it
+            attempted(run.workspace.records, str(flow_run.id), most, get_run_logger().warning),
+        ):
             return ended(retrained(run))
     except Interrupted as error:
         return stopped(error)

@@ -124,6 +124,19 @@ def test_a_run_whose_machine_is_gone_goes_on_at_another_worker(fleet: Fleet) -> 
     assert fleet.trained().resumed_from_step > 0
 
 
+def test_a_process_that_was_taken_for_dead_ends_when_it_wakes_and_touches_nothing(fleet: Fleet) -> None:
+    run = fleet.start(fleet.deploy("max_recoveries: 3"))
+    first = fleet.worker()
+    engine, _ = fleet.training(first)
+    engine.suspend()
+    until("the next attempt", lambda: history(run).count("Running") == 2, 200, fleet.told)
+    engine.resume()
+    until("its end", lambda: not lives(engine), 120, fleet.told)
+    assert fleet.ended(run) == "Promoted", fleet.told()
+    assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
+    assert fleet.desk.run("history", "desk", "--json").document["entries"][0]["n"] == 1
+
+
 def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint_to_the_next(fleet: Fleet) -> None:
     run = fleet.start(fleet.deploy("max_recoveries: 1"))
     first = fleet.worker()
@@ -138,14 +151,27 @@ def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint_to_the_next(fleet: Fl
     assert fleet.trained().resumed_from_step > 0
 
 
-@pytest.mark.parametrize("what", ["worker", "training"])
-def test_a_flow_process_goes_on_without_its_worker_and_without_its_training(fleet: Fleet, what: str) -> None:
-    run = fleet.start(fleet.deploy("max_recoveries: 3"))
+def test_a_flow_process_does_not_outlive_its_worker_and_goes_on_at_another(fleet: Fleet) -> None:
+    run = fleet.start(fleet.deploy("max_recoveries: 1"))
+    first = fleet.worker()
+    engine, job = fleet.training(first)
+    first.kill()
+    until("the flow's end", lambda: not lives(engine), 60, fleet.told)
+    assert not lives(job)
+    fleet.worker()
+    assert fleet.ended(run) == "Promoted", fleet.told()
+    assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
+    assert fleet.trained().resumed_from_step > 0
+
+
+def test_a_killed_training_is_continued_by_its_flow(fleet: Fleet) -> None:
+    run = fleet.start(fleet.deploy("max_recoveries: 1"))
     worker = fleet.worker()
     _, job = fleet.training(worker)
-    (worker if what == "worker" else job).kill()
+    job.kill()
     assert fleet.ended(run) == "Promoted", fleet.told()
     assert history(run) == [*STARTED, "Promoted"]
+    assert fleet.trained().recoveries == 1
     until("the end of its processes", lambda: not worker.running(ENGINE) and not worker.running(JOB), 30, fleet.told)
 
 
