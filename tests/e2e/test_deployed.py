@@ -15,7 +15,7 @@ from desk import Desk, tickets
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Cancelling
-from workers import Worker, flow_run, history, lives, task_states, until
+from workers import Worker, flow_run, history, lives, task_states, until, why_it_crashed
 
 from contender.records import TrainReport
 from contender.workspace import Workspace
@@ -120,6 +120,7 @@ def test_a_run_whose_machine_is_gone_goes_on_at_another_worker(fleet: Fleet) -> 
     fleet.worker()
     assert fleet.ended(run, 300) == "Promoted", fleet.told()
     assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
+    assert why_it_crashed(run) == ["no heartbeat: its machine may be gone"]
     assert first.below() == []
     assert fleet.trained().resumed_from_step > 0
 
@@ -137,16 +138,26 @@ def test_a_process_that_was_taken_for_dead_ends_when_it_wakes_and_touches_nothin
     assert fleet.desk.run("history", "desk", "--json").document["entries"][0]["n"] == 1
 
 
-def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint_to_the_next(fleet: Fleet) -> None:
+def test_a_flow_that_is_asked_to_end_leaves_a_checkpoint_and_goes_on(fleet: Fleet) -> None:
+    run = fleet.start(fleet.deploy("max_recoveries: 1"))
+    engine, job = fleet.training(fleet.worker())
+    engine.terminate()
+    assert fleet.ended(run) == "Promoted", fleet.told()
+    assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
+    assert why_it_crashed(run) == ["the training was interrupted and left a checkpoint"]
+    assert not lives(job)
+    assert fleet.trained().resumed_from_step > 0
+
+
+def test_a_worker_that_is_asked_to_end_kills_its_flows_which_go_on_from_where_they_were(fleet: Fleet) -> None:
     run = fleet.start(fleet.deploy("max_recoveries: 1"))
     first = fleet.worker()
     engine, job = fleet.training(first)
     first.process.terminate()
     first.process.wait(60)
-    until("the flow's end", lambda: not lives(engine), 60, fleet.told)
-    assert not lives(job)
+    until("the end of what it started", lambda: not lives(engine) and not lives(job), 10, fleet.told)
     fleet.worker()
-    assert fleet.ended(run) == "Promoted", fleet.told()
+    assert fleet.ended(run, 300) == "Promoted", fleet.told()
     assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
     assert fleet.trained().resumed_from_step > 0
 
@@ -161,6 +172,7 @@ def test_a_flow_process_does_not_outlive_its_worker_and_goes_on_at_another(fleet
     fleet.worker()
     assert fleet.ended(run) == "Promoted", fleet.told()
     assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
+    assert why_it_crashed(run) == ["the training was interrupted and left a checkpoint"]
     assert fleet.trained().resumed_from_step > 0
 
 

@@ -109,6 +109,12 @@ def history(run_id: UUID) -> list[str]:
         return [str(state.name) for state in client.read_flow_run_states(run_id)]
 
 
+def why_it_crashed(run_id: UUID) -> list[str]:
+    """The messages of a run's Crashed states."""
+    with get_client(sync_client=True) as client:
+        return [str(state.message) for state in client.read_flow_run_states(run_id) if state.name == "Crashed"]
+
+
 def task_states(run_id: UUID) -> dict[str, list[str]]:
     """Task → its states' names, one for each attempt at the run."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
