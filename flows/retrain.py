@@ -6,20 +6,18 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.exceptions import Abort
-from prefect.logging import get_run_logger
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 
 from contender.conclusion import Contest, conclude, refuse
 from contender.contest import Champion
-from contender.errors import AliasMoved, ContenderError, DataError, Interrupted, TakenOver, Unreadable
+from contender.errors import AliasMoved, ContenderError, DataError, Unreadable
 from contender.records import ReleaseManifest, Snapshot
-from contender.recovery import attempted
 from contender.run import Run, RunResult, ended_by, find_decision, open_run, up_to_date
 from contender.spec import Pipeline
 from contender.stages.data import look
-from contender.stopping import stoppable, stopped_with_parent
-from flows.states import ended, stopped
+from contender.stopping import stoppable
+from flows.deployed import continued
+from flows.states import ended
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
 from tasks.promotion import find_champion, promote, publish
@@ -44,25 +42,14 @@ def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> Sta
     run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)
     with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
         try:
-            return ended(retrained(run)) if deployment.id is None else deployed(run)
+            return continued(run, once)
         except ContenderError as error:
             error.ended = ended_by(run, error)
             raise
 
 
-def deployed(run: Run) -> State[RunResult]:
-    """The same for a run of a deployment, which is continued where it crashed: by an automation, as the same flow run."""
-    most = run.pipeline.spec.resources.max_recoveries
-    try:
-        with (
-            stopped_with_parent(),  # its worker: without one nobody could cancel it
-            attempted(run.workspace.records, str(flow_run.id), most, get_run_logger().warning),
-        ):
-            return ended(retrained(run))
-    except Interrupted as error:
-        return stopped(error)
-    except TakenOver as error:
-        raise Abort(error.what) from error  # the state is the newer attempt's to set
+def once(run: Run) -> State[RunResult]:
+    return ended(retrained(run))
 
 
 def retrained(run: Run) -> RunResult:

@@ -95,7 +95,7 @@ def fleet(desk: Desk) -> Iterator[Fleet]:
 
 
 STARTED = ["Scheduled", "Pending", "Submitting", "Running"]
-CONTINUED = ["Crashed", "Recovering", "AwaitingRetry", "Pending", "Submitting", "Running"]
+CONTINUED = ["Crashed", "AwaitingRetry", "Pending", "Submitting", "Running"]
 
 
 def test_a_killed_flow_process_is_followed_by_another_that_continues(fleet: Fleet) -> None:

@@ -24,10 +24,9 @@ from deployments.deploy import ENTRYPOINT, deployment_fields
 from flows.retrain import retrain
 
 AUTOMATIONS = {
-    "recover a run that crashed",
-    "continue a run that is recovering",
+    "continue a run that crashed",
+    "begin again what never began",
     "notice a run whose machine is gone",
-    "start again what never began",
     "end a run that was being cancelled",
 }
 
