@@ -56,6 +56,22 @@ def stoppable(first: Callable[[int], None] | None = None) -> Iterator[None]:
             _asked.clear()
 
 
+def asked() -> bool:
+    """Whether a signal asked to stop."""
+    return bool(_asked)
+
+
+def check() -> None:
+    """Raises Interrupted where a signal asked to stop."""
+    if _asked:
+        raise interrupted()
+
+
+def interrupted() -> Interrupted:
+    by = _asked[0].name if _asked and _asked[0] != signal.SIGINT else "Ctrl-C"
+    return Interrupted(f"stopped by {by}", "The same command continues: finished stages are kept.")
+
+
 @contextmanager
 def stopped_with_parent() -> Iterator[None]:
     """Inside, the death of the process that started this one counts as SIGTERM, unless a signal came already.
@@ -79,19 +95,3 @@ def stopped_with_parent() -> Iterator[None]:
         yield
     finally:
         over.set()
-
-
-def asked() -> bool:
-    """Whether a signal asked to stop."""
-    return bool(_asked)
-
-
-def check() -> None:
-    """Raises Interrupted where a signal asked to stop."""
-    if _asked:
-        raise interrupted()
-
-
-def interrupted() -> Interrupted:
-    by = _asked[0].name if _asked and _asked[0] != signal.SIGINT else "Ctrl-C"
-    return Interrupted(f"stopped by {by}", "The same command continues: finished stages are kept.")

@@ -100,10 +100,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--actor", help="who asks, for the registry (default: CONTENDER_ACTOR, else the flow run)")
     one.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
-    one = command("up", "start the background Prefect server and its UI, or say where it runs")
-    one.add_argument("--stop", action="store_true", help="end it")
-    one.add_argument("--force", action="store_true", help="with --stop: also while runs use it")
-
     one = command(
         "deploy", "create or update deployments on an existing Prefect server; crashed runs continue by themselves"
     )
@@ -111,6 +107,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--pool", metavar="NAME", default="contender", help="work pool, of type process (default: contender)"
     )
+
+    one = command("up", "start the background Prefect server and its UI, or say where it runs")
+    one.add_argument("--stop", action="store_true", help="end it")
+    one.add_argument("--force", action="store_true", help="with --stop: also while runs use it")
 
     for name, text in (("releases", "what is in the registry"), ("history", "what was decided, and why")):
         one = command(name, text)
