@@ -1,9 +1,9 @@
 """A process of ours beside this one: it ends with its parent, and speaks to it in JSON lines. Both sides of the two pipes.
 
 The parent holds the write end of one pipe. When it dies, however it dies, the kernel closes that end, and the child reads
-end-of-file: `end_with_parent` then ends its whole process group. A copy of the write end in an unrelated fork of the parent would
-hide that, so the parent's id is watched too. The other pipe carries what the child says, one JSON object a line; the last one that
-is no progress is its answer: {"report": …}, {"error": {kind, what, fix}}, or nothing where it was ended.
+end-of-file: `end_with_parent` then ends its whole process group, at once or within seconds. A copy of the write end in an unrelated
+fork of the parent would hide that, so the parent's id is watched too. The other pipe carries what the child says, one JSON object a
+line; the last one that is no progress is its answer: {"report": …}, {"error": {kind, what, fix}}, or nothing where it was ended.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
@@ -144,17 +145,23 @@ def requested(descriptor: int) -> dict[str, Any] | None:
     return found
 
 
-def end_with_parent(descriptor: int) -> None:
-    """Starts the watch over the read end `descriptor`; returns at once."""
+def end_with_parent(descriptor: int, grace: float = 0.0) -> None:
+    """Starts the watch over the read end `descriptor`; returns at once.
+
+    With `grace`, in seconds, the death of the parent is SIGTERM first, and the end so much later for what has not ended by itself.
+    """
     parent = os.getppid()
-    threading.Thread(target=_watch, args=(descriptor, parent), name="parent-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(descriptor, parent, grace), name="parent-watch", daemon=True).start()
 
 
-def _watch(descriptor: int, parent: int) -> None:
+def _watch(descriptor: int, parent: int, grace: float) -> None:
     while os.getppid() == parent:
         ready, _, _ = select.select([descriptor], [], [], LOOK_EVERY)
         if ready and not os.read(descriptor, 1):
             break
+    if grace:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)  # data-loader workers too
     os.kill(os.getpid(), signal.SIGKILL)

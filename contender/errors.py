@@ -18,6 +18,8 @@
         │   ├── Damaged            bytes differ from their recorded sha256    exit 1
         │   └── AlreadyExists      create-only lost: somebody else was first  exit 1
         ├── AliasMoved             the champion changed under a verdict       exit 3
+        ├── KeepsDying             a deployed run died too often              exit 1
+        ├── TakenOver              a newer attempt at this run goes on        exit 1
         ├── OutcomeUnknown         a promotion's answer was lost              exit 1
         ├── InternalError          nobody foresaw it: a fault of ours         exit 1
         ├── DiskFull               no space left for the workspace            exit 1
@@ -129,6 +131,14 @@ class AliasMoved(Terminal):
     """The alias has an entry newer than the one that the verdict judged against."""
 
     exit_code = 3
+
+
+class KeepsDying(Terminal):
+    """A deployed run died too often, or at the same point each time: it is not continued again."""
+
+
+class TakenOver(Terminal):
+    """A newer attempt at the same deployed run began elsewhere: this one was taken for dead, and must not go on."""
 
 
 class OutcomeUnknown(Terminal):

@@ -23,6 +23,7 @@ class Note:
     cached: bool = False
     seconds: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    kept: int | None = None  # of a training: the step of a checkpoint that was written just now
 
 
 Listener = Callable[[Note], None]

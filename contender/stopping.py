@@ -7,6 +7,7 @@ raises KeyboardInterrupt at once.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from types import FrameType
 from contender.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOOK_EVERY = 1.0  # seconds between looks at the parent's id
 
 _asked: list[signal.Signals] = []
 _nested = 0
@@ -77,3 +79,28 @@ def check() -> None:
 def interrupted() -> Interrupted:
     by = _asked[0].name if _asked and _asked[0] != signal.SIGINT else "Ctrl-C"
     return Interrupted(f"stopped by {by}", "The same command continues: finished stages are kept.")
+
+
+@contextmanager
+def stopped_with_parent() -> Iterator[None]:
+    """Inside, the death of the process that started this one counts as SIGTERM, unless a signal came already.
+
+    Nobody would read this one's output then, nor pass on to it that somebody wants it stopped.
+    """
+    parent, over = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_EVERY):
+            if os.getppid() != parent:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                for descriptor in (1, 2):  # to write to a pipe that nobody reads ends some libraries' processes
+                    os.dup2(nowhere, descriptor)
+                if not asked():
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()

@@ -100,6 +100,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--actor", help="who asks, for the registry (default: CONTENDER_ACTOR, else the flow run)")
     one.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
+    one = command(
+        "deploy", "create or update deployments on an existing Prefect server; crashed runs continue by themselves"
+    )
+    one.add_argument("pipelines", metavar="PIPELINE", nargs="+", help="a pipeline's YAML file")
+    one.add_argument(
+        "--pool", metavar="NAME", default="contender", help="work pool, of type process (default: contender)"
+    )
+
     one = command("up", "start the background Prefect server and its UI, or say where it runs")
     one.add_argument("--stop", action="store_true", help="end it")
     one.add_argument("--force", action="store_true", help="with --stop: also while runs use it")

@@ -144,6 +144,22 @@ def command_up(options: argparse.Namespace) -> int:
     return 0
 
 
+def command_deploy(options: argparse.Namespace) -> int:
+    from deployments.deploy import deploy
+    from deployments.terminal import console, say
+
+    deployed = deploy([Path(name) for name in options.pipelines], options.pool)
+    out = console()
+    for one in deployed:
+        say(out, f"{'deployed' if one.changed else 'unchanged'}: {one.deployment}, on the work pool {one.pool}")
+    say(
+        out, f"next: prefect worker start --pool {options.pool}, and: prefect deployment run '{deployed[0].deployment}'"
+    )
+    if options.json:
+        print_document({"outcome": "done", "deployments": [one.model_dump(mode="json") for one in deployed]})
+    return 0
+
+
 def command_releases(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, table

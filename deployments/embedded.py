@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from contender import stopping
-from contender.errors import ContenderError, StoreUnavailable, internal
+from contender.errors import ContenderError, StoreUnavailable, UsageError, internal
 from contender.progress import listening
 from contender.run import RunResult
 from contender.spec import Pipeline
@@ -60,11 +62,39 @@ def _ours(value: Any) -> BaseException:
     if stopping.asked():
         return stopping.interrupted()  # a second Ctrl-C breaks whatever goes on
     if _is_about_the_server(value):
-        return StoreUnavailable(
-            f"the Prefect server at {os.environ.get('PREFECT_API_URL', 'the active profile')} does not answer: {value}",
-            "Start it, or unset PREFECT_API_URL to use the embedded one.",
-        )
+        return _no_answer(value)
     return internal(value if isinstance(value, BaseException) else TypeError(f"the flow ended with {value!r}"))
+
+
+@contextmanager
+def about_the_server() -> Iterator[None]:
+    """Turns what Prefect's client raises, where its server does not answer or refuses, into errors that say so."""
+    import httpx
+
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in (401, 403):
+            raise
+        raise UsageError(
+            f"the Prefect server at {_server()} answers {error.response.status_code}: it does not know you",
+            "Set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY, to what it wants.",
+        ) from error
+    except Exception as error:
+        if not _is_about_the_server(error):
+            raise
+        raise _no_answer(error) from error
+
+
+def _no_answer(error: Any) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the Prefect server at {_server()} does not answer: {error}",
+        "Start it, or unset PREFECT_API_URL to use the embedded one.",
+    )
+
+
+def _server() -> str:
+    return os.environ.get("PREFECT_API_URL", "the active profile")
 
 
 def _is_about_the_server(error: Any) -> bool:

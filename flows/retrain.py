@@ -16,6 +16,7 @@ from contender.records import ReleaseManifest, Snapshot
 from contender.run import Run, RunResult, ended_by, open_run, skipped, up_to_date
 from contender.spec import Pipeline
 from contender.stopping import stoppable
+from flows.deployed import continued
 from flows.states import ended
 from tasks.decision import conclude, find_decision, refuse
 from tasks.evaluation import evaluate_both
@@ -44,11 +45,15 @@ def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> Sta
     run = replace(run, hold_device=devices_of(run))
     with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
         try:
-            with turn(run) as busy:
-                return ended(skipped(run, busy) if busy else retrained(run))
+            return continued(run, once)
         except ContenderError as error:
             error.ended = ended_by(run, error)
             raise
+
+
+def once(run: Run) -> State[RunResult]:
+    with turn(run) as busy:
+        return ended(skipped(run, busy) if busy else retrained(run))
 
 
 def retrained(run: Run) -> RunResult:

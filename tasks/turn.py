@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.runtime import flow_run
 
 from contender import stopping
 from contender.gpus import Place, hold_gpu
@@ -61,7 +62,8 @@ def _taken(run: Run, take: Callable[[], bool], who: Callable[[], str], every: fl
             if take():
                 return True
             asked = time.monotonic()
-            if run.pipeline.spec.concurrency == "skip":
+            # A run that crashed waits: its own slot, on the machine that it died on, is free in a minute.
+            if run.pipeline.spec.concurrency == "skip" and (flow_run.run_count or 1) == 1:
                 return False
             if not told:
                 tell(Note("queue", "warned", f"waiting for another run of this pipeline: {who()}"))

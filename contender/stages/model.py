@@ -235,4 +235,14 @@ def _training_told(progress: Progress) -> None:
         f"{progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else None,
     )
     text = " · ".join(figure for figure in figures if figure)
-    tell(Note("train", "moved", text, done=progress.step, total=progress.steps, figures=progress.metrics))
+    tell(
+        Note(
+            "train",
+            "moved",
+            text,
+            done=progress.step,
+            total=progress.steps,
+            figures=progress.metrics,
+            kept=progress.checkpoint,
+        )
+    )

@@ -22,12 +22,13 @@ from contender.training.monitor import Monitor, Stop, Stopped
 from contender.training.options import Attempt, Job
 
 RESUMABLE, INTERRUPTED = 75, 130
+KEEPING_SECONDS = 3.0  # for a checkpoint, where the parent died: a worker that is asked to end kills its flows
 
 
 def main(arguments: list[str] | None = None) -> int:
     told = _parser().parse_args(arguments)
     if told.parent_fd is not None:
-        end_with_parent(told.parent_fd)
+        end_with_parent(told.parent_fd, KEEPING_SECONDS)
     go_first()
     voice, stop = Voice(told.progress_fd), Stop()
     try:

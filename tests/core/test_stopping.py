@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from contender import stopping
@@ -75,3 +80,37 @@ def test_in_another_thread_nothing_changes() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+CHILD = """
+import os, sys, time
+from contender import stopping
+from contender.errors import Interrupted
+told = open(sys.argv[1], "w")
+with stopping.stoppable(), stopping.stopped_with_parent():
+    print("watching", flush=True)
+    try:
+        while True:
+            time.sleep(0.05)
+            stopping.check()
+    except Interrupted as stopped:
+        print("nobody reads this", flush=True)
+        told.write(stopped.what)
+"""
+
+
+def test_a_process_whose_parent_died_is_stopped_as_by_sigterm(tmp_path: Path) -> None:
+    middle = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-P', '-c', {CHILD!r}, {str(tmp_path / 'told')!r}])"
+    )
+    parent = subprocess.Popen([sys.executable, "-P", "-c", middle], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    assert parent.stdout.readline() == "watching\n"
+    (child,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.stdout.close()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (tmp_path / "told").read_text() == "stopped by SIGTERM"

@@ -16,6 +16,7 @@ import pytest
 from contender.errors import DataError, Interrupted, TrainingFailed
 from contender.files import describe_files
 from contender.store import LocalStore
+from contender.training.checkpoints import Checkpoints
 from contender.training.launcher import Attempts, CheckpointOptions, Job, Progress, run_job
 from contender.training.options import TrainOptions
 
@@ -200,6 +201,20 @@ def test_a_killed_parent_takes_its_child_with_it(make_job, tmp_path):
     psutil.wait_procs([child], timeout=5)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert child.pid != os.getpid()
+
+
+def test_a_job_whose_parent_was_killed_keeps_what_it_has_done(make_job, tmp_path):
+    (tmp_path / "parent.json").write_bytes(make_job(**LONG).to_bytes())
+    command = [sys.executable, "-P", "-c", PARENT, str(tmp_path / "parent.json"), str(tmp_path / "job")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE)
+    child = child_of(parent.pid)
+    told = next(int(line) for line in parent.stdout if int(line) > 0)
+    assert Checkpoints(tmp_path / "job" / "checkpoints", "").newest_step() is None, "none was due"
+    parent.kill()
+    parent.communicate()
+    psutil.wait_procs([child], timeout=5)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert (Checkpoints(tmp_path / "job" / "checkpoints", "").newest_step() or 0) >= told
 
 
 def test_the_values_on_the_wire_survive_it():

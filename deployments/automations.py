@@ -1,0 +1,119 @@
+"""The automations of a deployment: what makes a run that died go on by itself. Prefect's server acts, so that no worker has to live.
+
+| what happened | what the server sees | what it does |
+| --- | --- | --- |
+| the flow's process died | Crashed, as its worker reports it | after 10 s AwaitingRetry: any worker of the pool takes the same flow run |
+| its machine is gone | no heartbeat for three of their periods | Crashed, and so on as above |
+| a machine went away while it was to cancel | Cancelling, and nothing more for minutes | Cancelled |
+
+Why ten seconds: a worker reports a killed process twice, three seconds apart. A final state refuses the second report; a run that waits
+already would be stranded by it, and one that another worker has begun would be broken.
+
+A run that crashed before it was ever Running is left, unless its machine went away: an environment that cannot import the flow would
+crash for ever. How often a run is continued is counted by the run (`contender/recovery.py`), which knows how far it came. A false alarm
+does no harm: the server refuses Crashed for a run that has ended, and an attempt that still lives ends when it sees the newer one.
+
+A server on SQLite that is busy drops an event where one of its triggers reads before it writes (`database is locked`), and with it all
+that its other triggers would have done. So nothing but what continues a run looks at Crashed, and it writes first: the event that
+opens its window is the one that it waits behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from flows.states import NAMES
+
+HEARTBEAT_SECONDS = 30  # between two; Prefect takes no less
+MISSED = timedelta(seconds=3 * HEARTBEAT_SECONDS)
+SETTLED = timedelta(seconds=10)  # Prefect takes no less
+UNCANCELLED = timedelta(minutes=5)  # a worker gives a run 30 s to end
+SILENT = "no heartbeat: its machine may be gone"
+
+RUN = "prefect.flow-run"
+ANYTHING = {f"{RUN}.*"}
+CRASHED = {f"{RUN}.Crashed"}
+HEARTBEAT = {f"{RUN}.heartbeat"}
+AT_WORK = {
+    f"{RUN}.{name}" for name in ("Pending", "Submitting", "InfrastructurePending", "Running", "Rerunning", "Retrying")
+}
+NOT_AT_WORK = {
+    f"{RUN}.{name}"
+    for name in ("AwaitingRetry", "Scheduled", "Cancelling", "Cancelled", "Completed", "Failed", *NAMES.values())
+}
+
+
+def automations(deployment_id: UUID, name: str) -> Iterator[AutomationCore]:
+    """What the deployment needs, each with its own name, which begins with the deployment's."""
+
+    def automation(
+        does: str,
+        why: str,
+        change: ChangeFlowRunState,
+        after: set[str],
+        within: timedelta,
+        expect: set[str] = ANYTHING,
+        **labels: str,
+    ) -> AutomationCore:
+        """Acts on a run where nothing expected follows, within that time."""
+        return AutomationCore(
+            name=f"{name}: {does}",
+            description=why,
+            trigger=EventTrigger(
+                posture=Posture.Proactive,
+                match={"prefect.resource.id": f"{RUN}.*"}
+                | {f"prefect.{label.replace('_', '-')}": value for label, value in labels.items()},
+                match_related={
+                    "prefect.resource.id": f"prefect.deployment.{deployment_id}",
+                    "prefect.resource.role": "deployment",
+                },
+                for_each={"prefect.resource.id"},
+                after=after,
+                expect=expect,
+                within=within,
+            ),
+            actions=[change],
+            owner_resource=f"prefect.deployment.{deployment_id}",  # goes with the deployment
+        )
+
+    again = ChangeFlowRunState(
+        state=StateType.SCHEDULED, name="AwaitingRetry", message="to be continued from what exists"
+    )
+    yield automation(
+        "continue a run that crashed",
+        "Any worker of the pool takes the same flow run, which goes on from what its workspace holds.",
+        again,
+        CRASHED,
+        SETTLED,
+        run_count="!0",
+    )
+    yield automation(
+        "begin again what never began",
+        "Another worker takes a run whose first one went away before it was Running.",
+        again,
+        CRASHED,
+        SETTLED,
+        run_count="0",
+        state_message=SILENT,
+    )
+    yield automation(
+        "notice a run whose machine is gone",
+        f"Crashed, where a run at work sends no heartbeat for {MISSED.seconds} seconds.",
+        ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=SILENT),
+        AT_WORK | HEARTBEAT,
+        MISSED,
+        expect=AT_WORK | HEARTBEAT | NOT_AT_WORK,
+    )
+    yield automation(
+        "end a run that was being cancelled",
+        "Cancelled, where the worker that was to cancel it is gone too.",
+        ChangeFlowRunState(state=StateType.CANCELLED, name="Cancelled", message="cancelled; its worker is gone"),
+        {f"{RUN}.Cancelling"},
+        UNCANCELLED,
+    )
