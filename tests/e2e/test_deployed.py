@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -18,6 +19,7 @@ from prefect.states import Cancelling
 from workers import Worker, flow_run, history, lives, task_states, until, why_it_crashed
 
 from contender.records import TrainReport
+from contender.store import open_store
 from contender.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
@@ -224,3 +226,28 @@ def test_a_run_that_dies_at_the_same_point_each_time_fails_and_says_where(fleet:
     state = flow_run(run).state
     assert state is not None
     assert "the run died 3 times at the same point, the last time in train (" in str(state.message)
+
+
+@pytest.mark.server("ministack")
+@pytest.mark.parametrize("s3_server", ["ministack"], indirect=True)
+def test_a_run_goes_on_on_a_machine_that_shares_nothing_but_the_store(
+    fleet: Fleet, s3_server: Any, tmp_path: Path
+) -> None:
+    shared = open_store(f"s3://{s3_server.bucket}/{secrets.token_hex(4)}")
+    changed = {"task: text-classification\n": f"task: text-classification\nworkspace: {shared.url}\n"}
+    run = fleet.start(fleet.deploy("max_recoveries: 3", **changed))
+    first = fleet.worker(CONTENDER_CACHE=str(tmp_path / "one"))
+    sent = lambda: [info.key for info in shared.list("jobs/") if info.key.endswith("checkpoint.json")]  # noqa: E731
+    until("a checkpoint in the store", sent, 120, fleet.told)
+    first.kill_with_all_that_it_started()
+    fleet.worker(CONTENDER_CACHE=str(tmp_path / "two"))
+    assert fleet.ended(run, 300) == "Promoted", fleet.told()
+    assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
+    (stage,) = (tmp_path / "two").glob("workspaces/*/stages/train/[0-9a-f]*")
+    trained = Workspace(stage.parents[2]).find("train", stage.name, TrainReport)
+    assert trained
+    assert trained.record.resumed_from_step > 0
+    assert {"Cached"} == {
+        states[-1] for task, states in task_states(run).items() if task in ("take-snapshot", "split-rows")
+    }
+    assert sent() == []
