@@ -37,6 +37,9 @@ def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool
         )
     from flows.retrain import retrain
 
+    if not debug:
+        # It has a console handler of its own, and prints whole events that a server did not take.
+        logging.getLogger("prefect._internal.concurrency").setLevel(logging.CRITICAL)
     if info is not None:
         wait_until_ready(info)
     stopping.check()

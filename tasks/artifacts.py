@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from contextvars import copy_context
 from types import TracebackType
@@ -22,16 +23,20 @@ from contender.text import markdown_safe
 
 UPDATE_SECONDS = 5  # between updates of a progress bar: each is a request to the server
 LAST_UPDATE_SECONDS = 2  # that a stage's end waits for the last one
+QUIET_SECONDS = 300  # without artifacts, once a server did not take one: its client tries each for a minute
+
+_quiet_until = [0.0]
 
 
 def table(run: Run, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]], description: str) -> None:
     cells = [dict(zip(columns, (markdown_safe(str(cell)) for cell in row), strict=True)) for row in rows]
-    if FlowRunContext.get() is None:
+    if FlowRunContext.get() is None or time.monotonic() < _quiet_until[0]:
         return
     try:
         create_table_artifact(table=cells, key=_key(run, name), description=markdown_safe(description))
     except Exception as error:  # noqa: BLE001 - whatever the server answers, the stage's result stands
         get_run_logger().warning("the artifact %s was not stored: %s", name, error)
+        _quiet_until[0] = time.monotonic() + QUIET_SECONDS
 
 
 class ProgressBar:

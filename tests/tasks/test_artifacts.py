@@ -76,3 +76,19 @@ def test_a_server_that_refuses_is_not_asked_again(server: Server) -> None:
             bar(Note("train", "moved", "loss", done=step, total=3))
             time.sleep(0.05)
     assert server.told == []
+
+
+def test_a_server_that_took_no_table_is_not_asked_for_the_next_ones(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(**artifact: object) -> None:
+        asked.append(str(artifact["key"]))
+        raise RuntimeError("the server is gone")
+
+    monkeypatch.setattr(artifacts, "create_table_artifact", refuse)
+    monkeypatch.setattr(artifacts, "_quiet_until", [0.0])
+    for name in ("snapshot", "quality"):
+        artifacts.table(RUN, name, ("a",), [(1,)], "")
+    assert len(asked) == 1
