@@ -6,12 +6,15 @@ They save money and tempers: two trainings of the same rows, or two on one GPU. 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from contextlib import suppress
 
 from contender.machine import cache_folder
 from contender.records import Record, digest
 from contender.run import Run, now
+
+log = logging.getLogger(__name__)
 
 
 class Holder(Record):
@@ -41,16 +44,15 @@ class Lock:
         self.before: Holder | None = None
         self._handle: int | None = None
 
-    @property
-    def is_held(self) -> bool:
-        """Whether this object holds it."""
-        return self._handle is not None
-
     def take(self) -> bool:
-        """Whether it is ours now; never waits. Raises OSError where no lock can be kept."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Whether it is ours now; never waits. True also where no lock can be kept: a run is worth more than its turn."""
         while True:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                log.warning("no lock can be kept in %s: %s", self.path.parent, error.strerror)
+                return True
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -71,11 +73,13 @@ class Lock:
             return None
 
     def sign(self, flow_run_id: str | None = None, lease: str | None = None) -> None:
-        """Says who holds it. Only for whoever took it."""
-        assert self._handle is not None
+        """Says who holds it, once it is taken."""
+        if self._handle is None:
+            return
         signed = Holder(pid=os.getpid(), since=now(), flow_run_id=flow_run_id, lease=lease)
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, signed.to_bytes(), 0)
+        with suppress(OSError):  # a full disk: it is held all the same
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, signed.to_bytes(), 0)
 
     def release(self) -> None:
         if self._handle is not None:

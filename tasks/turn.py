@@ -39,13 +39,13 @@ def turn(run: Run) -> Iterator[str | None]:
     lock, slot = pipeline_lock(run), Slot(f"pipeline:{run.pipeline.spec.name}", run.flow_run_id)
     busy = None
     try:
-        if not _taken(run, lambda: _locked(lock), lambda: _who(lock)):
+        if not _taken(run, lock.take, lambda: _who(lock)):
             busy = _who(lock)
         else:
             slot.free(lock.before.lease if lock.before else None)
             if not _taken(run, slot.take, lambda: "a run on another machine", every=ASK_SECONDS):
                 busy = "a run on another machine"
-            elif lock.is_held:
+            else:
                 lock.sign(run.flow_run_id, slot.lease)
         yield f"another run of {run.pipeline.spec.name} is at work: {busy}" if busy else None
     finally:
@@ -70,14 +70,6 @@ def _taken(run: Run, take: Callable[[], bool], who: Callable[[], str], every: fl
                 told = True
         stopping.check()
         time.sleep(LOOK_SECONDS)
-
-
-def _locked(lock: Lock) -> bool:
-    try:
-        return lock.take()
-    except OSError as error:
-        log.warning("no lock can be kept in %s: %s", lock.path.parent, error.strerror)
-        return True
 
 
 def _who(lock: Lock) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gpus import A, B, fake_driver
 
 from contender import stopping
 from contender.errors import Interrupted
@@ -81,22 +82,19 @@ def test_a_signature_that_is_no_signature_is_nobody(tmp_path):
     assert lock.before is None
 
 
-SMI = """#!/bin/sh
-[ "$1" = "--query-gpu=index,uuid" ] && [ "$2" = "--format=csv,noheader" ] || exit 1
-echo "0, GPU-aaaa1111-0000-0000-0000-000000000000"
-echo "1, GPU-bbbb2222-0000-0000-0000-000000000000"
-"""
-A, B = "GPU-aaaa1111-0000-0000-0000-000000000000", "GPU-bbbb2222-0000-0000-0000-000000000000"
+def test_where_no_lock_can_be_kept_nobody_waits(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CONTENDER_CACHE", str(tmp_path / "file"))
+    lock = Lock("x")
+    assert lock.take()
+    lock.sign("run")
+    lock.release()
+    assert "no lock can be kept" in caplog.text
 
 
 @pytest.fixture
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver's program that answers as the real one does on a machine with two GPUs."""
-    program = tmp_path / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text(SMI)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{fake_driver(tmp_path / 'bin')}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
