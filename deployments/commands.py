@@ -273,7 +273,8 @@ def command_clean(options: argparse.Namespace) -> int:
         older_than = float(duration(options.older_than))
     except ValueError as error:
         raise UsageError(f"--older-than {options.older_than!r} {error}", "For example: --older-than 12h") from None
-    root = workspace_of(options.place)
+    workspace = workspace_of(options.place)
+    root = workspace.root
     found = leftovers(root, older_than)
     out = console()
     rows = [
@@ -286,6 +287,11 @@ def command_clean(options: argparse.Namespace) -> int:
     say(out, f"{'removed' if options.delete else 'would remove'} {size / 1e6:,.1f} MB in {root}")
     if found and not options.delete:
         say(out, "nothing was removed; add --delete to do it")
+    if workspace.shared:
+        say(
+            out,
+            f"this is this machine's part; {workspace.shared.url} is best kept small by a lifecycle rule on its prefix",
+        )
     if options.json:
         listed = [
             {"path": str(one.path), "bytes": one.size, "seconds": round(one.age), "why": one.why} for one in found

@@ -14,6 +14,7 @@ from contender.records import AliasEntry
 from contender.registry import Registry, check_name, holds_model
 from contender.run import open_registry, open_workspace
 from contender.store import open_store
+from contender.workspace import Workspace
 
 DEFAULT_ALIAS = "production"
 FORMS = "Give REGISTRY_URL/name, or a bare name and --registry URL."
@@ -115,7 +116,7 @@ def _by_name(
     raise UsageError(f"no registry found for {plain!r}; tried: {'; '.join(tried)}", FORMS)
 
 
-def workspace_of(place: str) -> Path:
-    """The folder of a workspace on this machine: of a pipeline's YAML, or the folder itself."""
+def workspace_of(place: str) -> Workspace:
+    """A workspace by a pipeline's YAML, or by its folder on this machine."""
     path = Path(expanded(place))
-    return open_workspace(load_pipeline(path)).root if is_file(path) else path
+    return open_workspace(load_pipeline(path)) if is_file(path) else Workspace(path)
