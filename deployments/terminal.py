@@ -62,7 +62,7 @@ class RunView:
             transient=True,
         )
         self.task: TaskID | None = None
-        self.last_line = 0.0
+        self.last_line = time.monotonic()
 
     @contextmanager
     def shown(self) -> Iterator[RunView]:
@@ -98,6 +98,7 @@ class RunView:
 
     def _done(self, note: Note) -> None:
         self._clear()
+        self.last_line = time.monotonic()
         took = "cached" if note.cached else f"{note.seconds or 0:.1f} s"
         self.out.print(
             Text.assemble(("✓ ", "green"), f"{note.stage:<9} ", (f"{took:>8}", "dim"), f"  {terminal_safe(note.text)}")

@@ -155,11 +155,13 @@ def _blaming(key: str) -> Iterator[None]:
 def _read(snapshot: Snapshot) -> str:
     golden = "".join(f", golden {name} {files.rows:,}" for name, files in snapshot.golden.items())
     skipped = f" ({len(snapshot.source.skipped):,} skipped)" if snapshot.source.skipped else ""
-    return f"{len(snapshot.source.files):,} files{skipped}, {snapshot.source.rows:,} rows{golden}"
+    files = len(snapshot.source.files)
+    return f"{files:,} file{'' if files == 1 else 's'}{skipped}, {snapshot.source.rows:,} rows{golden}"
 
 
 def _dealt(split: SplitReport) -> str:
     removed = split.removed_leaks + split.removed_duplicates
-    return ", ".join(f"{name} {rows:,}" for name, rows in split.rows.items()) + (
-        f"; {removed:,} removed" if removed else ""
-    )
+    # A record that was found has its sets sorted by name.
+    golden = sorted(name for name in split.rows if name.startswith("golden-"))
+    sets = [name for name in ("train", "validation", "test", *golden) if name in split.rows]
+    return ", ".join(f"{name} {split.rows[name]:,}" for name in sets) + (f"; {removed:,} removed" if removed else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from contender import __version__
+from contender import __version__, stopping
 from contender.kinds import kind
 from contender.plan import columns, stage_key
 from contender.progress import Note, tell
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from contender.training.launcher import Progress
 
 
+STOPPING = "asked to stop: a checkpoint is written first; a second Ctrl-C does not wait for it"
 TOUCH_SECONDS = 600  # between marks on what a long training reads from, so that nobody cleans it away
 
 
@@ -73,8 +74,13 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
     shared = SharedCheckpoints(run.workspace.shared, key, job_folder, attempts) if run.workspace.shared else None
 
     touched = [time.monotonic()]
+    heard = False
 
     def told(progress: Progress) -> None:
+        nonlocal heard
+        if stopping.asked() and not heard:
+            heard = True
+            tell(Note("train", "warned", STOPPING))
         if time.monotonic() - touched[0] > TOUCH_SECONDS:
             touched[0] = time.monotonic()
             run.workspace.touch((stage.name, stage.key) for stage in run.stages)
@@ -224,7 +230,8 @@ def _shareable(base: str) -> str:
 
 def _trained(report: TrainReport) -> str:
     best = f", best {report.best_metric:.4f} on validation" if report.best_metric is not None else ""
-    return f"{report.steps:,} steps, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}{best}"
+    continued = f", continued from step {report.resumed_from_step:,}" if report.resumed_from_step else ""
+    return f"{report.steps:,} steps{continued}, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}{best}"
 
 
 def _training_told(progress: Progress) -> None:

@@ -22,6 +22,7 @@ from contender.training.monitor import Monitor, Stop, Stopped
 from contender.training.options import Attempt, Job
 
 RESUMABLE, INTERRUPTED = 75, 130
+TORCH_CANNOT_WRITE = ("PytorchStreamWriter failed writing", "unexpected pos")
 KEEPING_SECONDS = 3.0  # for a checkpoint, where the parent died: a worker that is asked to end kills its flows
 
 
@@ -71,8 +72,10 @@ def _as_error(error: BaseException) -> ContenderError:
 
     if isinstance(error, ContenderError):
         return error
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or os.strerror(errno.ENOSPC) in str(error):  # safetensors has an error of its own, and the system's words
+    no_space = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = isinstance(error, OSError) and error.errno in no_space
+    # safetensors has an error of its own, and the system's words; torch's writer says that it could not write, and not why.
+    if full or any(words in str(error) for words in (*map(os.strerror, no_space), *TORCH_CANNOT_WRITE)):
         return DiskFull(
             f"no space left for the training job: {error}", "Free some space and run the same command: it continues."
         )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from limits import files_of_at_most
 
-from contender.errors import DataError, Interrupted, TrainingFailed
+from contender.errors import DataError, DiskFull, Interrupted, TrainingFailed
 from contender.files import describe_files
 from contender.store import LocalStore
 from contender.training.checkpoints import Checkpoints
@@ -232,3 +233,14 @@ def test_the_values_on_the_wire_survive_it():
         output="o",
     )
     assert Job.from_bytes(job.to_bytes()) == job
+
+
+@pytest.mark.parametrize(
+    "size", [80_000, 200_000]
+)  # too little for the weights; for the optimizer, whose writer is torch's
+def test_a_disk_that_fills_up_in_a_checkpoint_is_said_and_the_same_job_goes_on(make_job, tmp_path, size):
+    job = make_job(epochs=2)
+    with pytest.raises(DiskFull, match="no space left"), files_of_at_most(size):
+        run_job(job, tmp_path / "job", attempts(tmp_path), checkpoint=CheckpointOptions(steps=5))
+    report = run_job(job, tmp_path / "job", attempts(tmp_path), checkpoint=CheckpointOptions(steps=5))
+    assert report.steps == 38
