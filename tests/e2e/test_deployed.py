@@ -64,7 +64,7 @@ class Fleet:
         (engine,), (job,) = worker.running(ENGINE), worker.running(JOB)
         return engine, job
 
-    def ended(self, run: UUID, seconds: float = 180) -> str:
+    def ended(self, run: UUID, seconds: float = 300) -> str:
         def look() -> str | None:
             state = flow_run(run).state
             assert state is not None
