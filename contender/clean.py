@@ -36,7 +36,8 @@ def leftovers(root: Path, older_than: float) -> list[Leftover]:
     """What nothing used for `older_than` seconds, the largest first; UsageError where `root` is no workspace."""
     if root.is_symlink() or not (root / "stages").is_dir():
         raise UsageError(
-            f"{root} is no workspace: it has no folder stages/", "Name a pipeline, or the folder of its workspace:."
+            f"{root} is no workspace: it has no folder stages/",
+            "Name a pipeline's YAML, or the folder of its workspace:.",
         )
     most = max(older_than, IN_USE_SECONDS)
     found = [one for one in _candidates(root) if one.age >= (IN_USE_SECONDS if one.why == HALF else most)]

@@ -39,6 +39,8 @@ def location(value: str) -> str:
         raise ValueError("must be a local path or an s3:// URL")
     if value.startswith("file://"):
         file_url_path(value)
+    if re.match(r"s3:(?!//[^/\s])", value):
+        raise ValueError("names no bucket: write s3://bucket/prefix")
     return value
 
 

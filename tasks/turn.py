@@ -27,6 +27,7 @@ from contender.turn import Lock, pipeline_lock
 LEASE_SECONDS = 60  # the least that Prefect takes; with the server's own round a dead holder's slot is free within 80 s
 RENEW_SECONDS = 15
 LOOK_SECONDS = 0.2  # between looks at a lock, and at whether somebody wants this run to stop
+ELSEWHERE = "on another machine or with another cache; one that was killed gives its turn back within 80 s"
 ASK_SECONDS = 2.0  # between questions to the server
 LOCKED = 423
 
@@ -43,8 +44,8 @@ def turn(run: Run) -> Iterator[str | None]:
             busy = _who(lock)
         else:
             slot.free(lock.before.lease if lock.before else None)
-            if not _taken(run, slot.take, lambda: "a run on another machine", every=ASK_SECONDS):
-                busy = "a run on another machine"
+            if not _taken(run, slot.take, lambda: ELSEWHERE, every=ASK_SECONDS):
+                busy = ELSEWHERE
             else:
                 lock.sign(run.flow_run_id, slot.lease)
         yield f"another run of {run.pipeline.spec.name} is at work: {busy}" if busy else None

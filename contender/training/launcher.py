@@ -167,7 +167,8 @@ def _failure(code: int, final: dict[str, Any], folder: Path, ran_out: bool) -> C
     see = f"See {folder / 'job.log'}."
     if ran_out and -code == signal.SIGKILL:
         return OutOfMemory("the kernel ended the training for want of memory", see)
-    return Died(f"the training process {how_it_ended(code)}: {_last_line(folder)}", see)
+    said = _last_line(folder)
+    return Died(f"the training process {how_it_ended(code)}{f': {said}' if said else ''}", see)
 
 
 def _interrupted(folder: Path) -> Interrupted:
@@ -180,5 +181,5 @@ def _last_line(folder: Path) -> str:
     try:
         lines = (folder / "job.log").read_text(errors="replace").splitlines()
     except OSError:
-        return "it left no log"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -92,6 +92,8 @@ def test_a_planned_value_is_refused_as_not_supported_yet(old: str, new: str) -> 
     [
         ("promote: {to: 's3://AKIA:secret@bucket/x'}", "credentials"),
         ("promote: {to: 'ftp://host/x'}", "local path or an s3:// URL"),
+        ("promote: {to: 's3:/bucket/x'}", "write s3://bucket/prefix"),
+        ("workspace: 's3://'", "write s3://bucket/prefix"),
         ("evaluate: {metrics: [accuracy, acuracy]}", "did you mean 'accuracy'"),
         ("evaluate: {metrics: []}", "evaluate.metrics"),
         ("promote: {floors: {acc: 0.5}}", "unknown metric 'acc'"),
