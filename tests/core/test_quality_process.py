@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ def arguments(suite: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def of_this_process() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "contender.quality.process" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # a child of another test may wait to be buried
+            if "contender.quality.process" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_it_reports_what_the_gate_reports_and_tells_of_its_rows(row_file: Any, tmp_path: Path) -> None:
