@@ -2,18 +2,23 @@
 
 Results are never persisted by Prefect: a hit there would return before our code can see that files are gone. The workspace is
 the only cache, and a task that found its output there ends in a Completed state named Cached.
+
+The retries are Prefect's own, so that its UI shows each attempt. Prefect sleeps between them in the thread that ran the task, for a
+flow the main one: a signal raises there at once, because `stopping.rest` says that nothing is half done.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
 from prefect.states import Completed
 
 from contender import stopping
@@ -24,13 +29,12 @@ from contender.workspace import Staged
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE_SECONDS = (
-    300.0  # from a task's first failure on: a store that restarts is back by then, and a training waits behind it
-)
+# From a task's first failure on: a store that restarts is back by then, and a training waits behind it.
+PATIENCE_SECONDS = 300.0
 FIRST_DELAY, LONGEST_DELAY = 2.0, 30.0
-JITTER = 0.5  # of a delay, added at random, so that runs do not return in step
+JITTER = 0.5  # of a delay, more or less at random, so that runs do not return in step
 
-_first_failures: dict[Any, float] = {}  # by task run
+_first_failures: dict[Any, float] = {}  # by task run; of those that still fail
 
 
 def is_transient(error: BaseException) -> bool:
@@ -45,12 +49,19 @@ def is_transient(error: BaseException) -> bool:
     return False
 
 
+def patience_left(task_run: Any) -> float:
+    """Seconds from now on in which this task run is tried again; what never failed before fails now."""
+    if task_run is None:  # called outside a flow: nobody tries it again
+        return PATIENCE_SECONDS
+    first = _first_failures.setdefault(task_run, time.monotonic())
+    return first + PATIENCE_SECONDS - time.monotonic()
+
+
 def retry_when_transient(task: Any, run: Any, state: State[Any]) -> bool:
     """Prefect's `retry_condition_fn`: the state of a failed attempt holds its exception. False once patience has ended."""
     if not isinstance(state.data, BaseException) or not is_transient(state.data):
         return False
-    first = _first_failures.setdefault(getattr(run, "id", None), time.monotonic())
-    return time.monotonic() - first < PATIENCE_SECONDS
+    return patience_left(getattr(run, "id", None)) > 0
 
 
 def delays() -> list[float]:
@@ -73,16 +84,14 @@ def stage_task(stage: Callable[P, T]) -> Callable[P, T]:
             value = stage(*args, **kwargs)
         except Exception as error:
             if is_transient(error):
-                what = error.what if isinstance(error, ContenderError) else str(error)
-                tell(Note(name, "warned", f"{what}; trying again for up to {PATIENCE_SECONDS / 60:.0f} minutes"))
-                stopping.rest(True)  # Prefect sleeps now: whoever wants this run to stop need not wait for it
+                _tell_of_retry(name, error)
             raise
         cached = isinstance(value, Staged) and value.cached
         return Completed(name="Cached", message="found in the workspace", data=value) if cached else value
 
     prefect_task = task(
         name=name,
-        retries=len(delays()),
+        retries=2 * len(delays()),  # patience ends first, also where each wait was a short one
         retry_delay_seconds=delays(),
         retry_jitter_factor=JITTER,
         retry_condition_fn=retry_when_transient,
@@ -101,3 +110,19 @@ def stage_task(stage: Callable[P, T]) -> Callable[P, T]:
 
     call.task = prefect_task  # type: ignore[attr-defined]  # tests look at the policy
     return call
+
+
+def _tell_of_retry(name: str, error: Exception) -> None:
+    """Says why nothing moves, and for how long; from here on Prefect sleeps, and whoever wants this run to stop need not wait for it."""
+    context = TaskRunContext.get()
+    run = context.task_run if context else None
+    left = patience_left(run.id if run else None)
+    what = error.what if isinstance(error, ContenderError) else str(error)
+    if left <= 0:
+        tell(Note(name, "warned", f"{what}; given up after {PATIENCE_SECONDS / 60:g} minutes"))
+        return
+    waits = delays()
+    wait = waits[min(run.run_count if run else 1, len(waits)) - 1]
+    until = datetime.now() + timedelta(seconds=left)
+    tell(Note(name, "warned", f"{what}; trying again in about {wait:.0f} s, until {until:%H:%M:%S}"))
+    stopping.rest(True)

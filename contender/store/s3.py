@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from contender.errors import Missing, StoreUnavailable, UsageError, known
 from contender.store.base import ObjectInfo, check_key, check_prefix, create_settled
-from contender.store.s3_errors import code_of, library_errors, translated
+from contender.store.s3_errors import code_of, library_errors, of_a_store, translated
 
-CONNECT_TIMEOUT = 10  # seconds
-READ_TIMEOUT = 60  # seconds
+CONNECT_TIMEOUT = 10.0  # seconds
+READ_TIMEOUT = 60.0  # seconds
 ATTEMPTS = 5
 PART = 16 << 20  # bytes: one part of a multipart upload; smaller files go in one request
 TRANSFER_THREADS = 4
@@ -28,13 +28,24 @@ RESUMES = 4  # of one streamed download that broke off
 
 
 class S3Store:
-    """A bucket, or the part of it below a prefix. `attempts`: of one idempotent request, by boto3."""
+    """A bucket, or the part of it below a prefix.
 
-    def __init__(self, bucket: str, prefix: str = "", profile: str | None = None, attempts: int = ATTEMPTS) -> None:
+    `attempts`: of one idempotent request, by boto3. `patience`: seconds that a connection may stay silent.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        profile: str | None = None,
+        attempts: int = ATTEMPTS,
+        patience: float = READ_TIMEOUT,
+    ) -> None:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.profile = profile
         self._attempts = attempts
+        self._patience = patience
         self._making = threading.Lock()
 
     @property
@@ -50,7 +61,8 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         with self._errors(key):
-            self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data)
+            answer = self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data)
+        of_a_store(answer, "ETag", self._name(key))
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
         from boto3.s3.transfer import TransferConfig
@@ -71,18 +83,20 @@ class S3Store:
 
         def write() -> bool:
             try:
-                self._client_once.put_object(Bucket=self.bucket, Key=full, Body=data, IfNoneMatch="*")
+                answer = self._client_once.put_object(Bucket=self.bucket, Key=full, Body=data, IfNoneMatch="*")
             except library_errors() as error:
                 # 409: a rival's write was under way. Neither code says whose object is there now.
                 if code_of(error) in (409, 412):
                     return False
                 self._fail(error, key, creating=True)
+            of_a_store(answer, "ETag", self._name(key))
             return True
 
         def read() -> bytes | None:
             try:
                 with self._errors(key):
-                    return bytes(self._client_once.get_object(Bucket=self.bucket, Key=full)["Body"].read())
+                    answer = self._client_once.get_object(Bucket=self.bucket, Key=full)
+                    return bytes(of_a_store(answer, "ETag", self._name(key))["Body"].read())
             except Missing:
                 return None
 
@@ -94,6 +108,7 @@ class S3Store:
             where["StartAfter"] = self.prefix + after
         with self._errors(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(**where):
+                of_a_store(page, "IsTruncated", self._name(prefix))
                 for found in page.get("Contents", ()):
                     key = found["Key"].removeprefix(self.prefix)
                     # Consoles mark folders with empty objects whose keys end in a slash: no key of ours does.
@@ -109,6 +124,7 @@ class S3Store:
         span = {"Range": f"bytes={start}-"} if start else {}
         with self._errors(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full(key), **span)
+        of_a_store(answer, "ETag", self._name(key))
         return answer["Body"], answer["ETag"].strip('"'), start + answer["ContentLength"]
 
     @cached_property
@@ -122,7 +138,7 @@ class S3Store:
 
     def _made_client(self, attempts: int) -> Any:
         with self._making, self._errors(""):
-            return make_client(self.profile, attempts)
+            return make_client(self.profile, attempts, self._patience)
 
     def _full(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -180,8 +196,8 @@ class _Body(io.RawIOBase):
         super().close()
 
 
-def make_client(profile: str | None, attempts: int) -> Any:
-    """A boto3 S3 client of the profile; path-style addresses where the endpoint is not AWS.
+def make_client(profile: str | None, attempts: int, patience: float = READ_TIMEOUT) -> Any:
+    """A boto3 S3 client of the profile; path-style addresses where the endpoint is not AWS. `patience`: see S3Store.
 
     Raises UsageError for an unknown profile or an endpoint with credentials in it.
     """
@@ -199,8 +215,8 @@ def make_client(profile: str | None, attempts: int) -> Any:
         ) from None
 
     config = Config(
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
+        connect_timeout=min(CONNECT_TIMEOUT, patience),
+        read_timeout=patience,
         max_pool_connections=4 * TRANSFER_THREADS,
         retries={"mode": "standard", "total_max_attempts": attempts},
         # The newer default adds checksum trailers, which several stores refuse (boto/boto3#4398); our own sha256 checks every read.

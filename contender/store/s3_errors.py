@@ -13,14 +13,19 @@ THROTTLED = {
     "Throttling",
     "ThrottlingException",
     "RequestTimeout",
+    "RequestThrottled",
+    "PriorRequestNotComplete",
     "RequestLimitExceeded",
     "TooManyRequests",
     "BandwidthLimitExceeded",
     "OperationAborted",
     "ConditionalRequestConflict",
-    "BadDigest",
+    "BadDigest",  # these three: the body that arrived is not the one that was sent
+    "XAmzContentSHA256Mismatch",
     "IncompleteBody",
+    "NoSuchUpload",  # the answer to a completion got lost, or the store cleaned up: the next attempt begins anew
 }
+BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}  # of a gateway, without a code
 WRONG_KEYS = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -58,7 +63,7 @@ def translated(error: Exception, name: str, bucket: str, profile: str | None, cr
         return StoreError(
             f"the bucket {bucket} does not exist", "Create it, or correct the store's URL or the endpoint."
         )
-    if status == HTTPStatus.NOT_FOUND or code in MISSING:
+    if code in MISSING or (status == HTTPStatus.NOT_FOUND and code not in THROTTLED):
         return Missing(f"{name} does not exist", "See what the store holds there.")
     if code in FULL or status == HTTPStatus.INSUFFICIENT_STORAGE:
         return StoreError(
@@ -83,9 +88,23 @@ def translated(error: Exception, name: str, bucket: str, profile: str | None, cr
         return StoreError(
             f"{bucket} lies in another region or at another endpoint ({code})", "Set region or AWS_ENDPOINT_URL_S3."
         )
-    if code in THROTTLED or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+    if code in THROTTLED or status in BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return StoreUnavailable(f"the store could not answer for {name} ({code})", "Try again later.")
     return StoreError(f"the store refused {name} ({code})", "See the store's own log for the reason.")
+
+
+def of_a_store(answer: dict[str, Any], mark: str, name: str) -> dict[str, Any]:
+    """The answer itself; StoreUnavailable where it lacks what every store sends, though its status says that all is well.
+
+    A sign-in page or a gateway answers so for a store. Taken for the store's word it would be an empty folder, or a write that
+    never happened.
+    """
+    if mark not in answer:
+        raise StoreUnavailable(
+            f"what answered for {name} is no store: {mark} is missing in its answer",
+            "Check the endpoint (AWS_ENDPOINT_URL_S3) and what stands between here and there, and try again.",
+        )
+    return answer
 
 
 def _without_answer(error: Exception, name: str, profile: str | None) -> ContenderError:
