@@ -1,6 +1,16 @@
 """A proxy on loopback that does to requests what networks and stores do, by the seed: between boto3 and a real S3 server.
 
-Each fault is drawn per request, and counted by its name. `late` and `lost` are those that make a writer believe something false.
+Each fault is drawn per request, and counted by its name. Those of writes make a writer believe something false.
+
+    slow_down, unavailable, internal    answered 503, 503, 500, never forwarded
+    reset_before, reset_in_request      the connection is reset, nothing is forwarded
+    silent                              nothing is forwarded or answered, until the client gives up
+    slow                                the answer comes in small pieces
+    away                                this and all other requests of the next moments are reset
+    lost, lost_in_silence               forwarded; the answer is a reset, or none
+    late, late_refused, late_in_silence forwarded 50 to 500 ms later; the answer is a reset, 503, or none
+    reset_in_answer, truncated          half of the answer's body, then a reset, or a goodbye
+    flipped                             one bit of a model file's body is another
 """
 
 from __future__ import annotations
@@ -18,15 +28,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-ANY = ("slow_down", "unavailable", "internal", "reset_before", "slow", "reset_in_request")
-OF_WRITES = ("lost", "late")
+ANY = ("slow_down", "unavailable", "internal", "reset_before", "slow", "reset_in_request", "silent", "away")
+OF_WRITES = ("lost", "lost_in_silence", "late", "late_refused", "late_in_silence")
 OF_READS = ("reset_in_answer", "truncated")
+OF_MODELS = ("flipped",)  # what has a sha256 of ours beside it
+KINDS = {*ANY, *OF_WRITES, *OF_READS, *OF_MODELS}
 CODES = {"slow_down": (503, "SlowDown"), "unavailable": (503, "ServiceUnavailable"), "internal": (500, "InternalError")}
 PASSED_ON = ("content-type", "content-length", "etag", "last-modified", "content-range", "accept-ranges")
 
 
 class FaultyProxy(ThreadingHTTPServer):
-    """Forwards to `endpoint`; one request in `every` meets a fault while `on`; refuses everything while `away`."""
+    """Forwards to `endpoint`; one request in `every` meets a fault while `on`; refuses everything while `away`.
+
+    The first write whose path holds `away_at` makes it so.
+    """
 
     daemon_threads = True
 
@@ -36,29 +51,34 @@ class FaultyProxy(ThreadingHTTPServer):
         self.faults: Counter[str] = Counter()
         self.on = True
         self.away = False
+        self.away_at = ""
         self._rate = 1 / every
         self._dice = random.Random(seed)
         self._lock = threading.Lock()
+        self._away_until = 0.0
         self._late: list[threading.Thread] = []
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def fault(self, method: str, has_body: bool) -> str:
+    def fault(self, method: str, path: str, has_body: bool) -> str:
         """The fault of the next request; empty for none."""
-        writes = method in ("PUT", "POST", "DELETE")
-        own = OF_WRITES if writes else OF_READS
-        # Half of a request's faults are those of its kind; and of writes, which are few, two in three meet one.
+        writes, models = method in ("PUT", "POST", "DELETE"), "/model/" in path
+        own = OF_WRITES if writes else OF_MODELS if models else OF_READS
+        # Half of a request's faults are those of its kind; and writes and files of models, which are few, meet more of them.
         kinds = [kind for kind in ANY if has_body or kind != "reset_in_request"] + [*own] * (len(ANY) // len(own))
-        rate = 2 / 3 if writes else self._rate
+        rate = 2 / 3 if writes else max(self._rate, 1 / 2 if models else 0)
         with self._lock:
-            if self.away:
+            self.away = self.away or bool(self.away_at and writes and self.away_at in path)
+            if self.away or time.monotonic() < self._away_until:
                 return "reset_before"
             if not self.on or self._dice.random() >= rate:
                 return ""
             kind = self._dice.choice(kinds)
             self.faults[kind] += 1
+            if kind == "away":
+                self._away_until = time.monotonic() + self._dice.uniform(0.1, 0.5)
             return kind
 
     def pause(self, low: float, high: float) -> float:
@@ -98,8 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         length = int(self.headers.get("content-length") or 0)
-        fault = self.server.fault(self.command, bool(length))
-        if fault == "reset_before":
+        fault = self.server.fault(self.command, self.path, bool(length))
+        if fault in ("reset_before", "away"):
             return self._reset()
         if fault == "reset_in_request":
             self.rfile.read(length // 2)
@@ -107,23 +127,31 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if fault in CODES:
             return self._refuse(*CODES[fault])
-        if fault == "late":
-            self.server.later(lambda: self._forward(body))
-            return self._reset()
-        try:
-            status, headers, answer = self._forward(body)
-        except (OSError, http.client.HTTPException):
-            return self._reset()
-        if fault == "lost":
+        # As they are now: the next request on this connection comes with others.
+        request = self.command, self.path, list(self.headers.items()), body
+        if fault.startswith("late"):
+            self.server.later(lambda: self._forward(*request))
+        elif fault != "silent":
+            try:
+                status, headers, answer = self._forward(*request)
+            except (OSError, http.client.HTTPException):
+                return self._reset()
+        if fault == "late_refused":
+            return self._refuse(*CODES["slow_down"])
+        if fault == "silent" or fault.endswith("in_silence"):
+            return self._say_nothing()
+        if fault in ("late", "lost"):
             return self._reset()
         return self._answer(status, headers, answer, fault)
 
-    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def _forward(
+        self, method: str, path: str, sent: list[tuple[str, str]], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
         target = self.server.target
         connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
         try:
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in sent:
                 if name.lower() not in ("connection", "expect"):
                     connection.putheader(name, value)  # Host among them: the signature covers it
             connection.endheaders(body)
@@ -142,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        if fault == "flipped" and body and status < 300:
+            body = body[:-1] + bytes([body[-1] ^ 1])
         if fault in OF_READS:
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
@@ -165,6 +195,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(xml)
+
+    def _say_nothing(self) -> None:
+        """Returns when the client has given up."""
+        self.close_connection = True
+        self.rfile.read(1)
 
     def _reset(self) -> None:
         """Ends the connection without a goodbye."""
