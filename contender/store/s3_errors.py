@@ -100,6 +100,8 @@ def of_a_store(answer: dict[str, Any], mark: str, name: str) -> dict[str, Any]:
     never happened.
     """
     if mark not in answer:
+        if "Body" in answer:
+            answer["Body"].close()
         raise StoreUnavailable(
             f"what answered for {name} is no store: {mark} is missing in its answer",
             "Check the endpoint (AWS_ENDPOINT_URL_S3) and what stands between here and there, and try again.",

@@ -22,7 +22,8 @@ class Fault:
     """What happens to the next `times` requests of one method whose path holds `part`.
 
     refuse: answered with `status` and `code`, never forwarded. lose: forwarded, the answer thrown away. delay: the connection ends,
-    the request is forwarded at `land()`. cut: the answer's body breaks off in the middle. flip: one bit of it is changed.
+    the request is forwarded at `land()`. cut: the answer's body breaks off in the middle. flip: one bit of it is changed. page: some
+    other server answers, with 200 and a page of its own, the `code`.
     """
 
     kind: str
@@ -86,6 +87,8 @@ class Proxy:
         fault = self._take(request.command, request.path)
         if fault and fault.kind == "refuse":
             return self._refuse(request, fault)
+        if fault and fault.kind == "page":
+            return self._send(request, 200, [("Content-Type", "text/html")], fault.code.encode(), cut=False)
         if fault and fault.kind == "delay":
             with self._lock:
                 self._delayed.append(passed)

@@ -606,3 +606,19 @@ def test_a_bit_flipped_on_the_wire_is_damaged_or_caught_on_the_way(proxy, s3_ser
         registry.fetch(manifest.release, tmp_path / "out")
     registry.fetch(manifest.release, tmp_path / "out")
     assert verify_folder(tmp_path / "out") == manifest
+
+
+def test_a_bit_flipped_on_the_wire_is_no_damage_and_one_flipped_for_good_is(proxy, s3_server, model: Path):
+    import secrets
+
+    from contender.store.s3 import S3Store
+
+    registry = Registry(S3Store(s3_server.bucket, f"w-{secrets.token_hex(4)}"), "intents")
+    proxy.inject("flip", method="GET", part="model.safetensors")
+    manifest = registry.stage(model, DRAFT)
+    proxy.inject("flip", method="GET", part="model.safetensors")
+    assert registry.verify(manifest.release) == manifest
+    proxy.inject("flip", method="GET", part="model.safetensors", times=2)
+    with pytest.raises(Damaged, match=r"model\.safetensors"):
+        registry.verify(manifest.release)
+    assert proxy.happened == 4

@@ -119,6 +119,9 @@ def test_a_missing_bucket_is_no_missing_object(s3_server):
     [
         (403, "AccessDenied", "denied"),
         (403, "SignatureDoesNotMatch", "credentials"),
+        (403, "InvalidAccessKeyId", "credentials"),
+        (400, "ExpiredToken", "credentials"),
+        (404, "NoSuchBucket", "does not exist"),
         (403, "RequestTimeTooSkewed", "clock"),
         (301, "PermanentRedirect", "region"),
         (507, "InsufficientStorage", "no space"),
@@ -143,6 +146,68 @@ def test_refusals_say_what_to_do_and_are_not_repeated(proxy, s3_server, status: 
         assert says in error.what
         # boto3 repeats what 5xx says, and asks for a bucket's region where 301 says that it is another.
         assert len(proxy.seen) <= (3 if status in (301, 507) else 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (500, "InternalError"),
+        (502, "BadGateway"),
+        (503, "SlowDown"),
+        (503, "ServiceUnavailable"),
+        (504, "GatewayTimeout"),
+        (429, "TooManyRequests"),
+        (408, "408"),
+        (400, "RequestTimeout"),
+        (400, "XAmzContentSHA256Mismatch"),
+        (404, "NoSuchUpload"),
+    ],
+)
+def test_what_may_pass_is_unavailable(proxy, s3_server, status: int, code: str):
+    store = S3Store(s3_server.bucket, attempts=1)
+    for method, act in (
+        ("PUT", lambda: store.put("x", b"1")),
+        ("GET", lambda: store.get("x")),
+        ("GET", lambda: list(store.list())),
+        ("DELETE", lambda: store.delete("x")),
+    ):
+        proxy.inject("refuse", method=method, status=status, code=code)
+        assert isinstance(error_of(act), StoreUnavailable)
+    assert proxy.happened == 4
+
+
+@pytest.mark.parametrize(
+    "page", ["", "<html><body>Sign in</body></html>", "<?xml version='1.0'?><ListBucketResult><Na"]
+)
+def test_what_some_other_server_answers_is_taken_neither_for_an_empty_folder_nor_for_a_write(
+    proxy, s3_server, page: str
+):
+    store = S3Store(s3_server.bucket, "pages", attempts=1)
+    store.put("x", b"1")
+    for method, act in (
+        ("PUT", lambda: store.put("y", b"1")),
+        ("GET", lambda: store.get("x")),
+        ("GET", lambda: list(store.list())),
+    ):
+        proxy.inject("page", method=method, code=page)
+        assert isinstance(error_of(act), StoreUnavailable)
+    proxy.inject("page", method="PUT", code=page)
+    store.create(
+        f"n/{len(page)}", b"mine"
+    )  # written by the second attempt, since the first one's answer was no store's
+    assert store.get(f"n/{len(page)}") == b"mine"
+
+
+def test_a_name_that_does_not_resolve_and_a_server_that_says_nothing_are_unavailable(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://objects.invalid")
+    assert isinstance(error_of(lambda: S3Store("bucket", attempts=1).get("x")), StoreUnavailable)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts for it
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        error = error_of(lambda: S3Store("bucket", attempts=1, patience=0.2).get("x"))
+    assert isinstance(error, StoreUnavailable)
+    assert "ReadTimeoutError" in error.what
 
 
 @pytest.mark.server("ceph")

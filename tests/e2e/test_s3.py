@@ -12,6 +12,8 @@ import pytest
 from desk import Desk, start, tickets, until
 from faulty_proxy import faulty
 
+from tasks import policy
+
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_pipeline_lives_on_s3(desk: Desk, s3_server, tmp_path: Path) -> None:
@@ -80,6 +82,32 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(desk: Desk, s3_server, m
         proxy.away = False
         out, err = run.communicate(timeout=200)
     assert (run.returncode, json.loads(out)["outcome"]) == (0, "promoted"), err
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_that_lost_its_patience_says_so_and_the_same_command_finishes_it(
+    desk: Desk, s3_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 3.0)
+    desk.drop("1.csv", tickets(240, seed=1))
+    registry = f"s3://{s3_server.bucket}/patience-{secrets.token_hex(4)}"
+    with faulty(s3_server.endpoint) as proxy:
+        proxy.on = False
+        proxy.away_at = "/model/"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        ran = desk.retrain("--set", f"promote.to={registry}")
+        assert (ran.code, ran.document["outcome"]) == (1, "failed"), ran.shown
+        assert "the store did not answer" in ran.document["error"]["what"]
+        assert "trying again in about" in ran.shown
+        assert "given up after" in ran.shown
+        proxy.away, proxy.away_at = False, ""
+        again = desk.retrain("--set", f"promote.to={registry}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+    assert (again.code, again.document["outcome"]) == (0, "promoted"), again.shown
+    assert {stage["name"] for stage in again.document["stages"] if stage["cached"]} >= {"snapshot", "split", "train"}
+    history = desk.run("history", f"{registry}/desk", "--json").document
+    assert [entry["n"] for entry in history["entries"]] == [1]
+    assert len(desk.run("releases", f"{registry}/desk", "--json").document["releases"]) == 1
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -10,10 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prefect import flow
 from prefect.states import Failed
 
 from contender import stopping
 from contender.errors import DataError, Interrupted, StoreError, StoreUnavailable, Transient
+from contender.progress import Note, listening
 from contender.records import Record
 from contender.workspace import Staged
 from tasks import policy
@@ -62,6 +64,7 @@ def test_delays_double_up_to_the_longest_and_last_as_long_as_patience() -> None:
 def test_patience_begins_with_the_first_failure_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(policy.time, "monotonic", lambda: now[0])
+    assert len(stage_task(lambda: None).task.retry_delay_seconds) < stage_task(lambda: None).task.retries  # type: ignore[attr-defined]
     run, failed = SimpleNamespace(id=object()), Failed(data=StoreUnavailable("x"))
     assert retry_when_transient(None, run, failed)
     now[0] += PATIENCE_SECONDS - 1
@@ -86,6 +89,24 @@ def test_a_signal_that_comes_while_a_retry_is_waited_for_ends_the_wait() -> None
                 time.sleep(5)
     finally:
         stopping.rest(False)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_each_attempt_and_the_last_one_say_what_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "FIRST_DELAY", 0.2)
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 1.0)
+    notes: list[Note] = []
+
+    def away() -> None:
+        raise StoreUnavailable("the store did not answer")
+
+    call = stage_task(away)
+    with listening(notes.append), pytest.raises(StoreUnavailable):
+        flow(call, name="patient", retries=0)()
+    words = [note.text for note in notes]
+    assert all(text.startswith("the store did not answer; trying again in about ") for text in words[:-1])
+    assert words[-1].startswith("the store did not answer; given up after ")
+    assert 2 < len(words) < call.task.retries  # type: ignore[attr-defined]
 
 
 class Nothing(Record):
