@@ -15,7 +15,7 @@ from contender.run import RunResult
 from contender.spec import Pipeline
 from deployments.environment import without_heartbeats
 from deployments.server import chosen_api, client_environment, ensure_server, wait_until_ready
-from deployments.terminal import RunView, console
+from deployments.terminal import RunView, console, say
 
 
 def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
@@ -32,20 +32,20 @@ def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool
     if not debug:
         # Stages are drawn by RunView; the run's log is in the Prefect UI. Prefect's console lines would tear the drawing.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        # Its own machinery has another handler, and prints whole events that a server did not take.
+        os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
         logging.raiseExceptions = (
             False  # else Prefect prints what its server did not take of the log, in the middle of all
         )
     from flows.retrain import retrain
+    from flows.states import results_kept
 
-    if not debug:
-        # It has a console handler of its own, and prints whole events that a server did not take.
-        logging.getLogger("prefect._internal.concurrency").setLevel(logging.CRITICAL)
     if info is not None:
         wait_until_ready(info)
     stopping.check()
     view = RunView(out)
     # A process that a person watches needs no heartbeat; its thread would hold up the end by a second.
-    with view.shown(), listening(view), without_heartbeats():
+    with view.shown(), listening(view), without_heartbeats(), results_kept() as came_to:
         try:
             state = retrain(pipeline, trigger="command line", actor=actor, return_state=True)
             value = state.result(raise_on_failure=False)
@@ -55,17 +55,22 @@ def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool
             value = error
     if isinstance(value, RunResult):
         return value
-    raise _ours(value)
+    ours = _ours(value, embedded=info is not None)
+    if came_to and isinstance(ours, StoreUnavailable):
+        # The registry holds the truth, and what was decided stands there.
+        say(out, f"! {ours.what}: its UI does not know how this run ended", "yellow")
+        return came_to[-1]
+    raise ours
 
 
-def _ours(value: Any) -> BaseException:
-    """The run's error as one of ours."""
+def _ours(value: Any, embedded: bool) -> BaseException:
+    """The run's error as one of ours. `embedded`: its server is the background one."""
     if isinstance(value, ContenderError):
         return value
     if stopping.asked():
         return stopping.interrupted()  # a second Ctrl-C breaks whatever goes on
     if _is_about_the_server(value):
-        return _no_answer(value)
+        return _no_answer(value, embedded)
     return internal(value if isinstance(value, BaseException) else TypeError(f"the flow ended with {value!r}"))
 
 
@@ -89,10 +94,12 @@ def about_the_server() -> Iterator[None]:
         raise _no_answer(error) from error
 
 
-def _no_answer(error: Any) -> StoreUnavailable:
+def _no_answer(error: Any, embedded: bool = False) -> StoreUnavailable:
     return StoreUnavailable(
         f"the Prefect server at {_server()} does not answer: {error}",
-        "Start it, or unset PREFECT_API_URL to use the embedded one.",
+        "The same command starts it again and continues: finished stages are kept."
+        if embedded
+        else "Start it, or unset PREFECT_API_URL to use the embedded one.",
     )
 
 

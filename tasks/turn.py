@@ -17,6 +17,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from contender import stopping
 from contender.gpus import Place, hold_gpu
@@ -117,7 +118,12 @@ class Slot:
     def free(self, lease: str | None) -> None:
         """Gives back what a holder that was killed on this machine had left."""
         if lease:
-            with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+            # Once: a lease that is not renewed ends within a minute, which is no longer than a server would be asked again.
+            with (
+                temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+                suppress(httpx.HTTPError),
+                get_client(sync_client=True) as client,
+            ):
                 client.release_concurrency_slots_with_lease(UUID(lease))
 
     def release(self) -> None:
