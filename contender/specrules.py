@@ -62,11 +62,11 @@ DURATION = re.compile(r"(?P<count>\d+(\.\d+)?)\s*(?P<unit>s|m|h|d)")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def duration(value: Any) -> Any:
-    """Seconds, from a number of them or from text such as 30s, 5m, 4h, 7d."""
+def duration(value: Any, bare: bool = False) -> Any:
+    """Seconds, from a number of them or from text such as 30s, 5m, 4h, 7d; `bare`: also from a number that is text."""
     if not isinstance(value, str):
         return no_flag(value)
-    found = DURATION.fullmatch(value.strip())
+    found = DURATION.fullmatch(f"{value.strip()}s" if bare and value.strip().isdigit() else value.strip())
     if not found:
         raise ValueError("must be a number of seconds, or a number and a unit such as 30s, 5m, 4h or 7d")
     return float(found["count"]) * UNIT_SECONDS[found["unit"]]

@@ -259,6 +259,9 @@ def parse_s3_url(url: str) -> tuple[str, str]:
             "Write s3://bucket/prefix; keys and endpoint come from the AWS configuration (profile, environment).",
         )
     if not BUCKET.fullmatch(bucket):
-        raise UsageError(f"{url[:100]!r} names no bucket", "Write s3://bucket/prefix.")
+        raise UsageError(
+            f"{url[:100]!r} names no bucket",
+            "Write s3://bucket/prefix, the bucket by its full name of 3 to 63 characters.",
+        )
     prefix = prefix.strip("/")
     return bucket, check_key(prefix) if prefix else ""
