@@ -43,7 +43,10 @@ class Plan(Record):
         return [
             ("pipeline", self.pipeline),
             ("base model", self.base),
-            ("data", f"{self.files:,} files, {self.rows:,} rows, {len(self.labels)} labels"),
+            (
+                "data",
+                f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows, {len(self.labels)} labels",
+            ),
             ("sets", sets),
             ("training", f"at most {self.steps:,} steps"),
             ("judged on", f"{self.judged_on}; smallest gain that it can show: {gain}"),

@@ -9,8 +9,9 @@ from desk import PIPELINE, tickets, write_tickets
 
 from contender.errors import DataError, SourceChanged, UsageError
 from contender.loading import load_pipeline
+from contender.records import SplitReport
 from contender.run import Run, open_run
-from contender.stages.data import look, take_snapshot
+from contender.stages.data import _dealt, look, take_snapshot
 
 
 @pytest.fixture
@@ -76,3 +77,10 @@ def test_a_fault_of_a_golden_set_names_it(
     run = run_in(tmp_path, "data.golden={hard: hard.csv}")
     with pytest.raises(error, match=says):
         take_snapshot(run, look(run))
+
+
+def test_a_split_that_was_found_is_told_like_one_that_was_dealt() -> None:
+    rows = {"train": 695, "validation": 74, "test": 125, "golden-hard": 10}
+    dealt = SplitReport(rows=rows, digests={}, removed_leaks=1, removed_duplicates=2, labels=(), label_counts={})
+    found = SplitReport.from_bytes(dealt.to_bytes())
+    assert _dealt(dealt) == _dealt(found) == "train 695, validation 74, test 125, golden-hard 10; 3 removed"
