@@ -264,13 +264,13 @@ def command_verify(options: argparse.Namespace) -> int:
 
 
 def command_clean(options: argparse.Namespace) -> int:
-    from contender.clean import leftovers, remove
+    from contender.clean import IN_USE_SECONDS, leftovers, remove
     from contender.specrules import duration
     from deployments.lookup import workspace_of
     from deployments.terminal import console, say, table
 
     try:
-        older_than = float(duration(options.older_than))
+        older_than = float(duration(options.older_than, bare=True))
     except ValueError as error:
         raise UsageError(f"--older-than {options.older_than!r} {error}", "For example: --older-than 12h") from None
     workspace = workspace_of(options.place)
@@ -280,11 +280,14 @@ def command_clean(options: argparse.Namespace) -> int:
     rows = [
         (str(one.path.relative_to(root)), f"{one.size / 1e6:,.1f}", f"{one.age / 86400:,.1f}", one.why) for one in found
     ]
-    out.print(table(("what", "MB", "days", "why"), rows))
-    size = sum(one.size for one in found)
-    if options.delete:
-        size = remove(found)
-    say(out, f"{'removed' if options.delete else 'would remove'} {size / 1e6:,.1f} MB in {root}")
+    size = remove(found) if options.delete else sum(one.size for one in found)
+    if found:
+        out.print(table(("what", "MB", "days", "why"), rows))
+        say(out, f"{'removed' if options.delete else 'would remove'} {size / 1e6:,.1f} MB in {root}")
+    else:
+        say(out, f"nothing to remove in {root}: nothing in it is unused for {options.older_than}")
+    if older_than < IN_USE_SECONDS:
+        say(out, "what was used within the last hour stays, whatever --older-than says")
     if found and not options.delete:
         say(out, "nothing was removed; add --delete to do it")
     if workspace.shared:

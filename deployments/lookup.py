@@ -119,4 +119,16 @@ def _by_name(
 def workspace_of(place: str) -> Workspace:
     """A workspace by a pipeline's YAML, or by its folder on this machine."""
     path = Path(expanded(place))
-    return open_workspace(load_pipeline(path)) if is_file(path) else Workspace(path)
+    if place.startswith("s3://"):
+        raise UsageError(
+            f"{place} is no folder of this machine",
+            "Name the pipeline's YAML to clean this machine's copy; under the prefix a lifecycle rule removes what is old.",
+        )
+    if is_folder(path):
+        return Workspace(path)
+    if not is_file(path):
+        raise UsageError(f"{path} does not exist", "Name a pipeline's YAML, or the folder of its workspace:.")
+    workspace = open_workspace(load_pipeline(path))
+    if not is_folder(workspace.root):
+        raise UsageError(f"{path} has no workspace on this machine yet: {workspace.root}", "Start with: contender run")
+    return workspace
