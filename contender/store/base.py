@@ -17,11 +17,15 @@ PART_BYTES = 240  # local file systems take 255 for a name; a temporary one need
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One object of a listing; `version` changes when its content does (ETag, or mtime and inode), size is in bytes."""
+    """One object of a listing: `version` changes when its content does (ETag, or mtime and inode), size is in bytes.
+
+    `modified`: seconds since the epoch, by the store's clock; S3 knows whole seconds.
+    """
 
     key: str
     size: int
     version: str
+    modified: float
 
 
 class Store(Protocol):

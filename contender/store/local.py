@@ -110,9 +110,10 @@ class LocalStore:
                 yield from self._walk(key, prefix, after)
             elif entry.is_file(follow_symlinks=False) and key.startswith(prefix) and key > after:
                 try:
-                    yield ObjectInfo(key, (info := entry.stat(follow_symlinks=False)).st_size, _version(info))
+                    info = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # deleted since the folder was read
+                yield ObjectInfo(key, info.st_size, _version(info), info.st_mtime)
 
     def _replace(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
         path = self._place(key)

@@ -9,8 +9,9 @@ store.fail("create", "late")            # the next create times out, and lands a
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import BinaryIO, ClassVar, Literal, TypeVar
@@ -32,6 +33,12 @@ class _Ordered:
     left: int
 
 
+@dataclass(frozen=True)
+class _Object:
+    data: bytes
+    modified: float
+
+
 class MemoryStore:
     """Objects in memory, shared by all stores of one `memory://name` in this process; nameless ones are on their own."""
 
@@ -40,7 +47,7 @@ class MemoryStore:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.calls: list[tuple[Operation, str]] = []
-        self._objects: dict[str, bytes] = {}
+        self._objects: dict[str, _Object] = {}
         self._ordered: list[_Ordered] = []
         self._late: list[Callable[[], object]] = []
         self._lock = RLock()
@@ -78,9 +85,10 @@ class MemoryStore:
     def corrupt(self, key: str, at: int = 0) -> None:
         """Flips one bit of the stored object, as a bad disk does."""
         with self._lock:
-            data = bytearray(self._objects[key])
+            found = self._objects[key]
+            data = bytearray(found.data)
             data[at] ^= 1
-            self._objects[key] = bytes(data)
+            self._objects[key] = replace(found, data=bytes(data))
 
     def get(self, key: str) -> bytes:
         return self._happen("get", check_key(key), lambda: self._read(key))
@@ -89,7 +97,7 @@ class MemoryStore:
         return io.BytesIO(self.get(key))
 
     def put(self, key: str, data: bytes) -> None:
-        self._happen("put", check_key(key), lambda: self._objects.update({key: bytes(data)}))
+        self._happen("put", check_key(key), lambda: self._write(key, data))
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
         data = path.read_bytes()
@@ -103,7 +111,7 @@ class MemoryStore:
         def act() -> bool:
             if key in self._objects:
                 return False
-            self._objects[key] = bytes(data)
+            self._write(key, data)
             return True
 
         def read() -> bytes | None:
@@ -117,16 +125,23 @@ class MemoryStore:
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         def found() -> list[ObjectInfo]:
             keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
-            return [ObjectInfo(key, len(self._objects[key]), sha256_hex(self._objects[key])) for key in keys]
+            return [self._info(key) for key in keys]
 
         yield from self._happen("list", check_prefix(prefix), found)
 
     def delete(self, key: str) -> None:
         self._happen("delete", check_key(key), lambda: self._objects.pop(key, None))
 
+    def _info(self, key: str) -> ObjectInfo:
+        found = self._objects[key]
+        return ObjectInfo(key, len(found.data), sha256_hex(found.data), found.modified)
+
+    def _write(self, key: str, data: bytes) -> None:
+        self._objects[key] = _Object(bytes(data), time.time())
+
     def _read(self, key: str) -> bytes:
         try:
-            return self._objects[key]
+            return self._objects[key].data
         except KeyError:
             raise Missing(f"{self.url}/{key} does not exist", f"See what {self.url} holds.") from None
 

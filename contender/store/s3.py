@@ -113,7 +113,9 @@ class S3Store:
                     key = found["Key"].removeprefix(self.prefix)
                     # Consoles mark folders with empty objects whose keys end in a slash: no key of ours does.
                     if key and not key.endswith("/"):
-                        yield ObjectInfo(key, found["Size"], found["ETag"].strip('"'))
+                        yield ObjectInfo(
+                            key, found["Size"], found["ETag"].strip('"'), found["LastModified"].timestamp()
+                        )
 
     def delete(self, key: str) -> None:
         with self._errors(key):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_put_replaces_the_whole_object_and_its_version(store: Store):
     store.put("k", b"short")
     assert store.get("k") == b"short"
     assert next(store.list()).version != before
+
+
+def test_a_listing_tells_when_an_object_was_written(store: Store):
+    before = time.time() - 1  # S3 cuts the fraction off
+    store.put("k", b"1")
+    store.create("n", b"1")
+    for info in store.list():
+        assert before <= info.modified <= time.time()
 
 
 def test_an_absent_object_is_missing(store: Store):
