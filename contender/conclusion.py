@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender import stopping
-from contender.contest import Champion, outcomes_of
+from contender.contest import Champion, beside, outcomes_of, promote_settled
 from contender.files import write_durably
 from contender.plan import judged_set
 from contender.records import (
@@ -22,6 +22,7 @@ from contender.records import (
     TrainReport,
     Verdict,
 )
+from contender.registry import DATA_FILES
 from contender.run import Run, RunResult, decide, decision_key, now, result
 from contender.workspace import Staged, translated_os_errors
 
@@ -77,6 +78,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         evaluation=contest.evaluation.record,
         release=contest.challenger,
         champion=champion,
+        champion_files=beside(run, champion, DATA_FILES) if champion else None,
         snapshot=contest.snapshot,
         quality=contest.quality.record,
         split=contest.split.record,
@@ -95,7 +97,7 @@ def promote(run: Run, contest: Contest) -> AliasEntry:
     if champion.own is not None and champion.own.release == contest.challenger.release:
         run.registry.repair_copy(alias, champion.own)  # the earlier attempt may have ended right before it
         return champion.own
-    return run.registry.promote(
+    entry = run.registry.next_entry(
         alias,
         champion.n,
         contest.challenger,
@@ -104,6 +106,7 @@ def promote(run: Run, contest: Contest) -> AliasEntry:
         evaluation=contest.evaluation.record.evaluation,
         verdict=verdict.model_dump(mode="json") | {"decision": decision_key(run, contest.snapshot, champion.n)},
     )
+    return promote_settled(run, entry)
 
 
 def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: AliasEntry | None = None) -> RunResult:

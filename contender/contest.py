@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from contender.errors import AliasMoved, Missing
 from contender.plan import REVISIONS, judged_set, parts, stage_key
 from contender.progress import Note, tell
 from contender.records import (
@@ -20,6 +24,7 @@ from contender.records import (
     Verdict,
     digest,
 )
+from contender.registry import TRAIN_KEYS
 from contender.run import Run, decision_key
 from contender.stages.model import predict, serving
 from contender.stages.telling import finish, staged
@@ -52,12 +57,45 @@ class Champion:
 
 
 def find_champion(run: Run, seen: Snapshot) -> Champion:
-    log = run.registry.log(run.pipeline.spec.promote.alias)
-    own = None
-    if log and (log[-1].verdict or {}).get("decision") == decision_key(run, seen, log[-1].n - 1):
-        own = log.pop()
-    entry = log[-1] if log else None
+    """What is live, once a promotion whose answer an earlier run did not get is settled."""
+    alias = run.pipeline.spec.promote.alias
+    _settle(run)
+    entry, own = run.registry.champion(alias), None
+    if entry and (entry.verdict or {}).get("decision") == decision_key(run, seen, entry.n - 1):
+        own, entry = entry, run.registry.entry(alias, entry.n - 1) if entry.n > 1 else None
     return Champion(entry, run.registry.release(entry.release) if entry else None, own)
+
+
+def promote_settled(run: Run, entry: AliasEntry) -> AliasEntry:
+    """Adds the entry to the alias's log. Where its answer is lost, the next run repeats it before it looks for the champion."""
+    key = _pending(run)
+    run.workspace.records.put(key, entry.to_bytes())
+    try:
+        promoted = run.registry.append(run.pipeline.spec.promote.alias, entry)
+    except AliasMoved:
+        run.workspace.records.delete(key)
+        raise
+    run.workspace.records.delete(key)
+    return promoted
+
+
+def _settle(run: Run) -> None:
+    """A number once tried is not given up: its write may still land. It is repeated until it, or another's, is there."""
+    try:
+        pending = AliasEntry.from_bytes(run.workspace.records.get(_pending(run)))
+    except (Missing, ValidationError):
+        return
+    newest = run.registry.champion(run.pipeline.spec.promote.alias)
+    if newest and newest.n >= pending.n:
+        run.workspace.records.delete(_pending(run))
+        return
+    tell(Note("champion", "warned", f"settling the promotion of {pending.release}, whose answer was lost"))
+    with suppress(AliasMoved):
+        promote_settled(run, pending)
+
+
+def _pending(run: Run) -> str:
+    return f"promotions/{run.pipeline.spec.name}-{digest(run.registry.url)[:16]}-{run.pipeline.spec.promote.alias}.json"
 
 
 def evaluate_both(
@@ -99,12 +137,17 @@ def held_out(split: SplitReport) -> list[str]:
 
 
 def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
-    """Takes a look from the set's ledger, then compares outcomes. With no champion the floors decide alone."""
+    """Takes a look from the set's ledger, then compares outcomes. With no champion the floors decide alone.
+
+    A release that a rollback left is kept back without a look: a person found in use what no held-out set shows.
+    """
     from contender.judging.judge import judge
 
     tell(Note("judge", "started"))
     started = time.monotonic()
     on = judged_set(run.pipeline)
+    if champion.entry and challenger.release in champion.entry.withdrawn:
+        return _withdrawn(challenger, champion)
     verdict = judge(
         _rules(run),
         outcomes_of(run, challenger, split, on),
@@ -121,6 +164,16 @@ def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, 
     )
     finish(run, "judge", key, f"{verdict.verdict}: {verdict.sentence}", False, time.monotonic() - started)
     return verdict
+
+
+def _withdrawn(challenger: ReleaseManifest, champion: Champion) -> Verdict:
+    return Verdict(
+        verdict="KEEP",
+        sentence=f"{challenger.release} was live before, and a rollback took it back: only contender promote brings it back.",
+        rules=(),
+        judged_against=champion.n,
+        champion=champion.release,
+    )
 
 
 def _spent(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> float | None:
@@ -202,12 +255,18 @@ def _writeoutcomes_of(tables: Mapping[tuple[str, str], Any], path: Path) -> None
 
 
 def _train_keys(run: Run, release: ReleaseManifest) -> Any:
+    stored = beside(run, release, TRAIN_KEYS)
+    return stored.column("key").to_numpy() if stored is not None else None
+
+
+def beside(run: Run, release: ReleaseManifest, name: str) -> Any:
+    """A parquet file beside the release's model, as a pyarrow table; None where it has none of that name."""
     import io
 
     import pyarrow.parquet as pq
 
-    stored = run.registry.train_keys(release.release)
-    return pq.read_table(io.BytesIO(stored)).column("key").to_numpy() if stored else None
+    stored = run.registry.beside(release.release, name)
+    return pq.read_table(io.BytesIO(stored)) if stored is not None else None
 
 
 def _evaluated(evaluation: Evaluation) -> str:

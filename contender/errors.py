@@ -3,7 +3,8 @@
     ContenderError
     ├── Transient                  worth another attempt: time-outs, throttling, resets
     │   ├── StoreUnavailable       the store did not answer, or answered 5xx
-    │   └── SourceChanged          files went away while they were read
+    │   ├── SourceChanged          files went away while they were read
+    │   └── BeingDeleted           a garbage collector is about to remove the release
     └── Terminal                   another attempt ends the same way
         ├── UsageError             the command or the spec is wrong           exit 2
         │   └── SpecError          the YAML, all its faults at once           exit 2
@@ -18,6 +19,7 @@
         │   ├── Damaged            bytes differ from their recorded sha256    exit 1
         │   └── AlreadyExists      create-only lost: somebody else was first  exit 1
         ├── AliasMoved             the champion changed under a verdict       exit 3
+        ├── Withdrawn              a rollback took the release back           exit 3
         ├── KeepsDying             a deployed run died too often              exit 1
         ├── TakenOver              a newer attempt at this run goes on        exit 1
         ├── OutcomeUnknown         a promotion's answer was lost              exit 1
@@ -69,6 +71,10 @@ class StoreUnavailable(Transient):
 
 class SourceChanged(Transient):
     """Nothing was left to read of a source that had files a moment ago."""
+
+
+class BeingDeleted(Transient):
+    """A garbage collector has begun to remove the release; once it is gone, it can be staged again."""
 
 
 class Terminal(ContenderError):
@@ -129,6 +135,12 @@ class AlreadyExists(StoreError):
 
 class AliasMoved(Terminal):
     """The alias has an entry newer than the one that the verdict judged against."""
+
+    exit_code = 3
+
+
+class Withdrawn(Terminal):
+    """A rollback left this release: only a person makes it live again."""
 
     exit_code = 3
 

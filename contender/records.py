@@ -170,11 +170,12 @@ class TrainReport(Record):
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
     curve: tuple[CurvePoint, ...] = ()
     versions: dict[str, str] = {}
+    hardware: dict[str, str] = Field(default={}, description="what it was trained on: processor, cores, memory, GPU")
 
     def figures(self) -> dict[str, Any]:
         """What a run's document says of its training: all but the curve, and the share of the time that checkpoints took."""
         share = self.checkpoint_seconds / self.seconds if self.seconds else 0.0
-        return self.model_dump(mode="json", exclude={"curve", "versions"}) | {"checkpoint_share": share}
+        return self.model_dump(mode="json", exclude={"curve", "versions", "hardware"}) | {"checkpoint_share": share}
 
 
 # --- registry ---------------------------------------------------------------------------------------------------------
@@ -196,8 +197,8 @@ class ReleaseManifest(ReleaseDraft):
     release: str = Field(description="r- and 16 hex of the digest")
     digest: str = Field(description="sha256 over the canonical list of (path, size, sha256)")
     files: tuple[FileEntry, ...]
-    train_keys: FileEntry | None = Field(
-        default=None, description="the hashed keys that it trained on, beside `model/`"
+    beside: tuple[FileEntry, ...] = Field(
+        default=(), description="what lies beside `model/`: the hashed keys that it trained on, its data files"
     )
     created: str = Field(description="UTC, ISO 8601")
 
@@ -206,6 +207,7 @@ class AliasEntry(Record):
     """One entry of an alias's append-only log; the highest n names the live release."""
 
     n: int = Field(ge=1)
+    action: Literal["promote", "rollback"] = "promote"
     release: str
     digest: str
     evaluation: str | None = None
@@ -214,6 +216,9 @@ class AliasEntry(Record):
     actor: str
     writer: str = Field(description="random; tells whose write it was when the answer was lost")
     verdict: dict[str, Any] | None = None
+    withdrawn: tuple[str, ...] = Field(
+        default=(), description="releases that rollbacks left: no run promotes them again"
+    )
     at: str = Field(description="UTC, ISO 8601")
 
 

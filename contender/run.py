@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contender.errors import AliasMoved, ContenderError, DataError, Interrupted, OutcomeUnknown
 from contender.machine import cache_folder
@@ -28,9 +28,14 @@ from contender.records import (
     digest,
 )
 from contender.registry import Registry
+from contender.registry.signing import private_key
+from contender.secretref import resolve
 from contender.spec import Pipeline
 from contender.store import open_store
 from contender.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 EXIT_CODES: dict[str, int] = {
     "promoted": 0,
@@ -118,6 +123,7 @@ class Run:
 
 
 def open_run(pipeline: Pipeline, actor: str, flow_run_id: str | None = None) -> Run:
+    signing_key(pipeline)  # a key that is missing is said before hours of training, not after
     return Run(pipeline, open_workspace(pipeline), open_registry(pipeline), actor, flow_run_id)
 
 
@@ -134,6 +140,14 @@ def open_workspace(pipeline: Pipeline) -> Workspace:
 def open_registry(pipeline: Pipeline) -> Registry:
     url = pipeline.path(pipeline.spec.promote.to)
     return Registry(open_store(url, pipeline.spec.profile(url)), pipeline.spec.name)
+
+
+def signing_key(pipeline: Pipeline) -> Ed25519PrivateKey | None:
+    """The key that signs this pipeline's releases; UsageError where the spec names one that is not there."""
+    reference = pipeline.spec.promote.signing_key
+    if reference is None:
+        return None
+    return private_key(resolve(reference, Path(pipeline.folder), "promote.signing_key"))
 
 
 def find_decision(run: Run, snapshot: Snapshot) -> Decision | None:

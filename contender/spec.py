@@ -24,6 +24,7 @@ from contender.errors import known
 from contender.files import expanded
 from contender.names import METRIC_NAMES, ROLES, UNBOUNDED_METRICS
 from contender.records import Record, digest
+from contender.secretref import check_reference
 from contender.training.options import CheckpointOptions, TrainOptions
 
 Location = Annotated[str, AfterValidator(specrules.location)]
@@ -154,6 +155,9 @@ class Promote(Section):
         default={}, description="metric → lowest (or highest) value"
     )
     versus_champion: VersusChampion = VersusChampion()
+    signing_key: Annotated[str, AfterValidator(check_reference)] | None = Field(
+        default=None, description="where the Ed25519 key is that signs releases: env:NAME or file:/path of a PEM"
+    )
 
     @field_validator("floors")
     @classmethod

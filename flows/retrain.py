@@ -78,7 +78,7 @@ def retrained(run: Run) -> RunResult:
         return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
     model = fine_tune(run, base, split)
-    challenger = stage_release(run, model, split, snapshot, quality, champion.entry)
+    challenger = stage_release(run, base, model, split, snapshot, quality, champion.entry)
     stages = {"snapshot": snapshot.record, "quality": quality, "split": split, "model": model}
     return contend(run, seen, challenger, champion, stages)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contender.models import ResolvedBase
 from contender.records import AliasEntry, QualityReport, ReleaseManifest, Snapshot, SplitReport, TrainReport
 from contender.run import Run
 from contender.stages import model as stages
@@ -12,10 +13,11 @@ from tasks.policy import stage_task
 @stage_task
 def stage_release(
     run: Run,
+    base: ResolvedBase,
     model: Staged[TrainReport],
     split: Staged[SplitReport],
     snapshot: Staged[Snapshot],
     quality: Staged[QualityReport],
     parent: AliasEntry | None,
 ) -> ReleaseManifest:
-    return stages.stage_release(run, model, split, snapshot, quality, parent)
+    return stages.stage_release(run, base, model, split, snapshot, quality, parent)

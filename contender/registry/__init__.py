@@ -6,8 +6,9 @@ race for is created create-only; whoever loses reads what stands.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contender.errors import Damaged
 from contender.records import (
@@ -19,16 +20,36 @@ from contender.records import (
     ReleaseManifest,
     SplitDefinition,
 )
-from contender.registry.aliases import AliasLog, alias_names
+from contender.registry.aliases import AliasLog, alias_names, earlier
+from contender.registry.claims import Claims
+from contender.registry.collector import Collected, Collector, Garbage
 from contender.registry.evaluations import Evaluations
 from contender.registry.fetch import Fetcher, OnWarning, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
 from contender.registry.ledger import Decisions, Ledger, freeze_split
 from contender.registry.releases import Releases, damaged
+from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
 from contender.store import Store
 from contender.store.transfer import OnBytes
 
-__all__ = ["OnWarning", "Registry", "check_name", "holds_model", "verify_folder"]
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+__all__ = [
+    "DATA_FILES",
+    "TRAIN_KEYS",
+    "Collected",
+    "Garbage",
+    "OnWarning",
+    "Registry",
+    "check_name",
+    "holds_model",
+    "verify_folder",
+]
+
+
+TRAIN_KEYS = "train_keys.parquet"  # sorted hashes of the keys that the release trained on
+DATA_FILES = "data_files.parquet"  # the files that its snapshot saw
 
 
 class Registry:
@@ -47,6 +68,7 @@ class Registry:
         self._releases = Releases(store, self._layout)
         self._evaluations = Evaluations(store, self._layout)
         self._decisions = Decisions(store, self._layout)
+        self._claims = Claims(store, self._layout)
 
     def exists(self) -> bool:
         """Whether the store holds anything of this pipeline."""
@@ -55,10 +77,17 @@ class Registry:
     # --- releases ---
 
     def stage(
-        self, model: Path, draft: ReleaseDraft, train_keys: Path | None = None, on_bytes: OnBytes | None = None
+        self,
+        model: Path,
+        draft: ReleaseDraft,
+        beside: Mapping[str, Path] | None = None,
+        on_bytes: OnBytes | None = None,
     ) -> ReleaseManifest:
-        """The release of the folder `model`, whole and read back; staging the same files again is the same release."""
-        return self._releases.stage(model, draft, train_keys, on_bytes)
+        """The release of the folder `model`, whole and verified; staging the same files again is the same release.
+
+        `beside`: name → file that is kept with it and is no part of the model, TRAIN_KEYS and DATA_FILES among them.
+        """
+        return self._releases.stage(model, draft, beside or {}, on_bytes)
 
     def release(self, release: str) -> ReleaseManifest:
         """A release's manifest; UsageError naming the known ones where there is none."""
@@ -75,16 +104,25 @@ class Registry:
         on_bytes: OnBytes | None = None,
         evaluation: str | None = None,
         on_warning: OnWarning | None = None,
+        public_key: Ed25519PublicKey | None = None,
     ) -> ReleaseManifest:
         """The release in `folder`: whole, verified, atomic, and only what is missing travels.
 
-        A damaged report does not stop a model that is whole: it is left out, and `on_warning` gets one sentence about it.
+        A damaged report does not stop a model that is whole: it is left out, and `on_warning` gets one sentence about it. Damaged
+        where `public_key` is given and did not sign the release.
         """
         fetcher = Fetcher(self._store, self._layout, self._releases, self._evaluations)
-        return fetcher.fetch(release, folder, on_bytes, evaluation, on_warning)
+        return fetcher.fetch(release, folder, on_bytes, evaluation, on_warning, public_key)
 
-    def verify(self, release: str, evaluation: str | None = None) -> ReleaseManifest:
-        """Reads every file of the release back, and of one of its evaluations; Damaged names each bad one."""
+    def verify(
+        self, release: str, evaluation: str | None = None, public_key: Ed25519PublicKey | None = None
+    ) -> ReleaseManifest:
+        """Reads every file of the release back, and of one of its evaluations; Damaged names each bad one.
+
+        Damaged also where `public_key` is given and did not sign the release.
+        """
+        if public_key is not None:
+            check_signed(release, self._releases.manifest_bytes(release), self.signatures(release), public_key)
         manifest = self._releases.release(release)
         faults = self._releases.faults(manifest)
         beside = self._evaluations.faults(release, evaluation) if evaluation else []
@@ -97,9 +135,19 @@ class Registry:
             )
         return manifest
 
-    def train_keys(self, release: str) -> bytes | None:
-        """The parquet file of hashed keys that the release trained on."""
-        return self._releases.train_keys(release)
+    def sign(self, release: str, key: Ed25519PrivateKey) -> Signature:
+        """Signs the release's manifest as it stands in the registry, and keeps the signature beside it."""
+        signature = sign(release, self._releases.manifest_bytes(release), key)
+        keep_signature(self._store, self._layout, signature)
+        return signature
+
+    def signatures(self, release: str) -> tuple[Signature, ...]:
+        """The release's signatures, not checked; `verify` checks one."""
+        return signatures_of(self._store, self._layout, release)
+
+    def beside(self, release: str, name: str) -> bytes | None:
+        """A file beside the release's model, checked: TRAIN_KEYS, DATA_FILES; None where it has none."""
+        return self._releases.beside(release, name)
 
     # --- aliases ---
 
@@ -115,6 +163,46 @@ class Registry:
         """The entry that is live; None only where the alias certainly never had one."""
         return self._alias(alias).newest()
 
+    def entry(self, alias: str, n: int) -> AliasEntry:
+        """Entry n of the alias."""
+        return self._alias(alias).entry(n)
+
+    def next_entry(
+        self,
+        alias: str,
+        expected: int,
+        manifest: ReleaseManifest,
+        *,
+        reason: str,
+        actor: str,
+        evaluation: str | None = None,
+        verdict: dict[str, Any] | None = None,
+        by_hand: bool = False,
+    ) -> AliasEntry:
+        """Entry `expected` + 1 that makes the release live, not written yet.
+
+        Raises AliasMoved where that number is another's, and Withdrawn where a rollback left the release, but for `by_hand`.
+        """
+        return self._alias(alias).next(
+            expected,
+            manifest,
+            action="promote",
+            reason=reason,
+            actor=actor,
+            evaluation=evaluation,
+            verdict=verdict,
+            by_hand=by_hand,
+        )
+
+    def append(self, alias: str, entry: AliasEntry) -> AliasEntry:
+        """Adds the entry, or finds that it is there; AliasMoved where its number is another's, OutcomeUnknown where nobody knows.
+
+        The release must be there, and stays: no garbage collector takes it meanwhile.
+        """
+        with self._claims.held(entry.release, "promote"):
+            self._releases.check_standing(entry.release, entry.digest)
+            return self._alias(alias).append(entry)
+
     def promote(
         self,
         alias: str,
@@ -125,13 +213,59 @@ class Registry:
         actor: str,
         evaluation: str | None = None,
         verdict: dict[str, Any] | None = None,
+        by_hand: bool = False,
     ) -> AliasEntry:
-        """Creates exactly entry `expected` + 1; AliasMoved where it is another's, OutcomeUnknown where the store does not say."""
-        return self._alias(alias).append(expected, manifest, reason, actor, evaluation, verdict)
+        """Makes the release live as entry `expected` + 1: `next_entry` and `append`."""
+        entry = self.next_entry(
+            alias,
+            expected,
+            manifest,
+            reason=reason,
+            actor=actor,
+            evaluation=evaluation,
+            verdict=verdict,
+            by_hand=by_hand,
+        )
+        return self.append(alias, entry)
+
+    def rollback(
+        self, alias: str, release: str | None = None, expected: int | None = None, *, reason: str, actor: str
+    ) -> AliasEntry:
+        """Makes the release that was live before, or a named one, live again, once its files are verified.
+
+        What it leaves is withdrawn: no run promotes it again. `expected`: the number of the entry that it may leave, AliasMoved
+        where that is not the newest. UsageError where there is nothing to return to.
+        """
+        log = self._alias(alias)
+        live, target = earlier(log, release, expected)
+        manifest = self.verify(target.release if target else str(release))
+        entry = log.next(
+            live.n,
+            manifest,
+            action="rollback",
+            reason=reason,
+            actor=actor,
+            evaluation=target.evaluation if target else self.newest_evaluation(manifest.release),
+            verdict=None,
+            by_hand=True,
+        )
+        return self.append(alias, entry)
 
     def repair_copy(self, alias: str, entry: AliasEntry) -> None:
         """Brings the alias's copy up to `entry`, where it is behind; best effort, since it decides nothing."""
         self._alias(alias).repair_copy(entry)
+
+    # --- garbage ---
+
+    def garbage(self, keep: int, older_than: float) -> list[Garbage]:
+        """Releases that nothing needs: none of the last `keep` of any alias, and not staged for `older_than` seconds."""
+        return self._collector(keep, older_than).garbage()
+
+    def collect(
+        self, keep: int, older_than: float, on_collected: Callable[[Collected], None] | None = None
+    ) -> list[Collected]:
+        """Deletes them, whoever promotes, stages or rolls back meanwhile; what came of each."""
+        return self._collector(keep, older_than).collect(on_collected)
 
     # --- evaluations, decisions, ledger, split ---
 
@@ -150,6 +284,11 @@ class Registry:
     def evaluations(self, release: str) -> list[str]:
         """Ids of a release's whole evaluations."""
         return self._evaluations.names(release)
+
+    def newest_evaluation(self, release: str) -> str | None:
+        """Id of the release's evaluation that was saved last."""
+        newest = self._evaluations.newest(release)
+        return newest.evaluation if newest else None
 
     def decide(self, decision: Decision) -> Decision:
         """Keeps the decision under its key; the one that stands."""
@@ -172,6 +311,14 @@ class Registry:
     def freeze_split(self, definition: SplitDefinition) -> SplitDefinition:
         """The split's definition that stands for this pipeline."""
         return freeze_split(self._store, self._layout, definition)
+
+    def _collector(self, keep: int, older_than: float) -> Collector:
+        return Collector(self._store, self._layout, self._alias, self._known_aliases, keep, older_than)
+
+    def _known_aliases(self) -> set[str]:
+        """Those with an entry, and those that any decision says once had one."""
+        remembered = {found.alias for found in self.decisions() if found.alias_entry or found.judged_against}
+        return remembered | set(self.aliases())
 
     def _alias(self, alias: str) -> AliasLog:
         remembered = lambda: self._decisions.name_an_entry_of(alias)  # noqa: E731

@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from contender.errors import (
     AliasMoved,
@@ -22,9 +22,11 @@ from contender.errors import (
     OutcomeUnknown,
     StoreError,
     StoreUnavailable,
+    UsageError,
+    Withdrawn,
 )
 from contender.records import AliasEntry, ReleaseManifest
-from contender.registry.layout import Layout, is_name, now, number_of, numbered, parsed, release_id
+from contender.registry.layout import Layout, is_name, now, number_of, numbered, parsed, release_id, sealed
 from contender.store import Store
 from contender.store.transfer import at_once
 
@@ -48,6 +50,10 @@ class AliasLog:
         self._remembered = remembered
         self._patience = patience
 
+    def entry(self, n: int) -> AliasEntry:
+        """Entry n, which must be there."""
+        return self._entry(n)
+
     def entries(self) -> list[AliasEntry]:
         """Every entry from 1 on; Damaged where one is missing, changed, or known from elsewhere."""
         copy = self._read_copy()
@@ -62,19 +68,22 @@ class AliasLog:
         numbers = self._listed(first, copy, after=numbered(self._folder, first - 1))
         return self._entry(numbers[-1]) if numbers else None
 
-    def append(
+    def next(
         self,
         expected: int,
         manifest: ReleaseManifest,
+        *,
+        action: Literal["promote", "rollback"],
         reason: str,
         actor: str,
         evaluation: str | None,
         verdict: dict[str, Any] | None,
+        by_hand: bool,
     ) -> AliasEntry:
-        """Creates exactly entry `expected` + 1, and brings the copy up to date.
+        """The entry `expected` + 1 that would make the release live, for `append`.
 
-        Raises AliasMoved where that number is somebody else's, OutcomeUnknown where the store does not say, and Damaged where entry
-        `expected` is not there.
+        Raises AliasMoved where that number is somebody else's, Damaged where entry `expected` is not there, and Withdrawn where a
+        rollback left this release and nobody promotes it by hand.
         """
         newest = self.newest()
         if (newest.n if newest else 0) > expected:
@@ -84,8 +93,17 @@ class AliasLog:
                 f"entry {expected} of alias {self.alias!r} is not in {self._folder}",
                 "Entries were lost: restore the folder.",
             )
-        entry = AliasEntry(
+        withdrawn = set(newest.withdrawn) if newest else set()
+        if manifest.release in withdrawn and not by_hand:
+            raise Withdrawn(
+                f"a rollback of alias {self.alias!r} took {manifest.release} back",
+                "Only contender promote brings it back.",
+            )
+        if newest and action == "rollback":
+            withdrawn.add(newest.release)
+        return AliasEntry(
             n=expected + 1,
+            action=action,
             release=manifest.release,
             digest=manifest.digest,
             evaluation=evaluation,
@@ -94,15 +112,22 @@ class AliasLog:
             actor=actor,
             writer=secrets.token_hex(16),
             verdict=verdict,
+            withdrawn=tuple(sorted(withdrawn - {manifest.release})),
             at=now(),
         )
+
+    def append(self, entry: AliasEntry) -> AliasEntry:
+        """Creates the entry, and brings the copy up to date; an entry that is there already is as good.
+
+        Raises AliasMoved where its number is somebody else's, and OutcomeUnknown where the store does not say.
+        """
         self._create(entry)
         self.repair_copy(entry)
         return entry
 
     def _create(self, entry: AliasEntry) -> None:
         """A number once tried is not abandoned: the same entry is repeated until it is there, or another's."""
-        key, data = numbered(self._folder, entry.n), entry.to_bytes()
+        key, data = numbered(self._folder, entry.n), sealed(entry)
         deadline = time.monotonic() + self._patience
         pause = 0.2
         while True:
@@ -114,7 +139,7 @@ class AliasLog:
                 if time.monotonic() + pause > deadline:
                     raise OutcomeUnknown(
                         f"nobody can say whether {entry.release} became entry {entry.n} of alias {self.alias!r}: {error.what}",
-                        "The write may still land. Run the same command when the store answers: it reads the log first.",
+                        f"The write may still land. When the store answers, see the history, or repeat with --expect {entry.n - 1}.",
                     ) from error
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, 5.0)
@@ -192,7 +217,7 @@ class AliasLog:
         try:
             copy = self._read_copy()
             if copy is None or copy.n < entry.n:
-                self._store.put(self._copy, entry.to_bytes())
+                self._store.put(self._copy, sealed(entry))
         except (StoreUnavailable, StoreError) as error:
             log.warning("%s is out of date until the next promotion: %s", self._copy, error.what)
 
@@ -212,3 +237,33 @@ def _before_gap(numbers: list[int], first: int) -> int:
         if n != first + position:
             return first + position - 1
     return first - 1
+
+
+def earlier(log: AliasLog, release: str | None, expected: int | None) -> tuple[AliasEntry, AliasEntry | None]:
+    """The live entry that a rollback leaves, and the newest one before it that it returns to.
+
+    Without `release` that is the one before the live release which no rollback left; with it, the last time that it was live, None
+    where it never was. Raises AliasMoved where the live entry is not `expected`, UsageError where there is no such entry.
+    """
+    live = log.newest()
+    if live is None:
+        raise UsageError(f"alias {log.alias!r} names no release: there is nothing to roll back", "See the history.")
+    if expected is not None and live.n != expected:
+        raise AliasMoved(
+            f"alias {log.alias!r} is at entry {live.n} ({live.release}, {live.reason}), not at {expected}",
+            "See the history, and decide again.",
+        )
+    if release == live.release:
+        raise UsageError(f"{release} is live as {log.alias!r} already", "Name the release to return to.")
+    for n in range(live.n - 1, 0, -1):
+        entry = log.entry(n)
+        if entry.release == release or (
+            release is None and entry.release != live.release and entry.release not in live.withdrawn
+        ):
+            return live, entry
+    if release is None:
+        raise UsageError(
+            f"nothing was live as {log.alias!r} before {live.release} that no rollback left",
+            "Name the release to return to.",
+        )
+    return live, None

@@ -8,7 +8,7 @@ from pathlib import Path
 from contender.errors import AlreadyExists, Damaged, Missing, UsageError, known
 from contender.files import describe_files
 from contender.records import Evaluation, EvaluationManifest, FileEntry
-from contender.registry.layout import Layout, now, parsed
+from contender.registry.layout import Layout, now, parsed, sealed
 from contender.registry.releases import file_entry
 from contender.store import Store
 from contender.store.transfer import at_once, fault_of
@@ -34,13 +34,13 @@ class Evaluations:
         if standing is None:
             folder = self._layout.evaluation(evaluation.release, evaluation.evaluation)
             names = [file.path for file in describe_files(files, leave_out={RECORD, MANIFEST})]
-            contents = {RECORD: evaluation.to_bytes} | {name: (files / name).read_bytes for name in names}
+            contents = {RECORD: lambda: sealed(evaluation)} | {name: (files / name).read_bytes for name in names}
             entries = at_once(lambda name: self._kept(folder, name, contents[name]()), sorted(contents))
             manifest = EvaluationManifest(
                 evaluation=evaluation.evaluation, release=evaluation.release, files=tuple(entries), created=now()
             )
             with suppress(AlreadyExists):  # a rival finished first, over the same files
-                self._store.create(folder + MANIFEST, manifest.to_bytes())
+                self._store.create(folder + MANIFEST, sealed(manifest))
         return self.load(evaluation.release, evaluation.evaluation)
 
     def load(self, release: str, evaluation: str) -> Evaluation:

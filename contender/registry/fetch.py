@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contender.errors import Damaged, UsageError
 from contender.files import (
@@ -20,14 +21,19 @@ from contender.files import (
 )
 from contender.records import FileEntry, ReleaseManifest
 from contender.registry.evaluations import Evaluations
-from contender.registry.layout import Layout, files_digest, parsed, release_id
-from contender.registry.releases import Releases, damaged
+from contender.registry.layout import Layout, files_digest, parsed, release_id, sealed
+from contender.registry.releases import Releases, checked, damaged
+from contender.registry.signing import Signature, Signatures, check_signed, signatures_of
 from contender.store import Store
 from contender.store.transfer import OnBytes, at_once, local_error, receive
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 OnWarning = Callable[[str], None]
 
 MANIFEST = "contender.json"
+SIGNATURES = "contender.signatures.json"
 BESIDE = ("README.md", "report.html")  # an evaluation's files that come along where the model has none of that name
 
 
@@ -47,28 +53,35 @@ class Fetcher:
         on_bytes: OnBytes | None = None,
         evaluation: str | None = None,
         on_warning: OnWarning | None = None,
+        public_key: Ed25519PublicKey | None = None,
     ) -> ReleaseManifest:
         """The release's model files in `folder`, its manifest as contender.json, and the report of `evaluation` (default: the newest).
 
         `folder` appears whole, or keeps what it was; an interrupted fetch goes on with the files that are there, and a fetch into
         a folder that another one fills waits for it. A damaged report is left out, and told to `on_warning`. Raises Damaged where a
-        file of the model is not what the manifest says, and UsageError where `folder` holds something else than a release.
+        file of the model is not what the manifest says, or where `public_key` did not sign that; UsageError where `folder` holds
+        something else than a release.
         """
-        manifest = self._releases.release(release)
+        data = self._releases.manifest_bytes(release)
+        manifest = checked(data, release, self._layout.manifest(release))
+        if public_key is not None:
+            check_signed(release, data, signatures_of(self._store, self._layout, release), public_key)
         folder = folder.absolute()
         if not folder.name:  # it is filled beside its place, and nothing is beside the root
             raise UsageError(f"{folder} cannot hold a release", "Name a new folder.")
-        if _holds(folder, manifest):
+        if _holds(folder, manifest, public_key):
             return manifest  # before anything is written: the folder may lie where this user only reads
         try:
             with filling(folder) as partial:
                 _check_replaceable(folder, partial)
-                if _holds(folder, manifest):
+                if _holds(folder, manifest, public_key):
                     shutil.rmtree(partial)  # the fetch that this one waited for brought the same release
                     return manifest
                 self._fill(partial, folder, manifest, on_bytes)
                 faults = self._add_report(partial, manifest, evaluation)
-                write_durably(partial / MANIFEST, manifest.to_bytes())
+                if signatures := signatures_of(self._store, self._layout, release):
+                    write_durably(partial / SIGNATURES, sealed(Signatures(signatures=signatures)))
+                write_durably(partial / MANIFEST, data)
                 put_in_place(partial, folder)
         except OSError as error:
             raise local_error(error, folder) from error
@@ -109,17 +122,20 @@ class Fetcher:
         return faults
 
 
-def verify_folder(folder: Path) -> ReleaseManifest:
-    """The manifest of a fetched release whose every file is whole; Damaged names each that is not, or that does not belong."""
+def verify_folder(folder: Path, public_key: Ed25519PublicKey | None = None) -> ReleaseManifest:
+    """The manifest of a fetched release whose every file is whole; Damaged names each that is not, or that does not belong.
+
+    With `public_key`, Damaged also where that key did not sign the manifest.
+    """
     try:
-        return _verified(folder)
+        return _verified(folder, public_key)
     except OSError as error:
         raise UsageError(
             f"cannot read {error.filename or folder}: {error.strerror}", "Name a folder that you can read."
         ) from error
 
 
-def _verified(folder: Path) -> ReleaseManifest:
+def _verified(folder: Path, public_key: Ed25519PublicKey | None) -> ReleaseManifest:
     try:
         data = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -127,8 +143,10 @@ def _verified(folder: Path) -> ReleaseManifest:
     manifest = parsed(ReleaseManifest, data, str(folder / MANIFEST))
     if manifest.digest != files_digest(manifest.files) or manifest.release != release_id(manifest.digest):
         raise Damaged(f"{folder / MANIFEST} contradicts itself", "Pull the release again.")
+    if public_key is not None:
+        check_signed(manifest.release, data, _signatures_in(folder), public_key)
     expected = {file.path: file for file in manifest.files}
-    found = {file.path: file for file in describe_files(folder, leave_out={MANIFEST})}
+    found = {file.path: file for file in describe_files(folder, leave_out={MANIFEST, SIGNATURES})}
     odd = irregular_files(folder)
     faults = [f"{path} is missing" for path in expected if path not in found and path not in odd]
     faults += [f"{path} has other content" for path in expected if path in found and found[path] != expected[path]]
@@ -138,6 +156,11 @@ def _verified(folder: Path) -> ReleaseManifest:
     if faults:
         raise Damaged(f"{folder} is not release {manifest.release}: {'; '.join(faults)}", "Pull the release again.")
     return manifest
+
+
+def _signatures_in(folder: Path) -> tuple[Signature, ...]:
+    path = folder / SIGNATURES
+    return parsed(Signatures, path.read_bytes(), str(path)).signatures if path.is_file() else ()
 
 
 def holds_model(folder: Path) -> bool:
@@ -154,9 +177,9 @@ def _no_manifest(folder: Path) -> Damaged | UsageError:
     return UsageError(f"{folder} holds no {MANIFEST}", "Name a folder that `contender pull` wrote.")
 
 
-def _holds(folder: Path, manifest: ReleaseManifest) -> bool:
+def _holds(folder: Path, manifest: ReleaseManifest, public_key: Ed25519PublicKey | None) -> bool:
     try:
-        return verify_folder(folder) == manifest
+        return verify_folder(folder, public_key) == manifest
     except (Damaged, UsageError):
         return False
 

@@ -1,14 +1,16 @@
 """Where things lie in a registry, and the names that may be part of such a place.
 
-<store>/<pipeline>/releases/<release>/model/…          evaluations/<release>/<evaluation>/…
-                   releases/<release>/manifest.json    decisions/<key>.json
-                   releases/<release>/train_keys.parquet
-                   aliases/<alias>/<n>.json            ledger/<set>/<n>.json
-                   aliases/<alias>.json                split/<n>.json
+<store>/<pipeline>/releases/<release>/model/…                    evaluations/<release>/<evaluation>/…
+                   releases/<release>/manifest.json              decisions/<key>.json
+                   releases/<release>/train_keys.parquet         ledger/<set>/<n>.json
+                   releases/<release>/data_files.parquet         split/<n>.json
+                   releases/<release>/signatures/<key>.json      aliases/<alias>/<n>.json
+                   releases/<release>/claims/, deleting.json     aliases/<alias>.json
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,12 +20,13 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from contender.errors import Damaged, UsageError
-from contender.records import FileEntry, Record, digest
+from contender.records import FileEntry, Record, canonical_json, digest
 
 R = TypeVar("R", bound=Record)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NUMBERED = re.compile(r"(\d{8})\.json")
+SEAL = "sha256"  # no record of the registry has a field of that name
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,18 @@ class Layout:
     def model(self, release: str, path: str) -> str:
         return f"{self.release(release)}model/{path}"
 
-    def train_keys(self, release: str) -> str:
-        return f"{self.release(release)}train_keys.parquet"
+    def beside(self, release: str, name: str) -> str:
+        """A file of the release that is no part of the model, such as train_keys.parquet."""
+        return f"{self.release(release)}{name}"
+
+    def claims(self, release: str) -> str:
+        return f"{self.release(release)}claims/"
+
+    def mark(self, release: str) -> str:
+        return f"{self.release(release)}deleting.json"
+
+    def signatures(self, release: str) -> str:
+        return f"{self.release(release)}signatures/"
 
     def evaluations(self, release: str) -> str:
         return f"{self.pipeline}/evaluations/{check_name('release', release)}/"
@@ -98,16 +111,33 @@ def number_of(folder: str, key: str) -> int:
     return int(match[1])
 
 
+def sealed(record: Record) -> bytes:
+    """The record as an object: its canonical JSON, and the sha256 of that beside its fields."""
+    fields = record.model_dump(mode="json")
+    return canonical_json(fields | {SEAL: digest(fields)})
+
+
 def parsed(record: type[R], data: bytes, key: str) -> R:
-    """The record that an object holds; Damaged where it is none."""
+    """The record that an object holds; Damaged where it is none, or not the one that was written."""
     try:
-        return record.from_bytes(data)
+        fields = json.loads(data)
+        seal = fields.pop(SEAL)
+        whole = canonical_json(fields | {SEAL: seal}) == data and seal == digest(fields)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        whole = False
+    if not whole:
+        raise Damaged(
+            f"{key} has other content than its sha256 says",
+            "It was changed or cut after it was written: restore it from a backup.",
+        )
+    try:
+        return record.model_validate_json(canonical_json(fields))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the whole"
         raise Damaged(
             f"{key} is no {record.__name__}: {where}: {fault['msg']}",
-            "It was changed after it was written, or by a newer version of Contender.",
+            "It was written by another version of Contender, or belongs elsewhere: update Contender, or restore it from a backup.",
         ) from None
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from contender.errors import AlreadyExists, Damaged, Missing
 from contender.records import Decision, LedgerEntry, Record, SplitDefinition
-from contender.registry.layout import Layout, now, number_of, numbered, parsed
+from contender.registry.layout import Layout, now, number_of, numbered, parsed, sealed
 from contender.store import Store
 from contender.store.transfer import at_once
 
@@ -27,7 +27,7 @@ class Decisions:
         """The decision that stands under this key: this one, or the one that was first."""
         key = self._layout.decision(decision.key)
         try:
-            self._store.create(key, decision.to_bytes())
+            self._store.create(key, sealed(decision))
         except AlreadyExists:
             return parsed(Decision, self._store.get(key), key)
         return decision
@@ -95,7 +95,7 @@ class Ledger:
                 at=now(),
             )
             try:
-                self._store.create(numbered(self._folder, n), entry.to_bytes())
+                self._store.create(numbered(self._folder, n), sealed(entry))
             except AlreadyExists:
                 continue  # another comparison took the number, or a rival wrote this very one
             return entry
@@ -109,7 +109,7 @@ def freeze_split(store: Store, layout: Layout, definition: SplitDefinition) -> S
         return standing[-1]
     key = numbered(folder, 1)
     try:
-        store.create(key, definition.to_bytes())
+        store.create(key, sealed(definition))
     except AlreadyExists:
         return parsed(SplitDefinition, store.get(key), key)
     return definition

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from contender.errors import AlreadyExists, Damaged, Missing, ModelError, UsageError, known
+from contender.errors import AlreadyExists, Damaged, Missing, ModelError, StoreError, UsageError, known
 from contender.files import describe_files, irregular_files, sha256_file, stays_inside
 from contender.records import FileEntry, ReleaseDraft, ReleaseManifest, sha256_hex
-from contender.registry.layout import Layout, files_digest, now, parsed, release_id
+from contender.registry.claims import Claims
+from contender.registry.layout import Layout, files_digest, now, parsed, release_id, sealed
 from contender.store import Store
 from contender.store.transfer import OnBytes, at_once, fault_of, send
 
 # Formats that run code when they are loaded, and files that differ between identical trainings.
+STAGED = "staged"  # written whenever the release is staged again
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".py", ".pyc"}
 
 
@@ -21,17 +24,21 @@ class Releases:
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store = store
         self._layout = layout
+        self._claims = Claims(store, layout)
 
     def stage(
-        self, model: Path, draft: ReleaseDraft, train_keys: Path | None = None, on_bytes: OnBytes | None = None
+        self, model: Path, draft: ReleaseDraft, beside: Mapping[str, Path], on_bytes: OnBytes | None = None
     ) -> ReleaseManifest:
-        """The release of the files in `model`, whole in the store: files first, read back, the manifest last.
+        """The release of the files in `model`, whole in the store: files first, verified, the manifest last.
 
         The same files are the same release: what is there already is not sent again, and the manifest that stands is returned.
-        `on_bytes` gets bytes as they are sent or found. Raises ModelError for files that no release may hold or nobody can read.
+        `beside`: name → file that is no part of the model. `on_bytes` gets bytes as they are sent or found. Raises ModelError for
+        files that no release may hold or nobody can read, BeingDeleted where a garbage collector removes this very release.
         """
         try:
-            return self._stage(model, draft, train_keys, on_bytes)
+            files = model_files(model)
+            with self._claims.held(release_id(files_digest(files)), "stage"):
+                return self._stage(model, files, draft, beside, on_bytes)
         except OSError as error:  # the store's own errors are errors of the store
             raise ModelError(
                 f"cannot read {error.filename or model}: {error.strerror}",
@@ -39,44 +46,64 @@ class Releases:
             ) from error
 
     def _stage(
-        self, model: Path, draft: ReleaseDraft, train_keys: Path | None, on_bytes: OnBytes | None
+        self,
+        model: Path,
+        files: tuple[FileEntry, ...],
+        draft: ReleaseDraft,
+        beside: Mapping[str, Path],
+        on_bytes: OnBytes | None,
     ) -> ReleaseManifest:
-        files = model_files(model)
         release = release_id(files_digest(files))
         standing = self._standing(release)
         pairs = [(self._layout.model(release, file.path), model / file.path, file) for file in files]
-        keys = self._keys_entry(train_keys, standing)
-        if train_keys and keys:
-            pairs.append((self._layout.train_keys(release), train_keys, keys))
+        others = [
+            FileEntry(path=name, size=path.stat().st_size, sha256=sha256_file(path)) for name, path in beside.items()
+        ]
+        if standing:  # what it says of the others stands, too
+            others = [file for file in others if file in standing.beside]
+        pairs += [(self._layout.beside(release, file.path), beside[file.path], file) for file in others]
         there = {info.key: info.size for info in self._store.list(self._layout.release(release))}
         send(self._store, pairs, there, on_bytes)
         if standing:
+            # Its age is what keeps a release that is not live yet: it counts from here again.
+            self._store.put(self._layout.beside(release, STAGED), now().encode())
             return standing
         manifest = ReleaseManifest(
             **draft.model_dump(),
             release=release,
             digest=files_digest(files),
             files=files,
-            train_keys=keys,
+            beside=tuple(others),
             created=now(),
         )
         try:
-            self._store.create(self._layout.manifest(release), manifest.to_bytes())
+            self._store.create(self._layout.manifest(release), sealed(manifest))
         except AlreadyExists:
             return self.release(release)
         return manifest
 
     def release(self, release: str) -> ReleaseManifest:
         """The release's manifest, consistent in itself; UsageError naming the known ones where there is none."""
-        key = self._layout.manifest(release)
+        return checked(self.manifest_bytes(release), release, self._layout.manifest(release))
+
+    def manifest_bytes(self, release: str) -> bytes:
+        """The manifest as it is stored, and as signatures cover it."""
         try:
-            data = self._store.get(key)
+            return self._store.get(self._layout.manifest(release))
         except Missing:
             raise UsageError(
                 f"{self._layout.pipeline} has no release: {known('release', release, self.names())}",
                 "Name one of these.",
             ) from None
-        return checked(parsed(ReleaseManifest, data, key), release, key)
+
+    def check_standing(self, release: str, digest: str) -> None:
+        """StoreError unless the release is whole enough to become live: its manifest stands, and is the one that was meant."""
+        standing = self._standing(release)
+        if standing is None or standing.digest != digest:
+            raise StoreError(
+                f"release {release} of {self._layout.pipeline} was removed before it could become live",
+                "Run the same command again: what was trained is staged anew.",
+            )
 
     def releases(self) -> list[ReleaseManifest]:
         """Every whole release, oldest first."""
@@ -92,36 +119,28 @@ class Releases:
         """Reads every file of the release back: what is wrong with each that is not what the manifest says."""
         release = manifest.release
         pairs = [(self._layout.model(release, file.path), file) for file in manifest.files]
-        if manifest.train_keys:
-            pairs.append((self._layout.train_keys(release), manifest.train_keys))
+        pairs += [(self._layout.beside(release, file.path), file) for file in manifest.beside]
         return [fault for fault in at_once(lambda pair: fault_of(self._store, *pair), pairs) if fault]
 
-    def train_keys(self, release: str) -> bytes | None:
-        """The parquet file of hashed keys that the release trained on; None where its manifest names none."""
-        expected = self.release(release).train_keys
+    def beside(self, release: str, name: str) -> bytes | None:
+        """A file beside the release's model, checked; None where its manifest names none of that name."""
+        expected = {file.path: file for file in self.release(release).beside}.get(name)
         if expected is None:
             return None
         try:
-            data = self._store.get(self._layout.train_keys(release))
+            data = self._store.get(self._layout.beside(release, name))
         except Missing:
-            raise damaged(release, [f"{expected.path} is missing"]) from None
-        if file_entry(expected.path, data) != expected:
-            raise damaged(release, [f"{expected.path} has other content"])
+            raise damaged(release, [f"{name} is missing"]) from None
+        if file_entry(name, data) != expected:
+            raise damaged(release, [f"{name} has other content"])
         return data
 
     def _standing(self, release: str) -> ReleaseManifest | None:
         key = self._layout.manifest(release)
         try:
-            return checked(parsed(ReleaseManifest, self._store.get(key), key), release, key)
+            return checked(self._store.get(key), release, key)
         except Missing:
             return None
-
-    def _keys_entry(self, train_keys: Path | None, standing: ReleaseManifest | None) -> FileEntry | None:
-        """What the manifest says of the train keys; None where the manifest that stands has others, which are left alone."""
-        if train_keys is None:
-            return None
-        entry = FileEntry(path="train_keys.parquet", size=train_keys.stat().st_size, sha256=sha256_file(train_keys))
-        return None if standing and standing.train_keys != entry else entry
 
 
 def model_files(model: Path) -> tuple[FileEntry, ...]:
@@ -147,8 +166,9 @@ def model_files(model: Path) -> tuple[FileEntry, ...]:
     return files
 
 
-def checked(manifest: ReleaseManifest, release: str, key: str) -> ReleaseManifest:
-    """The manifest itself; Damaged where its parts contradict each other or a path leads out of the release."""
+def checked(data: bytes, release: str, key: str) -> ReleaseManifest:
+    """The manifest that was read; Damaged where its parts contradict each other or a path leads out of the release."""
+    manifest = parsed(ReleaseManifest, data, key)
     honest = manifest.release == release and manifest.digest == files_digest(manifest.files)
     if (
         not honest

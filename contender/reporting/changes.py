@@ -52,12 +52,11 @@ def label_counts(data: ReportInput) -> list[LabelCount]:
 
 
 def changes(data: ReportInput) -> DataChanges | None:
-    """None where there is no champion, or its lineage lists no files."""
-    lineage = _lineage(data)
-    if data.champion is None or not lineage.get("files"):
+    """None where there is no champion, or nobody knows its files."""
+    if data.champion is None or data.champion_files is None:
         return None
     now = {file.path: file.sha256 for file in data.snapshot.source.files}
-    then = {str(file["path"]): str(file["sha256"]) for file in lineage["files"]}
+    then = {file["path"]: file["sha256"] for file in data.champion_files.to_pylist() if file["set"] == "source"}
     labels, old_labels = set(data.release.label_names), set(data.champion.label_names)
     return DataChanges(
         added=sorted(now.keys() - then.keys()),
@@ -65,7 +64,7 @@ def changes(data: ReportInput) -> DataChanges | None:
         rewritten=sorted(path for path in now.keys() & then.keys() if now[path] != then[path]),
         new_labels=sorted(labels - old_labels),
         gone_labels=sorted(old_labels - labels),
-        train_rows=(lineage.get("rows") or {}).get("train"),
+        train_rows=(_lineage(data).get("rows") or {}).get("train"),
         same=now == then,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from contender import __version__, stopping
+from contender import stopping
 from contender.kinds import kind
 from contender.plan import columns, stage_key
 from contender.progress import Note, tell
@@ -24,7 +24,9 @@ from contender.records import (
     SplitReport,
     TrainReport,
 )
-from contender.run import Run
+from contender.registry import DATA_FILES, TRAIN_KEYS
+from contender.run import Run, signing_key
+from contender.stages.lineage import data_files, lineage
 from contender.stages.telling import bytes_told, finish, rows_told, staged
 from contender.training.devices import best_device, computing_on, wait_passively
 from contender.workspace import Staged
@@ -136,6 +138,7 @@ def _warm_up(task: str, base: Path) -> None:
 
 def stage_release(
     run: Run,
+    base: ResolvedBase,
     model: Staged[TrainReport],
     split: Staged[SplitReport],
     snapshot: Staged[Snapshot],
@@ -145,38 +148,34 @@ def stage_release(
     """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live."""
     from contender.data.split import train_keys_file
 
-    spec = run.pipeline.spec
-    draft = ReleaseDraft(
-        kind=spec.task,
-        columns=columns(run.pipeline),
-        label_names=split.record.labels,
-        lineage={
-            "snapshot": snapshot.record.digest,
-            "files": [file.model_dump() for file in snapshot.record.source.files[:1000]],
-            "split": split.record.digests,
-            "rows": split.record.rows,
-            "label_shares": quality.record.label_shares,
-            "base": _shareable(str(spec.model.base)),
-            "method": spec.model.method,
-            "train": spec.train.model_dump(mode="json")
-            | {name: getattr(model.record, name) for name in ("learning_rate", "head_learning_rate")},
-            "spec_digest": run.pipeline.digest,
-            "versions": model.record.versions | {"contender": __version__},
-            "precision": model.record.precision,
-            "parent": parent.release if parent else None,
-        },
-    )
     started = time.monotonic()
     tell(Note("release", "started"))
-    keys = run.workspace.root / "jobs" / f"keys-{model.key}.parquet"
-    keys.parent.mkdir(parents=True, exist_ok=True)
-    train_keys_file(split.folder, keys)
-    try:
+    draft = ReleaseDraft(
+        kind=run.pipeline.spec.task,
+        columns=columns(run.pipeline),
+        label_names=split.record.labels,
+        lineage=lineage(
+            run.pipeline,
+            snapshot.record,
+            quality.record,
+            split.record,
+            model.record,
+            base.digest,
+            parent.release if parent else None,
+        ),
+    )
+    with run.workspace.scratch(f"release-{model.key}") as folder:
+        train_keys_file(split.folder, folder / TRAIN_KEYS)
+        data_files(snapshot.record, folder / DATA_FILES)
         manifest = run.registry.stage(
-            model.folder / "model", draft, keys, on_bytes=bytes_told("release", model.folder / "model")
+            model.folder / "model",
+            draft,
+            {name: folder / name for name in (TRAIN_KEYS, DATA_FILES)},
+            on_bytes=bytes_told("release", model.folder / "model"),
         )
-    finally:
-        keys.unlink(missing_ok=True)
+    key = signing_key(run.pipeline)
+    if key is not None:
+        run.registry.sign(manifest.release, key)
     finish(
         run, "release", manifest.release, f"{manifest.release} staged and verified", False, time.monotonic() - started
     )
@@ -221,11 +220,6 @@ def predict(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name
         return Predictions(rows=outcomes.num_rows, device=device, dtype=dtype)
 
     return run.workspace.stage("predict", key, Predictions, compute)
-
-
-def _shareable(base: str) -> str:
-    """A base model's name without the folders of the machine that it lies on."""
-    return Path(base).name if Path(base).is_absolute() else base
 
 
 def _trained(report: TrainReport) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,3 +63,26 @@ def cpu_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return max(1, min(cores, math.ceil(int(allowed) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or "max": no quota
         return cores
+
+
+def hardware(device: Any) -> dict[str, str]:
+    """What a training on this torch.device used: processor, cores, memory, GPU; nothing that names the machine."""
+    import torch
+
+    found = {
+        "processor": _processor(),
+        "cores": str(torch.get_num_threads()),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+    }
+    if device.type == "cuda":
+        gpu = torch.cuda.get_device_properties(device)
+        found |= {"gpu": f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB", "cuda": str(torch.version.cuda)}
+    return found
+
+
+def _processor(about: Path = Path("/proc/cpuinfo")) -> str:
+    try:
+        named = re.search(r"^model name\s*:\s*(.+)$", about.read_text(), re.MULTILINE)
+    except OSError:
+        named = None
+    return f"{platform.machine()}, {named[1].strip()}" if named else platform.machine()

@@ -19,7 +19,7 @@ from contender.evaluation.metrics import METRICS
 from contender.kinds.base import Kind
 from contender.records import CurvePoint, TrainReport
 from contender.training.checkpoints import Checkpoints
-from contender.training.devices import cpu_cores
+from contender.training.devices import cpu_cores, hardware
 from contender.training.embedding import restore_rows
 from contender.training.head import Probe, last_layer
 from contender.training.monitor import Monitor
@@ -177,6 +177,7 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
             "transformers": transformers.__version__,
             "datasets": datasets.__version__,
         },
+        hardware=hardware(trainer.args.device),
     )
 
 

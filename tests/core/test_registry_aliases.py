@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contender.errors import AliasMoved, Damaged, OutcomeUnknown, StoreUnavailable, UsageError
 from contender.records import AliasEntry, Decision, FileEntry, ReleaseManifest
 from contender.registry import Registry
-from contender.registry.layout import files_digest, release_id
+from contender.registry.layout import files_digest, parsed, release_id, sealed
 from contender.store import MemoryStore, Store
 
 
@@ -26,8 +26,15 @@ def registry(store: Store) -> Registry:
     return Registry(store, "intents", patience=0.0)
 
 
-def promote(registry: Registry, expected: int, name: str = "a", actor: str = "tests") -> AliasEntry:
-    return registry.promote("production", expected, manifest(name), reason="better", actor=actor)
+def promote(registry: Registry, expected: int, name: str = "a", actor: str = "tests", alias="production") -> AliasEntry:
+    """A release becomes live whose manifest alone is there: nothing here loads a model."""
+    release = manifest(name)
+    registry._store.put(f"{registry.pipeline}/releases/{release.release}/manifest.json", sealed(release))
+    return registry.promote(alias, expected, release, reason="better", actor=actor)
+
+
+def copy_in(store: Store) -> AliasEntry:
+    return parsed(AliasEntry, store.get("intents/aliases/production.json"), "the copy")
 
 
 def decision(alias_entry: int | None, judged_against: int = 0, alias: str = "production") -> Decision:
@@ -92,17 +99,17 @@ def test_aliases_are_separate_logs(store: Store):
     found = registry(store)
     entry = promote(found, 0)
     assert found.champion("staging") is None
-    assert found.promote("staging", 0, manifest("b"), reason="r", actor="t").n == 1
+    assert promote(found, 0, "b", alias="staging").n == 1
     assert found.champion("production") == entry
 
 
 def test_a_pipeline_exists_with_its_first_object_and_names_its_aliases(store: Store):
     found = registry(store)
-    Registry(store, "intents-2").promote("live", 0, manifest("a"), reason="r", actor="t")
+    promote(Registry(store, "intents-2"), 0, alias="live")
     assert not found.exists()
     assert found.aliases() == []
     promote(found, 0)
-    found.promote("staging", 0, manifest("b"), reason="r", actor="t")
+    promote(found, 0, "b", alias="staging")
     assert found.exists()
     assert found.aliases() == ["production", "staging"]
 
@@ -150,23 +157,23 @@ def test_a_copy_that_is_behind_absent_or_nonsense_decides_nothing():
     store = MemoryStore()
     found = registry(store)
     first, second = promote(found, 0, "a"), promote(found, 1, "b")
-    for copy in (first.to_bytes(), b"{", b"", b"\xff", second.to_bytes()):
+    for copy in (sealed(first), b"{", b"", b"\xff", sealed(second)):
         store.put("intents/aliases/production.json", copy)
         assert found.champion("production") == second
     store.delete("intents/aliases/production.json")
     assert found.champion("production") == second
     third = promote(found, 2, "c")
-    assert AliasEntry.from_bytes(store.get("intents/aliases/production.json")) == third
+    assert copy_in(store) == third
 
 
 def test_a_promotion_stands_where_its_copy_could_not_be_written():
     store = MemoryStore()
     found = registry(store)
-    store.fail("put", "unavailable")
+    store.fail("put", "unavailable", prefix="intents/aliases")
     entry = promote(found, 0)
     assert found.champion("production") == entry
     second = promote(found, 1, "b")
-    assert AliasEntry.from_bytes(store.get("intents/aliases/production.json")) == second
+    assert copy_in(store) == second
 
 
 def test_a_slow_writer_does_not_turn_the_copy_back():
@@ -174,7 +181,7 @@ def test_a_slow_writer_does_not_turn_the_copy_back():
     found = registry(store)
     first, second = promote(found, 0, "a"), promote(found, 1, "b")
     found.repair_copy("production", first)
-    assert AliasEntry.from_bytes(store.get("intents/aliases/production.json")) == second
+    assert copy_in(store) == second
 
 
 # --- it fails closed ---
@@ -267,7 +274,7 @@ def test_an_entry_under_another_number_is_damage():
     store = MemoryStore()
     found = registry(store)
     first = promote(found, 0)
-    store.put("intents/aliases/production/00000002.json", first.to_bytes())
+    store.put("intents/aliases/production/00000002.json", sealed(first))
     with pytest.raises(Damaged, match="contradicts itself"):
         found.champion("production")
 
@@ -314,7 +321,7 @@ def test_a_promotion_that_nobody_knows_of_is_unknown_and_the_next_one_settles_it
 def test_a_promotion_repeats_itself_while_its_patience_lasts():
     store = MemoryStore()
     store.fail("create", "unavailable", times=6)
-    entry = Registry(store, "intents", patience=20.0).promote("production", 0, manifest("a"), reason="r", actor="t")
+    entry = promote(Registry(store, "intents", patience=20.0), 0)
     assert registry(store).champion("production") == entry
 
 

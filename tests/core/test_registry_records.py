@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from contender.errors import Damaged, StoreUnavailable, UsageError
 from contender.records import Decision, Evaluation, LedgerEntry, SplitDefinition
 from contender.registry import Registry
+from contender.registry.layout import parsed
 from contender.store import MemoryStore, Store
 
 RELEASE = "r-0123456789abcdef"
@@ -150,7 +151,7 @@ def test_a_damaged_decision_hides_no_other_from_whoever_reads_the_history():
     store.put("intents/decisions/.DS_Store", b"1")
     found, damaged = registry.readable_decisions()
     assert [one.key for one in found] == ["a", "c"]
-    assert len(damaged) == 1 and damaged[0].startswith("intents/decisions/b.json is no Decision")
+    assert len(damaged) == 1 and damaged[0].startswith("intents/decisions/b.json has other content")
     with pytest.raises(Damaged, match=r"b\.json"):
         registry.decisions()
 
@@ -236,7 +237,7 @@ def test_whatever_fails_a_comparison_has_one_number_and_numbers_have_no_gap(step
     store.heal()
     keys = [info.key for info in store.list("intents/ledger/")]
     assert keys == [f"intents/ledger/test/{n + 1:08d}.json" for n in range(len(keys))]
-    assert len({LedgerEntry.from_bytes(store.get(key)).challenger for key in keys}) == len(keys)
+    assert len({parsed(LedgerEntry, store.get(key), key).challenger for key in keys}) == len(keys)
 
 
 # --- the split ---

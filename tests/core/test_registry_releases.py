@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from contender.errors import Damaged, DiskFull, ModelError, StoreError, StoreUnavailable, UsageError
 from contender.files import describe_files
 from contender.records import Evaluation, ReleaseDraft, ReleaseManifest
-from contender.registry import Registry, verify_folder
+from contender.registry import TRAIN_KEYS, Registry, verify_folder
+from contender.registry.layout import sealed
 from contender.store import LocalStore, MemoryStore, Store
 
 DRAFT = ReleaseDraft(kind="text-classification", columns={"text": "body"}, label_names=("a", "b"), lineage={"seed": 17})
@@ -44,17 +45,24 @@ def keys(tmp_path: Path) -> Path:
     return path
 
 
+def identity(model: Path) -> str:
+    """The id of the release that this folder would be."""
+    return Registry(MemoryStore(), "intents").stage(model, DRAFT).release
+
+
 def writes(store: MemoryStore) -> list[str]:
-    return [key for operation, key in store.calls if operation in ("put", "create")]
+    """What was sent, but for what tells a garbage collector that the release is used."""
+    sent = [key for operation, key in store.calls if operation in ("put", "create")]
+    return [key for key in sent if "/claims/" not in key and not key.endswith("/staged")]
 
 
 def test_a_staged_release_is_whole_and_fetched_as_it_was(store: Store, model: Path, keys: Path, tmp_path: Path):
     registry = Registry(store, "intents")
-    manifest = registry.stage(model, DRAFT, keys)
+    manifest = registry.stage(model, DRAFT, {TRAIN_KEYS: keys})
     assert registry.release(manifest.release) == manifest
     assert registry.releases() == [manifest]
     assert registry.verify(manifest.release) == manifest
-    assert registry.train_keys(manifest.release) == b"PAR1 sorted keys"
+    assert registry.beside(manifest.release, TRAIN_KEYS) == b"PAR1 sorted keys"
     assert registry.fetch(manifest.release, tmp_path / "out" / "here") == manifest
     assert describe_files(tmp_path / "out" / "here", leave_out={"contender.json"}) == manifest.files
     assert verify_folder(tmp_path / "out" / "here") == manifest
@@ -74,10 +82,10 @@ def test_the_release_id_is_of_the_files_alone(tmp_path: Path):
 def test_staging_again_sends_nothing_and_is_the_same_release(model: Path, keys: Path):
     store = MemoryStore()
     registry = Registry(store, "intents")
-    first = registry.stage(model, DRAFT, keys)
+    first = registry.stage(model, DRAFT, {TRAIN_KEYS: keys})
     store.calls.clear()
     counted: list[int] = []
-    again = registry.stage(model, DRAFT.model_copy(update={"lineage": {"seed": 1}}), keys, counted.append)
+    again = registry.stage(model, DRAFT.model_copy(update={"lineage": {"seed": 1}}), {TRAIN_KEYS: keys}, counted.append)
     assert again == first
     assert writes(store) == []
     assert sum(counted) == sum(file.size for file in first.files) + keys.stat().st_size
@@ -86,11 +94,12 @@ def test_staging_again_sends_nothing_and_is_the_same_release(model: Path, keys: 
 def test_an_interrupted_staging_goes_on_with_what_is_there(model: Path):
     store = MemoryStore()
     registry = Registry(store, "intents")
-    store.fail("put", "unavailable", prefix="intents/releases/r-", times=1)
+    store.fail("put", "unavailable", prefix=f"intents/releases/{identity(model)}/model/", times=1)
     with pytest.raises(StoreUnavailable):
         registry.stage(model, DRAFT)
     assert registry.releases() == [], "without a manifest there is no release"
     before = {info.key for info in store.list()}
+    assert not any("/claims/" in key for key in before)
     store.calls.clear()
     manifest = registry.stage(model, DRAFT)
     assert not before & set(writes(store))
@@ -128,7 +137,9 @@ def test_racing_stagers_make_one_release(store: Store, model: Path, keys: Path):
 
     def one(seed: int) -> ReleaseManifest:
         start.wait()
-        return Registry(store, "intents").stage(model, DRAFT.model_copy(update={"lineage": {"seed": seed}}), keys)
+        return Registry(store, "intents").stage(
+            model, DRAFT.model_copy(update={"lineage": {"seed": seed}}), {TRAIN_KEYS: keys}
+        )
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(one, range(4)))
@@ -138,23 +149,23 @@ def test_racing_stagers_make_one_release(store: Store, model: Path, keys: Path):
 
 def test_other_train_keys_do_not_change_a_release_that_stands(model: Path, keys: Path, tmp_path: Path):
     registry = Registry(MemoryStore(), "intents")
-    manifest = registry.stage(model, DRAFT, keys)
+    manifest = registry.stage(model, DRAFT, {TRAIN_KEYS: keys})
     (tmp_path / "others").write_bytes(b"other keys")
-    assert registry.stage(model, DRAFT, tmp_path / "others") == manifest
-    assert registry.train_keys(manifest.release) == b"PAR1 sorted keys"
+    assert registry.stage(model, DRAFT, {TRAIN_KEYS: tmp_path / "others"}) == manifest
+    assert registry.beside(manifest.release, TRAIN_KEYS) == b"PAR1 sorted keys"
 
 
 def test_train_keys_that_were_changed_or_lost_are_damage(model: Path, keys: Path):
     store = MemoryStore()
     registry = Registry(store, "intents")
-    release = registry.stage(model, DRAFT, keys).release
+    release = registry.stage(model, DRAFT, {TRAIN_KEYS: keys}).release
     store.corrupt(f"intents/releases/{release}/train_keys.parquet")
     with pytest.raises(Damaged, match="train_keys"):
-        registry.train_keys(release)
+        registry.beside(release, TRAIN_KEYS)
     store.delete(f"intents/releases/{release}/train_keys.parquet")
     with pytest.raises(Damaged, match="train_keys"):
-        registry.train_keys(release)
-    assert Registry(MemoryStore(), "intents").stage(model, DRAFT).train_keys is None
+        registry.beside(release, TRAIN_KEYS)
+    assert Registry(MemoryStore(), "intents").stage(model, DRAFT).beside == ()
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "training_args.bin", "x.PKL", "deep/weights.pt", "modeling.py"])
@@ -195,9 +206,7 @@ def test_a_manifest_that_contradicts_itself_is_damage(model: Path, field: str):
         "files": {"files": manifest.files[1:]},
         "path": {"files": climbing},
     }
-    store.put(
-        f"intents/releases/{manifest.release}/manifest.json", manifest.model_copy(update=changes[field]).to_bytes()
-    )
+    store.put(f"intents/releases/{manifest.release}/manifest.json", sealed(manifest.model_copy(update=changes[field])))
     with pytest.raises(Damaged):
         registry.release(manifest.release)
     with pytest.raises(Damaged):
@@ -214,7 +223,7 @@ def test_a_manifest_whose_paths_climb_out_writes_nothing_outside(tmp_path: Path,
     forged = manifest.model_copy(
         update={"files": files, "digest": files_digest(files), "release": release_id(files_digest(files))}
     )
-    store.put(f"intents/releases/{forged.release}/manifest.json", forged.to_bytes())
+    store.put(f"intents/releases/{forged.release}/manifest.json", sealed(forged))
     with pytest.raises(Damaged):
         registry.fetch(forged.release, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]

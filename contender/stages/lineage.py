@@ -1,0 +1,105 @@
+"""Where a release came from: everything that is needed to say what made it, and nothing that tells of the machine's owner.
+
+What many people may read holds no absolute paths, hosts, login names or secrets.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from contender import __version__
+from contender.plan import REVISIONS
+from contender.records import FileSet, QualityReport, Snapshot, SplitReport, TrainReport, digest
+from contender.spec import Pipeline
+
+GIT_SECONDS = 5.0
+NOT_OF_THE_MODEL = {"name", "workspace", "stores", "concurrency", "resources", "report"}
+
+
+def lineage(
+    pipeline: Pipeline,
+    snapshot: Snapshot,
+    quality: QualityReport,
+    split: SplitReport,
+    training: TrainReport,
+    base_digest: str,
+    parent: str | None,
+) -> dict[str, Any]:
+    """The lineage of a release's manifest; its data files lie beside it, since they can be many."""
+    spec = pipeline.spec
+    return {
+        "snapshot": snapshot.digest,
+        "files": len(snapshot.source.files),
+        "split": split.digests,
+        "rows": split.rows,
+        "label_shares": quality.label_shares,
+        "base": shareable(str(spec.model.base)),
+        "base_digest": base_digest,
+        "method": spec.model.method,
+        "train": spec.train.model_dump(mode="json")
+        | {name: getattr(training, name) for name in ("learning_rate", "head_learning_rate")},
+        "seed": spec.train.seed,
+        "spec": shareable_spec(pipeline),
+        "spec_digest": pipeline.digest,
+        "code": {"contender": __version__, "revisions": REVISIONS} | _commit(Path(pipeline.folder)),
+        "versions": training.versions | {"contender": __version__},
+        "hardware": training.hardware,
+        "precision": training.precision,
+        "parent": parent,
+    }
+
+
+def shareable_spec(pipeline: Pipeline) -> dict[str, Any]:
+    """The spec's part that a model and its promotion depend on, with places as `shareable` leaves them."""
+    fields = pipeline.spec.model_dump(mode="json", exclude=NOT_OF_THE_MODEL)
+    for key in ("to", "signing_key"):
+        fields["promote"].pop(key)
+    data = fields["data"]
+    data["source"] = shareable(data["source"])
+    data["golden"] = {name: shareable(place) for name, place in data["golden"].items()}
+    fields["model"]["base"] = shareable(str(pipeline.spec.model.base))
+    fields["quality"]["suite"] = {"name": shareable(pipeline.suite_name), "digest": digest(pipeline.suite)}
+    return fields
+
+
+def shareable(place: str) -> str:
+    """A place without the folders of the machine that it lies on: an absolute path's, or one's that climbs, last name."""
+    path = place.removeprefix("file://")
+    if "://" in path:
+        return place
+    climbs = ".." in Path(path).parts or path.startswith("~")
+    return Path(path).name if climbs or Path(path).is_absolute() else path
+
+
+def data_files(snapshot: Snapshot, out: Path) -> None:
+    """The snapshot's files as a parquet table: set (source or golden-<name>), path, size, sha256, rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sets: dict[str, FileSet] = {"source": snapshot.source}
+    sets |= {f"golden-{name}": files for name, files in snapshot.golden.items()}
+    columns: dict[str, list[Any]] = {"set": [], "path": [], "size": [], "sha256": [], "rows": []}
+    for name, files in sets.items():
+        for file in sorted(files.files, key=lambda file: file.path):
+            columns["set"].append(name)
+            for field in ("path", "size", "sha256", "rows"):
+                columns[field].append(getattr(file, field))
+    types = {"set": pa.string(), "path": pa.string(), "size": pa.int64(), "sha256": pa.string(), "rows": pa.int64()}
+    table = pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
+    pq.write_table(table, out, compression="zstd")
+
+
+def _commit(folder: Path) -> dict[str, Any]:
+    """Commit of the pipeline's own git repository, and whether its folder differs from it; nothing where there is none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_SECONDS)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "--", "*.yaml"))}
+    except (OSError, subprocess.SubprocessError):
+        return {}
