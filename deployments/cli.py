@@ -59,9 +59,7 @@ def _ended(arguments: list[str]) -> int:
     try:
         parser().parse_args(arguments, options)
         _refuse_shadows()
-        from deployments import commands
-
-        return int(getattr(commands, f"command_{options.command}")(options))
+        return int(_act(str(options.command))(options))
     except BrokenPipeError:
         raise
     except ContenderError as raised:
@@ -72,6 +70,14 @@ def _ended(arguments: list[str]) -> int:
     except Exception as raised:  # noqa: BLE001 - the outermost ring: whatever it is, it ends like every other error
         error = internal(raised)
     return _fail(error, options, arguments)
+
+
+def _act(command: str) -> Any:
+    """The function that does a command."""
+    from deployments import commands, registry_commands
+
+    name = f"command_{command}"
+    return next(vars(module)[name] for module in (commands, registry_commands) if name in vars(module))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -154,7 +160,7 @@ def _fail(error: ContenderError, options: argparse.Namespace, arguments: list[st
         traceback.print_exception(error)
     show_error(console(), error)
     if "--json" in arguments:
-        from deployments.commands import error_document, print_document
+        from deployments.documents import error_document, print_document
 
         print_document(error_document(error, options))
     return error.exit_code

@@ -1,21 +1,21 @@
-"""What each command does. A command returns its exit code; its document goes to stdout, all else to stderr."""
+"""What the commands on pipelines, servers and workspaces do; those on a registry are in deployments/registry_commands.py.
+
+A command returns its exit code; its document goes to stdout, all else to stderr."""
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import ContenderError, Damaged, Transient, UsageError
+from contender.errors import Transient, UsageError
+from deployments.documents import print_document
 
 if TYPE_CHECKING:
-    from contender.records import AliasEntry
     from contender.run import RunResult
 
 
@@ -30,18 +30,6 @@ def command_run(options: argparse.Namespace) -> int:
     if options.json:
         print_document(result.model_dump(mode="json"))
     return result.exit_code
-
-
-def error_document(error: ContenderError, options: argparse.Namespace) -> dict[str, Any]:
-    """What --json prints where a command ended with an error: for `run` all that a result has, else the outcome alone."""
-    from contender.run import RunResult, outcome_of
-
-    document: dict[str, Any] = {"outcome": outcome_of(error)}
-    if options.command == "run" and options.pipeline:
-        name = getattr(options, "name", Path(options.pipeline).stem)
-        ended = error.ended or RunResult(pipeline=name, message=error.in_one_line, seconds=0.0, **document)
-        document = ended.model_dump(mode="json")
-    return document | {"error": {"what": error.what, "fix": error.fix}}
 
 
 def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
@@ -160,109 +148,6 @@ def command_deploy(options: argparse.Namespace) -> int:
     return 0
 
 
-def command_releases(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
-    from deployments.terminal import console, table
-
-    target = find(options.name, options.registry)
-    live = {entry.release: alias for alias in target.registry.aliases() if (entry := target.registry.champion(alias))}
-    releases = sorted(target.registry.releases(), key=lambda release: release.created, reverse=True)
-    rows = [
-        (r.release, live.get(r.release, ""), r.created[:16].replace("T", " "), _megabytes(r.files), _base(r))
-        for r in releases
-    ]
-    console().print(table(("release", "alias", "created (UTC)", "size", "base"), rows))
-    if options.json:
-        listed = [r.model_dump(mode="json") | {"alias": live.get(r.release)} for r in releases]
-        print_document(
-            {"outcome": "done", "pipeline": target.name, "registry": target.registry.url, "releases": listed}
-        )
-    return 0
-
-
-def command_history(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
-    from deployments.terminal import console, say, table
-
-    target = find(options.name, options.registry)
-    found, damaged = target.registry.readable_decisions()
-    decisions = sorted(found, key=lambda decision: decision.at)
-    entries: list[AliasEntry] = []
-    now = "unknown"
-    try:
-        entries = target.registry.log(target.alias)
-        live = entries[-1] if entries else None
-        now = f"{live.release} since {live.at[:16]} (entry {live.n})" if live else "nothing yet"
-    except Damaged as error:
-        damaged = [*damaged, error.in_one_line]
-    rows = [(d.at[:16].replace("T", " "), d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
-    console().print(table(("when (UTC)", "outcome", "release", "rows", "why"), rows))
-    say(console(), f"live as {target.alias}: {now}")
-    for sentence in damaged:
-        say(console(), f"! {sentence}", style="yellow")
-    if options.json:
-        print_document(
-            {
-                "outcome": "failed" if damaged else "done",
-                "pipeline": target.name,
-                "registry": target.registry.url,
-                "alias": target.alias,
-                "entries": [entry.model_dump(mode="json") for entry in entries],
-                "decisions": [decision.model_dump(mode="json") for decision in decisions],
-                "damaged": damaged,
-            }
-        )
-    return 1 if damaged else 0
-
-
-def command_pull(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
-    from deployments.terminal import console, say
-
-    target = find(options.name, options.registry)
-    release = target.live().release
-    folder = Path(options.folder)
-    warnings: list[str] = []
-    manifest = target.registry.fetch(release, folder, on_warning=warnings.append)
-    for warning in warnings:
-        say(console(), f"! {warning}", style="yellow")
-    say(console(), f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}")
-    if options.json:
-        print_document(
-            {
-                "outcome": "done",
-                "pipeline": target.name,
-                "release": release,
-                "digest": manifest.digest,
-                "folder": str(folder),
-                "warnings": warnings,
-            }
-        )
-    return 0
-
-
-def command_verify(options: argparse.Namespace) -> int:
-    from contender.registry import verify_folder
-    from deployments.lookup import folder_or_target
-    from deployments.terminal import console, say
-
-    found = folder_or_target(options.name, options.registry)
-    if isinstance(found, Path):
-        manifest = verify_folder(found)
-    else:
-        live = found.live()
-        manifest = found.registry.verify(live.release, live.evaluation)
-    say(
-        console(),
-        f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256",
-    )
-    if options.json:
-        print_document(
-            {"outcome": "done", "release": manifest.release, "digest": manifest.digest, "files": len(manifest.files)}
-        )
-    return 0
-
-
 def command_clean(options: argparse.Namespace) -> int:
     from contender.clean import IN_USE_SECONDS, leftovers, remove
     from contender.specrules import duration
@@ -308,21 +193,3 @@ def command_schema(options: argparse.Namespace) -> int:
 
     print_document(json_schema(), indent=2)
     return 0
-
-
-def _megabytes(files: Any) -> str:
-    return f"{sum(file.size for file in files) / 1e6:,.0f} MB"
-
-
-def _base(release: Any) -> str:
-    return str(release.lineage.get("base", ""))
-
-
-def print_document(document: dict[str, Any], indent: int | None = None) -> None:
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:  # a file's name that is no UTF-8, or a terminal that is not in UTF-8
-        text = json.dumps(document, indent=indent)
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()

@@ -1,0 +1,33 @@
+"""What a command prints on stdout: exactly one JSON document, whatever the outcome."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from contender.errors import ContenderError
+
+
+def error_document(error: ContenderError, options: argparse.Namespace) -> dict[str, Any]:
+    """What --json prints where a command ended with an error: for `run` all that a result has, else the outcome alone."""
+    from contender.run import RunResult, outcome_of
+
+    document: dict[str, Any] = {"outcome": outcome_of(error)}
+    if options.command == "run" and options.pipeline:
+        name = getattr(options, "name", Path(options.pipeline).stem)
+        ended = error.ended or RunResult(pipeline=name, message=error.in_one_line, seconds=0.0, **document)
+        document = ended.model_dump(mode="json")
+    return document | {"error": {"what": error.what, "fix": error.fix}}
+
+
+def print_document(document: dict[str, Any], indent: int | None = None) -> None:
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a file's name that is no UTF-8, or a terminal that is not in UTF-8
+        text = json.dumps(document, indent=indent)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
