@@ -74,10 +74,12 @@ def _ended(arguments: list[str]) -> int:
 
 def _act(command: str) -> Any:
     """The function that does a command."""
-    from deployments import commands, registry_commands
+    from deployments import commands, registry_commands, release_commands
 
     name = f"command_{command}"
-    return next(vars(module)[name] for module in (commands, registry_commands) if name in vars(module))
+    return next(
+        vars(module)[name] for module in (commands, registry_commands, release_commands) if name in vars(module)
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -128,17 +130,56 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
         one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
 
+    one = command("promote", "make a release live by hand, once its files are verified")
+    _moving(one)
+    one.add_argument("release", metavar="RELEASE", help="r-…, see: contender releases NAME")
+
+    one = command(
+        "rollback", "make the release before, or a named one, live again; no run promotes the one that it leaves"
+    )
+    _moving(one)
+    one.add_argument("release", metavar="RELEASE", nargs="?", help="r-… (default: the one that was live before)")
+
+    one = command("diff", "what differs between two releases: data, spec, metrics, environment")
+    one.add_argument("a", metavar="A", help="NAME, NAME@ALIAS or NAME@RELEASE")
+    one.add_argument("b", metavar="B", help="the same, or a RELEASE of A's pipeline")
+    one.add_argument("--html", metavar="FILE", help="write a page, too")
+    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+
+    one = command("gc", "remove releases that nothing needs; without --delete it only says which")
+    one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
+    one.add_argument("--delete", action="store_true", help="remove them")
+    one.add_argument(
+        "--keep", metavar="N", type=_at_least_one, default=10, help="the last N of each alias stay (default: 10)"
+    )
+    one.add_argument("--older-than", metavar="AGE", default="30d", help="not staged for so long (default: 30d)")
+    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+
     one = command("pull", "download a release; every file is checked against its sha256")
-    one.add_argument("name", metavar="NAME[@ALIAS]")
+    one.add_argument("name", metavar="NAME[@ALIAS|@RELEASE]")
     one.add_argument("folder", metavar="DIR")
     one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
 
     one = command("verify", "check a pulled folder, or a release in the registry, against its sha256s")
-    one.add_argument("name", metavar="DIR|NAME[@ALIAS]")
+    one.add_argument("name", metavar="DIR|NAME[@ALIAS|@RELEASE]")
     one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
 
     command("schema", "print the JSON Schema of a pipeline")
     return top
+
+
+def _moving(one: argparse.ArgumentParser) -> None:
+    one.add_argument("name", metavar="NAME[@ALIAS]", help="REGISTRY_URL/name, or a pipeline's name")
+    one.add_argument("--reason", metavar="TEXT", help="for the history")
+    one.add_argument("--expect", metavar="N", type=int, help="do it only where entry N is the newest of the alias")
+    one.add_argument("--actor", help="who asks, for the history (default: CONTENDER_ACTOR)")
+    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
+    return int(text)
 
 
 def _pipeline(one: argparse.ArgumentParser) -> None:

@@ -150,14 +150,11 @@ def command_deploy(options: argparse.Namespace) -> int:
 
 def command_clean(options: argparse.Namespace) -> int:
     from contender.clean import IN_USE_SECONDS, leftovers, remove
-    from contender.specrules import duration
+    from deployments.arguments import age
     from deployments.lookup import workspace_of
     from deployments.terminal import console, say, table
 
-    try:
-        older_than = float(duration(options.older_than, bare=True))
-    except ValueError as error:
-        raise UsageError(f"--older-than {options.older_than!r} {error}", "For example: --older-than 12h") from None
+    older_than = age(options.older_than)
     workspace = workspace_of(options.place)
     root = workspace.root
     found = leftovers(root, older_than)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contender.errors import ContenderError, UsageError
@@ -12,6 +12,7 @@ from contender.files import expanded, is_file, is_folder
 from contender.loading import load_pipeline
 from contender.records import AliasEntry
 from contender.registry import Registry, check_name, holds_model
+from contender.registry.layout import is_release_id
 from contender.run import open_registry, open_workspace
 from contender.store import open_store
 from contender.workspace import Workspace
@@ -27,6 +28,15 @@ class Target:
     registry: Registry
     name: str
     alias: str
+    named: str | None = None  # a release, where the NAME holds one in place of an alias
+
+    def release(self) -> tuple[str, str | None]:
+        """The release that is meant, and the evaluation that made it live; UsageError where there is none."""
+        if self.named is None:
+            entry = self.live()
+            return entry.release, entry.evaluation
+        self.registry.release(self.named)
+        return self.named, self.registry.newest_evaluation(self.named)
 
     def live(self) -> AliasEntry:
         """The alias's live entry; UsageError naming the aliases that there are where it has none."""
@@ -43,9 +53,12 @@ class Target:
 def find(
     name: str, registry: str | None, environ: Mapping[str, str] = os.environ, folder: Path | None = None
 ) -> Target:
-    """Resolves `REGISTRY_URL/name[@alias]` or `name[@alias]`. UsageError lists everything that was tried."""
-    url, plain, alias = _parts(name)
-    return _in_url(url, plain, alias) if url is not None else _by_name(plain, alias, registry, environ, folder)
+    """Resolves `REGISTRY_URL/name` or `name`, with @alias or @release behind. UsageError lists everything that was tried."""
+    url, plain, at = _parts(name)
+    release = at if at and is_release_id(at) else None
+    alias = at if release is None else None
+    found = _in_url(url, plain, alias) if url is not None else _by_name(plain, alias, registry, environ, folder)
+    return replace(found, named=release)
 
 
 def folder_or_target(
@@ -67,7 +80,7 @@ def folder_or_target(
 
 
 def _parts(name: str) -> tuple[str | None, str, str | None]:
-    """Registry, pipeline and alias of a NAME, each None where the NAME leaves it to be looked up.
+    """Registry, pipeline, and alias or release of a NAME, each None where the NAME leaves it to be looked up.
 
     Only the last part can hold an alias: folders have an @ in their names, too.
     """
@@ -81,7 +94,7 @@ def _parts(name: str) -> tuple[str | None, str, str | None]:
     if not plain:
         raise UsageError(f"{name!r} holds no pipeline's name", FORMS)
     check_name("pipeline", plain)
-    if at:
+    if at and not is_release_id(alias):
         check_name("alias", alias)
     root = f"{scheme}{separator}{head}" if head else f"{scheme}{separator}/"
     return root if slash else None, plain, alias if at else None

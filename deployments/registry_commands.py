@@ -13,7 +13,9 @@ from contender.errors import Damaged
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
-    from contender.records import AliasEntry
+    from collections.abc import Iterator
+
+    from contender.records import AliasEntry, Decision
 
 
 def command_releases(options: argparse.Namespace) -> int:
@@ -51,11 +53,16 @@ def command_history(options: argparse.Namespace) -> int:
         now = f"{live.release} since {live.at[:16]} (entry {live.n})" if live else "nothing yet"
     except Damaged as error:
         damaged = [*damaged, error.in_one_line]
-    rows = [(d.at[:16].replace("T", " "), d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
-    console().print(table(("when (UTC)", "outcome", "release", "rows", "why"), rows))
-    say(console(), f"live as {target.alias}: {now}")
+    out = console()
+    out.print(table(("when (UTC)", "what", "release", "rows", "why"), _story(decisions, entries)))
+    say(out, f"live as {target.alias}: {now}")
+    live_entry = entries[-1] if entries else None
+    decision = _decision_of(live_entry, decisions) if live_entry else None
+    if live_entry:
+        for line in _why(live_entry, decision):
+            say(out, f"  {line}")
     for sentence in damaged:
-        say(console(), f"! {sentence}", style="yellow")
+        say(out, f"! {sentence}", style="yellow")
     if options.json:
         print_document(
             {
@@ -63,12 +70,42 @@ def command_history(options: argparse.Namespace) -> int:
                 "pipeline": target.name,
                 "registry": target.registry.url,
                 "alias": target.alias,
+                "live": live_entry and live_entry.model_dump(mode="json"),
+                "decision": decision and decision.model_dump(mode="json"),
                 "entries": [entry.model_dump(mode="json") for entry in entries],
                 "decisions": [decision.model_dump(mode="json") for decision in decisions],
                 "damaged": damaged,
             }
         )
     return 1 if damaged else 0
+
+
+def _story(decisions: list[Decision], entries: list[AliasEntry]) -> list[tuple[str, ...]]:
+    """What runs decided, and what people did by hand, in the order of time."""
+    found: list[tuple[str, ...]] = [(d.at, d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
+    for entry in entries:
+        if _decision_of(entry, decisions) is None:
+            what = "rolled back" if entry.action == "rollback" else "promoted"
+            found.append((entry.at, what, entry.release, "", f"{entry.reason} ({entry.actor})"))
+    # Milliseconds are written with and without a zone's letter: the part before is comparable.
+    return [(at[:16].replace("T", " "), *rest) for at, *rest in sorted(found, key=lambda row: row[0][:23])]
+
+
+def _decision_of(entry: AliasEntry, decisions: list[Decision]) -> Decision | None:
+    """The decision that made this entry."""
+    key = (entry.verdict or {}).get("decision")
+    return next((found for found in decisions if found.key == key), None) if key else None
+
+
+def _why(entry: AliasEntry, decision: Decision | None) -> Iterator[str]:
+    """Why the entry's release is live."""
+    yield f"why: {entry.reason}"
+    yield f"by: {entry.actor}, {'taking back' if entry.action == 'rollback' else 'instead of'} {entry.previous or 'nothing'}"
+    if decision:
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in decision.metrics.items())
+        yield f"judged: {shown}, on {decision.rows:,} rows of snapshot {decision.snapshot[:12]}"
+    if entry.withdrawn:
+        yield f"withdrawn by rollbacks: {', '.join(entry.withdrawn)}"
 
 
 def command_pull(options: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from contender.records import FileEntry, Record, canonical_json, digest
 R = TypeVar("R", bound=Record)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+RELEASE = re.compile(r"r-[0-9a-f]{16}")
 NUMBERED = re.compile(r"(\d{8})\.json")
 SEAL = "sha256"  # no record of the registry has a field of that name
 
@@ -89,6 +90,10 @@ def is_name(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and not name.endswith(".json")
 
 
+def is_release_id(name: str) -> bool:
+    return bool(RELEASE.fullmatch(name))
+
+
 def check_name(kind: str, name: str) -> str:
     """The name itself; UsageError where it could leave its place in the registry."""
     if not is_name(name):
@@ -96,6 +101,8 @@ def check_name(kind: str, name: str) -> str:
             f"{name[:100]!r} is no name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}",
             "Names hold letters, digits, dots, dashes and underscores, start with a letter or digit, and end otherwise than .json.",
         )
+    if kind == "alias" and is_release_id(name):
+        raise UsageError(f"{name} is no name of an alias: releases are named so", "Choose another: production, canary.")
     return name
 
 

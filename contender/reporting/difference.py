@@ -1,0 +1,179 @@
+"""What differs between two releases: their data, spec, metrics and environment."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contender.records import Evaluation, Record, ReleaseManifest
+from contender.registry import DATA_FILES, Registry
+
+LISTED = 1_000  # data files of each kind that are named; the rest is counted
+LISTED_IN_PAGE = 50
+ABSENT = "–"
+
+
+class Change(Record):
+    """One thing that is not the same, as text; a dash where one side has none."""
+
+    name: str
+    a: str
+    b: str
+
+
+class MetricChange(Record):
+    """One metric on one held-out set; None where a side was not evaluated there."""
+
+    set: str
+    metric: str
+    a: float | None
+    b: float | None
+    same_rows: bool | None = None
+
+    @property
+    def difference(self) -> float | None:
+        return self.b - self.a if self.a is not None and self.b is not None else None
+
+
+class FileChanges(Record):
+    """Data files by their set and path; None instead of this where a release does not know its files."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    rewritten: tuple[str, ...]
+    unchanged: int
+    more: int = 0
+
+
+class Difference(Record):
+    """Release b, seen from release a."""
+
+    a: str
+    b: str
+    same_model: bool
+    data: tuple[Change, ...]
+    files: FileChanges | None
+    spec: tuple[Change, ...]
+    metrics: tuple[MetricChange, ...]
+    environment: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A release with what the registry knows of it."""
+
+    name: str
+    manifest: ReleaseManifest
+    files: Mapping[str, str] | None
+    evaluation: Evaluation | None
+
+    @property
+    def lineage(self) -> Mapping[str, Any]:
+        return self.manifest.lineage
+
+
+def side(registry: Registry, release: str, evaluation: str | None) -> Side:
+    """The release, its data files, and this evaluation of it, or its newest one."""
+    import pyarrow.parquet as pq
+
+    manifest = registry.release(release)
+    stored = registry.beside(release, DATA_FILES)
+    files = None
+    if stored is not None:
+        rows = pq.read_table(io.BytesIO(stored)).to_pylist()
+        files = {
+            row["path"] if row["set"] == "source" else f"{row['set']}: {row['path']}": row["sha256"] for row in rows
+        }
+    found = evaluation or registry.newest_evaluation(release)
+    return Side(
+        name=f"{registry.pipeline}@{release}",
+        manifest=manifest,
+        files=files,
+        evaluation=registry.evaluation(release, found) if found else None,
+    )
+
+
+def difference(a: Side, b: Side) -> Difference:
+    return Difference(
+        a=a.name,
+        b=b.name,
+        same_model=a.manifest.digest == b.manifest.digest,
+        data=tuple(_changes(_data(a), _data(b))),
+        files=_files(a.files, b.files),
+        spec=tuple(_changes(_flat(a.lineage.get("spec")), _flat(b.lineage.get("spec")))),
+        metrics=tuple(_metrics(a.evaluation, b.evaluation)),
+        environment=tuple(_changes(_environment(a), _environment(b))),
+    )
+
+
+def _data(of: Side) -> dict[str, str]:
+    counts = {f"rows of {name}": f"{rows:,}" for name, rows in (of.lineage.get("rows") or {}).items()}
+    shares = {
+        f"share of label {name}": f"{share:.4f}" for name, share in (of.lineage.get("label_shares") or {}).items()
+    }
+    labels = {"labels": f"{len(of.manifest.label_names):,}"}
+    return counts | labels | shares | {"snapshot": str(of.lineage.get("snapshot", ABSENT))[:16]}
+
+
+def _environment(of: Side) -> dict[str, str]:
+    held = of.lineage
+    parts = {"code": held.get("code"), "version": held.get("versions"), "hardware": held.get("hardware")}
+    flat = {f"{part}.{name}": text for part, values in parts.items() for name, text in _flat(values).items()}
+    single = {name: str(held[name]) for name in ("precision", "base_digest", "seed") if held.get(name) is not None}
+    measured = {"evaluated on": f"{of.evaluation.device}, {of.evaluation.dtype}"} if of.evaluation else {}
+    return flat | single | measured
+
+
+def _files(a: Mapping[str, str] | None, b: Mapping[str, str] | None) -> FileChanges | None:
+    if a is None or b is None:
+        return None
+    added, removed = sorted(b.keys() - a.keys()), sorted(a.keys() - b.keys())
+    rewritten = sorted(path for path in a.keys() & b.keys() if a[path] != b[path])
+    lists = (added, removed, rewritten)
+    return FileChanges(
+        added=tuple(added[:LISTED]),
+        removed=tuple(removed[:LISTED]),
+        rewritten=tuple(rewritten[:LISTED]),
+        unchanged=len(a.keys() & b.keys()) - len(rewritten),
+        more=sum(max(0, len(paths) - LISTED) for paths in lists),
+    )
+
+
+def _metrics(a: Evaluation | None, b: Evaluation | None) -> Iterator[MetricChange]:
+    sides = [{held.set: held for held in (one.challenger_sets if one else ())} for one in (a, b)]
+    for name in sorted(sides[0].keys() | sides[1].keys()):
+        old, new = (found.get(name) for found in sides)
+        for metric in sorted((old.metrics if old else {}).keys() | (new.metrics if new else {}).keys()):
+            yield MetricChange(
+                set=name,
+                metric=metric,
+                a=old.metrics.get(metric) if old else None,
+                b=new.metrics.get(metric) if new else None,
+                same_rows=old.set_digest == new.set_digest if old and new else None,
+            )
+
+
+def _changes(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[Change]:
+    for name in [*a, *(name for name in b if name not in a)]:
+        if a.get(name) != b.get(name):
+            yield Change(name=name, a=a.get(name, ABSENT), b=b.get(name, ABSENT))
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted keys; everything else as text."""
+    if not isinstance(value, Mapping):
+        return {} if value is None and not prefix else {prefix: str(value)}
+    found: dict[str, str] = {}
+    for name, inner in value.items():
+        found |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def render_difference(found: Difference) -> str:
+    """The difference as one HTML page: no scripts, no network."""
+    from contender.evaluation.metrics import METRICS
+    from contender.reporting.report import render_page
+
+    return render_page("difference.html", found=found, facts=METRICS, listed=LISTED_IN_PAGE)
