@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,40 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from contender.records import ReleaseManifest
     from contender.training.options import Job
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer: every label with its score, the highest first; the scores of an answer sum to 1."""
+
+    scores: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        return next(iter(self.scores))
+
+    @property
+    def score(self) -> float:
+        return next(iter(self.scores.values()))
+
+
+class Model(Protocol):
+    """A release in memory that answers, as its manifest says. Several threads may ask at once."""
+
+    manifest: ReleaseManifest
+    device: str
+    labels: tuple[str, ...]
+
+    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> list[Prediction]:
+        """One answer for each input, in their order: an example by itself, or a row of the columns that it was trained on.
+
+        `batch_size`: inputs computed at a time. UsageError for what is no input, ModelError where the answer is no number.
+        """
+
+    def warm_up(self) -> None:
+        """Answers something, so that the first request does not pay for what a device does once."""
 
 
 class Kind(Protocol):
@@ -63,3 +97,9 @@ class Kind(Protocol):
         self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
     ) -> pa.Table:
         """A release's outcomes on a row file, one row each, in the file's order."""
+
+    def load(self, folder: Path, manifest: ReleaseManifest, device: str | None = None) -> Model:
+        """The release in `folder`, on the best device where none is named: what `predict` runs, for whoever serves it.
+
+        ModelError where it cannot be loaded, Damaged where manifest and files disagree, UsageError for a device that there is not.
+        """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import DataError, ModelError
+from contender.kinds._classifier import BATCH, Classifier, TextClassifier, encode, first_line, pad, softmax
 from contender.kinds._loaded import check_vocabulary, check_weights, encoder_names
-from contender.training.devices import best_device, wait_passively
+from contender.training.devices import wait_passively
 from contender.training.loading import quiet_loading
 from contender.training.options import Job
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import datasets
     import numpy as np
     import pyarrow as pa
+
+    from contender.records import ReleaseManifest
 
 # Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
 MEASURED_RATES = ((22.7e6, 2e-4), (110e6, 5e-5))
@@ -26,8 +29,6 @@ SAMPLED_ROWS = 10_000  # rows whose length decides `max_length: auto`; more woul
 LENGTH_QUANTILE = 0.999
 NO_LIMIT = 100_000  # a tokenizer that knows no limit says 1e30
 FALLBACK_LIMIT = 512  # tokens, where neither tokenizer nor model states a limit
-
-OnRows = Callable[[int], None]
 
 WINDOW = 8_192  # rows predicted at a time: sorted by length inside, bounded in memory
 
@@ -59,7 +60,7 @@ class TextClassification:
             model_config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
         except Exception as error:
             raise ModelError(
-                f"the tokenizer in {base} cannot be loaded: {_first_line(error)}",
+                f"the tokenizer in {base} cannot be loaded: {first_line(error)}",
                 "The folder must hold tokenizer.json.",
             ) from error
         if not tokenizer.is_fast:
@@ -93,7 +94,7 @@ class TextClassification:
                 )
         except Exception as error:
             raise ModelError(
-                f"the base model in {base} cannot be loaded for {self.task}: {_first_line(error)}",
+                f"the base model in {base} cannot be loaded for {self.task}: {first_line(error)}",
                 "Use a base whose architecture has a sequence-classification form in transformers.",
             ) from error
         check_weights(model, loaded, base)
@@ -123,7 +124,7 @@ class TextClassification:
     def prepare(
         self, processor: Any, batch: Mapping[str, Sequence[Any]], labels: Mapping[str, int], max_length: int
     ) -> dict[str, list[Any]]:
-        encoded = _encode(processor, list(batch["text"]), max_length)
+        encoded = encode(processor, list(batch["text"]), max_length)
         try:
             ids = [labels[label] for label in batch["label"]]
         except KeyError as error:
@@ -135,7 +136,7 @@ class TextClassification:
     def collate(self, processor: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         import torch
 
-        batch = _pad(processor, examples)
+        batch = pad(processor, examples)
         if "labels" in examples[0]:
             batch["labels"] = torch.tensor([example["labels"] for example in examples])
         return batch
@@ -165,10 +166,10 @@ class TextClassification:
 
         truth = [labels[index] for index in label_ids]
         keys = np.arange(len(truth), dtype=np.uint64)
-        return compute(_outcomes(keys, truth, _softmax(logits), labels), names)
+        return compute(_outcomes(keys, truth, softmax(logits), labels), names)
 
     def predict(
-        self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
+        self, model: Path, rows: Path, *, batch_size: int = BATCH, on_rows: Callable[[int], None] | None = None
     ) -> pa.Table:
         """A release's outcomes on a row file, one row each, in the file's order.
 
@@ -183,90 +184,25 @@ class TextClassification:
         missing = {"text", "label", "_key"} - set(data.column_names)
         if missing:
             raise DataError(f"{rows.name} has no column {', '.join(sorted(missing))}", "Split the data again.")
-        names, run = _load_release(model)
+        classifier = self._classifier(model)
         tables = []
         for start in range(0, len(data), WINDOW):
             window = data[start : start + WINDOW]
             told = (lambda rows, start=start: on_rows(start + rows)) if on_rows else None
-            probabilities = run(window["text"], batch_size, told)
-            table = _outcomes(np.asarray(window["_key"], np.uint64), window["label"], probabilities, names)
+            probabilities = classifier.probabilities(window["text"], batch_size, told)
+            table = _outcomes(np.asarray(window["_key"], np.uint64), window["label"], probabilities, classifier.names)
             tables.append(table.append_column("row", pa.array(range(start, start + len(table)), pa.int64())))
         return pa.concat_tables(tables) if tables else _no_outcomes()
 
+    def load(self, folder: Path, manifest: ReleaseManifest, device: str | None = None) -> TextClassifier:
+        return TextClassifier(manifest, self._classifier(folder, device))
+
+    def _classifier(self, folder: Path, device: str | None = None) -> Classifier:
+        wait_passively()
+        return Classifier(folder, self.load_processor(folder), device)
+
 
 KIND = TextClassification()
-
-
-def _load_release(folder: Path) -> tuple[list[str], Callable[[Sequence[str], int, OnRows | None], np.ndarray]]:
-    """A release's label names, and what gives `(rows, labels)` probabilities for texts, batch by batch."""
-    wait_passively()
-    import numpy as np
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    tokenizer = KIND.load_processor(folder)
-    try:
-        with quiet_loading():
-            model = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-            )
-    except Exception as error:
-        raise ModelError(
-            f"the model in {folder} cannot be loaded: {_first_line(error)}", "Verify the release."
-        ) from error
-    device = best_device()
-    model.to(device).eval()
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-
-    def run(texts: Sequence[str], batch_size: int, told: OnRows | None) -> np.ndarray:
-        encoded = _encode(tokenizer, list(texts), tokenizer.model_max_length)
-        examples = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
-        order = sorted(range(len(examples)), key=lambda row: -len(examples[row]["input_ids"]))
-        result = np.empty((len(examples), len(names)), np.float32)
-        done = 0
-        with torch.inference_mode():
-            for batch in _chunks(order, batch_size):
-                inputs = {
-                    key: value.to(device) for key, value in _pad(tokenizer, [examples[row] for row in batch]).items()
-                }
-                result[batch] = _softmax(model(**inputs).logits.float().cpu().numpy())
-                done += len(batch)
-                if told:
-                    told(done)
-        return result
-
-    return names, run
-
-
-def _chunks(order: list[int], size: int) -> Iterator[list[int]]:
-    return (order[start : start + size] for start in range(0, len(order), size))
-
-
-def _encode(tokenizer: Any, texts: list[str], max_length: int) -> dict[str, list[Any]]:
-    """Token ids, and token types where they say anything; masks are made when batches are padded."""
-    encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False, verbose=False)
-    types = encoded.get("token_type_ids")
-    ids = {"input_ids": encoded["input_ids"]}
-    return {**ids, "token_type_ids": types} if types and any(types[0]) else ids
-
-
-def _pad(tokenizer: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A batch as wide as its longest example, up to a multiple of 8; `(rows, width)` each."""
-    import numpy as np
-    import torch
-
-    lengths = [len(example["input_ids"]) for example in examples]
-    width = max(min(-(-max(lengths) // 8) * 8, tokenizer.model_max_length), max(lengths))
-    padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    names = [name for name in padding if name in examples[0]]
-    arrays = {name: np.full((len(examples), width), padding[name], np.int64) for name in names}
-    mask = np.zeros((len(examples), width), np.int64)
-    for row, (example, length) in enumerate(zip(examples, lengths, strict=True)):
-        place = slice(0, length) if tokenizer.padding_side == "right" else slice(width - length, width)
-        mask[row, place] = 1
-        for name in names:
-            arrays[name][row, place] = example[name]
-    return {name: torch.from_numpy(array) for name, array in (arrays | {"attention_mask": mask}).items()}
 
 
 def _length_limit(tokenizer: Any, model_config: Any) -> int:
@@ -288,13 +224,6 @@ def _balanced(label_ids: Sequence[int], classes: int) -> list[float]:
     counts = np.bincount(np.asarray(label_ids), minlength=classes)
     present = int((counts > 0).sum())
     return [len(label_ids) / (present * int(count)) if count else 1.0 for count in counts]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
 def _outcomes(keys: np.ndarray, truth: Sequence[str], probabilities: np.ndarray, names: Sequence[str]) -> pa.Table:
@@ -323,7 +252,3 @@ def _no_outcomes() -> pa.Table:
     strings = {"label": pa.string(), "prediction": pa.string()}
     figures = {"p_label": pa.float32(), "confidence": pa.float32(), "row": pa.int64()}
     return pa.schema({"key": pa.uint64(), **strings, **figures}).empty_table()
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

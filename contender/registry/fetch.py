@@ -130,21 +130,27 @@ def verify_folder(folder: Path, public_key: Ed25519PublicKey | None = None) -> R
     try:
         return _verified(folder, public_key)
     except OSError as error:
-        raise UsageError(
-            f"cannot read {error.filename or folder}: {error.strerror}", "Name a folder that you can read."
-        ) from error
+        raise _unreadable(error, folder) from error
 
 
-def _verified(folder: Path, public_key: Ed25519PublicKey | None) -> ReleaseManifest:
+def folder_manifest(folder: Path, public_key: Ed25519PublicKey | None = None) -> ReleaseManifest:
+    """What a fetched folder says of itself, its files unread; UsageError where it is none, Damaged where it contradicts itself."""
     try:
         data = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise _no_manifest(folder) from None
+    except OSError as error:
+        raise _unreadable(error, folder) from error
     manifest = parsed(ReleaseManifest, data, str(folder / MANIFEST))
     if manifest.digest != files_digest(manifest.files) or manifest.release != release_id(manifest.digest):
         raise Damaged(f"{folder / MANIFEST} contradicts itself", "Pull the release again.")
     if public_key is not None:
         check_signed(manifest.release, data, _signatures_in(folder), public_key)
+    return manifest
+
+
+def _verified(folder: Path, public_key: Ed25519PublicKey | None) -> ReleaseManifest:
+    manifest = folder_manifest(folder, public_key)
     expected = {file.path: file for file in manifest.files}
     found = {file.path: file for file in describe_files(folder, leave_out={MANIFEST, SIGNATURES})}
     odd = irregular_files(folder)
@@ -174,7 +180,12 @@ def _no_manifest(folder: Path) -> Damaged | UsageError:
             f"{folder} holds a model and no {MANIFEST}, which says what release it is",
             "Pull the release again, into a new folder.",
         )
-    return UsageError(f"{folder} holds no {MANIFEST}", "Name a folder that `contender pull` wrote.")
+    fault = f"holds no {MANIFEST}" if is_folder(folder) else "is no folder"
+    return UsageError(f"{folder} {fault}", "Name a folder that `contender pull` wrote.")
+
+
+def _unreadable(error: OSError, folder: Path) -> UsageError:
+    return UsageError(f"cannot read {error.filename or folder}: {error.strerror}", "Name a folder that you can read.")
 
 
 def _holds(folder: Path, manifest: ReleaseManifest, public_key: Ed25519PublicKey | None) -> bool:

@@ -1,0 +1,168 @@
+"""A released text classifier: texts to the probabilities of its labels. Whoever evaluates it and whoever serves it run this code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contender.errors import Damaged, ModelError, UsageError
+from contender.kinds.base import Prediction
+from contender.training.devices import best_device, wait_passively
+from contender.training.loading import quiet_loading
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from contender.records import ReleaseManifest
+
+OnRows = Callable[[int], None]
+BATCH = 64
+
+
+class Classifier:
+    """The model in `folder` on a device, in fp32: CUDA, else MPS, else the CPU where none is named."""
+
+    def __init__(self, folder: Path, tokenizer: Any, device: str | None = None) -> None:
+        wait_passively()
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        try:
+            with quiet_loading():
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+                )
+        except Exception as error:
+            raise ModelError(
+                f"the model in {folder} cannot be loaded: {first_line(error)}", "Verify the release."
+            ) from error
+        try:
+            self.device = torch.device(device) if device else best_device()
+            self._model = model.to(self.device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(
+                f"cannot compute on {device or self.device}: {first_line(error)}", "Name cpu, cuda, cuda:1 or mps."
+            ) from error
+        self._tokenizer = tokenizer
+        self.names = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
+        # A fast tokenizer keeps what its last call asked for, and raises where two threads ask at once. The model is
+        # shared batch by batch, so that one text waits for one batch of a long request and not for all of it.
+        self._tokenizing, self._computing = threading.Lock(), threading.Lock()
+
+    def probabilities(self, texts: Sequence[str], batch_size: int, told: OnRows | None = None) -> np.ndarray:
+        """float32 (texts, labels), in the order of the texts; `told` gets how many are done. Threads may call it at once."""
+        import numpy as np
+        import torch
+
+        with self._tokenizing:
+            encoded = encode(self._tokenizer, list(texts), self._tokenizer.model_max_length)
+        examples = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+        order = sorted(range(len(examples)), key=lambda row: -len(examples[row]["input_ids"]))
+        result = np.empty((len(examples), len(self.names)), np.float32)
+        done = 0
+        for batch in _chunks(order, batch_size):
+            padded = pad(self._tokenizer, [examples[row] for row in batch])
+            with self._computing, torch.inference_mode():
+                inputs = {key: value.to(self.device) for key, value in padded.items()}
+                result[batch] = softmax(self._model(**inputs).logits.float().cpu().numpy())
+            done += len(batch)
+            if told:
+                told(done)
+        return result
+
+
+class TextClassifier:
+    """A release that answers, as `contender.kinds.base.Model` says; inputs are texts, or rows that hold the text's column."""
+
+    def __init__(self, manifest: ReleaseManifest, classifier: Classifier) -> None:
+        if manifest.label_names and list(manifest.label_names) != classifier.names:
+            raise Damaged(
+                f"release {manifest.release} has other labels in its manifest than in its config.json",
+                "Pull the release again; where that repeats, it was changed after it was made.",
+            )
+        self.manifest = manifest
+        self.device = str(classifier.device)
+        self.labels = tuple(classifier.names)
+        self._classifier = classifier
+
+    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = BATCH) -> list[Prediction]:
+        import numpy as np
+
+        if isinstance(inputs, str | Mapping):
+            raise UsageError(
+                "predict takes a list of inputs, and was given a single one", "Put it into a list: predict([input])"
+            )
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}", "It is 1 or more.")
+        texts = [self._text(place, given) for place, given in enumerate(inputs)]
+        if not texts:
+            return []
+        probabilities = self._classifier.probabilities(texts, batch_size)
+        if not np.isfinite(probabilities).all():
+            raise ModelError(
+                f"release {self.manifest.release} gave probabilities that are no numbers",
+                "Its weights hold infinities or NaN, or the device overflows: serve another release.",
+            )
+        orders = np.argsort(-probabilities, axis=-1, kind="stable")
+        return [
+            Prediction({self.labels[label]: float(row[label]) for label in order})
+            for row, order in zip(probabilities, orders, strict=True)
+        ]
+
+    def warm_up(self) -> None:
+        self.predict(["warm up", "warm up " * 100])
+
+    def _text(self, place: int, given: Any) -> str:
+        column = self.manifest.columns.get("text", "text")
+        text = given.get(column) if isinstance(given, Mapping) else given
+        if not isinstance(text, str):
+            row = f"has no text in column {column!r}" if isinstance(given, Mapping) else "is no text"
+            raise UsageError(
+                f"input {place} {row}: it is of type {type(text).__name__}",
+                f"Give texts, or rows with a text in column {column!r}.",
+            )
+        return text
+
+
+def encode(tokenizer: Any, texts: list[str], max_length: int) -> dict[str, list[Any]]:
+    """Token ids, and token types where they say anything; masks are made when batches are padded."""
+    encoded = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False, verbose=False)
+    types = encoded.get("token_type_ids")
+    ids = {"input_ids": encoded["input_ids"]}
+    return {**ids, "token_type_ids": types} if types and any(types[0]) else ids
+
+
+def pad(tokenizer: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch as wide as its longest example, up to a multiple of 8; `(rows, width)` each."""
+    import numpy as np
+    import torch
+
+    lengths = [len(example["input_ids"]) for example in examples]
+    width = max(min(-(-max(lengths) // 8) * 8, tokenizer.model_max_length), max(lengths))
+    padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    names = [name for name in padding if name in examples[0]]
+    arrays = {name: np.full((len(examples), width), padding[name], np.int64) for name in names}
+    mask = np.zeros((len(examples), width), np.int64)
+    for row, (example, length) in enumerate(zip(examples, lengths, strict=True)):
+        place = slice(0, length) if tokenizer.padding_side == "right" else slice(width - length, width)
+        mask[row, place] = 1
+        for name in names:
+            arrays[name][row, place] = example[name]
+    return {name: torch.from_numpy(array) for name, array in (arrays | {"attention_mask": mask}).items()}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
+
+
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _chunks(order: list[int], size: int) -> Iterator[list[int]]:
+    return (order[start : start + size] for start in range(0, len(order), size))

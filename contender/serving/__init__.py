@@ -1,0 +1,6 @@
+"""Releases at work: `load` gives one that answers, `Follower` keeps the one at hand that an alias names."""
+
+from contender.kinds.base import Model, Prediction
+from contender.serving.model import load
+
+__all__ = ["Model", "Prediction", "load"]
