@@ -23,16 +23,23 @@ DESCRIPTORS = "/proc/self/fd"
 ABANDONED = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{16}")
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+    hasher = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while chunk := stream.read(CHUNK):
+            hasher.update(chunk)
+            if on_bytes:
+                on_bytes(len(chunk))
+    return hasher.hexdigest()
 
 
-def describe_files(folder: Path, leave_out: Collection[str] = ()) -> tuple[FileEntry, ...]:
-    """Path, size and sha256 of every regular file below `folder`, sorted by path."""
+def describe_files(
+    folder: Path, leave_out: Collection[str] = (), on_bytes: Callable[[int], None] | None = None
+) -> tuple[FileEntry, ...]:
+    """Path, size and sha256 of every regular file below `folder`, sorted by path; `on_bytes` gets bytes as they are read."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return tuple(
-        FileEntry(path=name, size=path.stat().st_size, sha256=sha256_file(path))
+        FileEntry(path=name, size=path.stat().st_size, sha256=sha256_file(path, on_bytes))
         for path in paths
         if (name := path.relative_to(folder).as_posix()) not in leave_out
     )

@@ -15,7 +15,7 @@ from deployments.documents import print_document
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from contender.records import AliasEntry, Decision
+    from contender.records import AliasEntry, Decision, ReleaseManifest
 
 
 def command_releases(options: argparse.Namespace) -> int:
@@ -110,13 +110,14 @@ def _why(entry: AliasEntry, decision: Decision | None) -> Iterator[str]:
 
 def command_pull(options: argparse.Namespace) -> int:
     from deployments.lookup import find
-    from deployments.terminal import console, say
+    from deployments.terminal import console, say, transferring
 
     target = find(options.name, options.registry)
     release = target.live().release
     folder = Path(options.folder)
     warnings: list[str] = []
-    manifest = target.registry.fetch(release, folder, on_warning=warnings.append)
+    with transferring(console(), f"pulling {release}", _bytes(target.registry.release(release))) as on_bytes:
+        manifest = target.registry.fetch(release, folder, on_bytes, on_warning=warnings.append)
     for warning in warnings:
         say(console(), f"! {warning}", style="yellow")
     say(console(), f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}")
@@ -135,16 +136,19 @@ def command_pull(options: argparse.Namespace) -> int:
 
 
 def command_verify(options: argparse.Namespace) -> int:
-    from contender.registry import verify_folder
+    from contender.registry import folder_manifest, verify_folder
     from deployments.lookup import folder_or_target
-    from deployments.terminal import console, say
+    from deployments.terminal import console, say, transferring
 
     found = folder_or_target(options.name, options.registry)
     if isinstance(found, Path):
-        manifest = verify_folder(found)
+        with transferring(console(), f"verifying {found}", _bytes(folder_manifest(found))) as on_bytes:
+            manifest = verify_folder(found, on_bytes)
     else:
         live = found.live()
-        manifest = found.registry.verify(live.release, live.evaluation)
+        total = _bytes(found.registry.release(live.release), keys=True)
+        with transferring(console(), f"verifying {live.release}", total) as on_bytes:
+            manifest = found.registry.verify(live.release, live.evaluation, on_bytes)
     say(
         console(),
         f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256",
@@ -158,6 +162,12 @@ def command_verify(options: argparse.Namespace) -> int:
 
 def _megabytes(files: Any) -> str:
     return f"{sum(file.size for file in files) / 1e6:,.0f} MB"
+
+
+def _bytes(manifest: ReleaseManifest, keys: bool = False) -> int:
+    """Bytes of the release's files, with those of the keys that lie beside them in the registry where `keys` is set."""
+    beside = manifest.train_keys.size if keys and manifest.train_keys else 0
+    return sum(file.size for file in manifest.files) + beside
 
 
 def _base(release: Any) -> str:

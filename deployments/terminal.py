@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -108,6 +119,49 @@ class RunView:
         if self.task is not None:
             self.live.remove_task(self.task)
             self.task = None
+
+
+@contextmanager
+def transferring(out: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a transfer of `total` bytes while the block lasts; gives what takes the bytes as they come, from any thread."""
+    if not out.is_terminal:
+        yield TransferLog(out, what, total)
+        return
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=out,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(terminal_safe(what), total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+class TransferLog:
+    """A line now and then, where no terminal can redraw one; none for a transfer that is soon over."""
+
+    def __init__(self, out: Console, what: str, total: int) -> None:
+        self.out, self.what, self.total = out, what, total
+        self.done = 0
+        self.started = self.last_line = time.monotonic()
+        self.lock = threading.Lock()
+
+    def __call__(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+            now = time.monotonic()
+            if now - self.last_line > QUIET_SECONDS:
+                self.last_line = now
+                speed = max(self.done, 1) / max(now - self.started, 1e-9)
+                left = max(0, self.total - self.done) / speed
+                say(
+                    self.out,
+                    f"  {self.what}: {self.done / 1e6:,.0f} of {self.total / 1e6:,.0f} MB, {speed / 1e6:,.1f} MB/s, {left:,.0f} s left",
+                )
 
 
 def show_result(out: Console, result: RunResult) -> None:

@@ -116,16 +116,21 @@ class Registry:
         return fetcher.fetch(release, folder, on_bytes, evaluation, on_warning, public_key)
 
     def verify(
-        self, release: str, evaluation: str | None = None, public_key: Ed25519PublicKey | None = None
+        self,
+        release: str,
+        evaluation: str | None = None,
+        on_bytes: OnBytes | None = None,
+        public_key: Ed25519PublicKey | None = None,
     ) -> ReleaseManifest:
         """Reads every file of the release back, and of one of its evaluations; Damaged names each bad one.
 
-        Damaged also where `public_key` is given and did not sign the release.
+        `on_bytes` gets the bytes of the release as they are read. Damaged also where `public_key` is given and did not sign the
+        release.
         """
         if public_key is not None:
             check_signed(release, self._releases.manifest_bytes(release), self.signatures(release), public_key)
         manifest = self._releases.release(release)
-        faults = self._releases.faults(manifest)
+        faults = self._releases.faults(manifest, on_bytes)
         beside = self._evaluations.faults(release, evaluation) if evaluation else []
         if faults:
             raise damaged(release, [*faults, *(f"evaluation {evaluation}: {fault}" for fault in beside)])

@@ -122,13 +122,15 @@ class Fetcher:
         return faults
 
 
-def verify_folder(folder: Path, public_key: Ed25519PublicKey | None = None) -> ReleaseManifest:
+def verify_folder(
+    folder: Path, on_bytes: OnBytes | None = None, public_key: Ed25519PublicKey | None = None
+) -> ReleaseManifest:
     """The manifest of a fetched release whose every file is whole; Damaged names each that is not, or that does not belong.
 
     With `public_key`, Damaged also where that key did not sign the manifest.
     """
     try:
-        return _verified(folder, public_key)
+        return _verified(folder, on_bytes, public_key)
     except OSError as error:
         raise _unreadable(error, folder) from error
 
@@ -149,10 +151,10 @@ def folder_manifest(folder: Path, public_key: Ed25519PublicKey | None = None) ->
     return manifest
 
 
-def _verified(folder: Path, public_key: Ed25519PublicKey | None) -> ReleaseManifest:
+def _verified(folder: Path, on_bytes: OnBytes | None, public_key: Ed25519PublicKey | None) -> ReleaseManifest:
     manifest = folder_manifest(folder, public_key)
     expected = {file.path: file for file in manifest.files}
-    found = {file.path: file for file in describe_files(folder, leave_out={MANIFEST, SIGNATURES})}
+    found = {file.path: file for file in describe_files(folder, {MANIFEST, SIGNATURES}, on_bytes)}
     odd = irregular_files(folder)
     faults = [f"{path} is missing" for path in expected if path not in found and path not in odd]
     faults += [f"{path} has other content" for path in expected if path in found and found[path] != expected[path]]
@@ -190,7 +192,7 @@ def _unreadable(error: OSError, folder: Path) -> UsageError:
 
 def _holds(folder: Path, manifest: ReleaseManifest, public_key: Ed25519PublicKey | None) -> bool:
     try:
-        return verify_folder(folder, public_key) == manifest
+        return verify_folder(folder, public_key=public_key) == manifest
     except (Damaged, UsageError):
         return False
 

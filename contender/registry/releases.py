@@ -115,12 +115,12 @@ class Releases:
         keys = (info.key.removeprefix(root).split("/") for info in self._store.list(root))
         return [parts[0] for parts in keys if parts[1:] == ["manifest.json"]]
 
-    def faults(self, manifest: ReleaseManifest) -> list[str]:
+    def faults(self, manifest: ReleaseManifest, on_bytes: OnBytes | None = None) -> list[str]:
         """Reads every file of the release back: what is wrong with each that is not what the manifest says."""
         release = manifest.release
         pairs = [(self._layout.model(release, file.path), file) for file in manifest.files]
         pairs += [(self._layout.beside(release, file.path), file) for file in manifest.beside]
-        return [fault for fault in at_once(lambda pair: fault_of(self._store, *pair), pairs) if fault]
+        return [fault for fault in at_once(lambda pair: fault_of(self._store, *pair, on_bytes), pairs) if fault]
 
     def beside(self, release: str, name: str) -> bytes | None:
         """A file beside the release's model, checked; None where its manifest names none of that name."""

@@ -36,7 +36,7 @@ def at_once(act: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -
             raise
 
 
-def stored_as(store: Store, key: str) -> tuple[int, str] | None:
+def stored_as(store: Store, key: str, on_bytes: OnBytes | None = None) -> tuple[int, str] | None:
     """Size and sha256 of the object as it is read back; None where it is absent."""
     hasher, size = hashlib.sha256(), 0
     try:
@@ -44,14 +44,16 @@ def stored_as(store: Store, key: str) -> tuple[int, str] | None:
             while chunk := stream.read(CHUNK):
                 hasher.update(chunk)
                 size += len(chunk)
+                if on_bytes:
+                    on_bytes(len(chunk))
     except Missing:
         return None
     return size, hasher.hexdigest()
 
 
-def fault_of(store: Store, key: str, file: FileEntry) -> str:
+def fault_of(store: Store, key: str, file: FileEntry, on_bytes: OnBytes | None = None) -> str:
     """What is wrong with the stored file; empty where it is whole. What differs is read twice: a bit may flip on the way, too."""
-    found = stored_as(store, key)
+    found = stored_as(store, key, on_bytes)
     if found is not None and found != (file.size, file.sha256):
         found = stored_as(store, key)
     if found is None:

@@ -418,6 +418,21 @@ def test_a_damaged_report_is_left_out_and_told_and_the_model_is_fetched(model: P
     registry.fetch(manifest.release, tmp_path / "second")  # whoever does not ask is not stopped either
 
 
+def test_verifying_counts_the_bytes_that_it_reads(store: Store, model: Path, keys: Path, tmp_path: Path):
+    registry = Registry(store, "intents")
+    manifest = registry.stage(model, DRAFT, keys)
+    size = sum(file.size for file in manifest.files)
+    counted: list[int] = []
+    registry.verify(manifest.release, on_bytes=counted.append)
+    assert sum(counted) == size + keys.stat().st_size
+    counted.clear()
+    registry.fetch(manifest.release, tmp_path / "out", counted.append)
+    assert sum(counted) == size
+    counted.clear()
+    verify_folder(tmp_path / "out", counted.append)
+    assert sum(counted) == size
+
+
 def test_verifying_a_release_with_its_evaluation_names_the_damaged_file_of_either(model: Path, tmp_path: Path):
     store = MemoryStore()
     registry = Registry(store, "intents")
