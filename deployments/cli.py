@@ -10,6 +10,7 @@ import atexit
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -125,6 +126,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--delete", action="store_true", help="remove it")
     one.add_argument("--older-than", metavar="AGE", default="7d", help="unused for so long: 12h, 7d (default: 7d)")
 
+    _add_registry_commands(command)
+    command("schema", "print the JSON Schema of a pipeline")
+    return top
+
+
+def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """The commands on a registry, in the order of `contender --help`."""
     for name, text in (("releases", "what is in the registry"), ("history", "what was decided, and why")):
         one = command(name, text)
         one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
@@ -158,14 +166,13 @@ def parser() -> argparse.ArgumentParser:
     one = command("pull", "download a release; every file is checked against its sha256")
     one.add_argument("name", metavar="NAME[@ALIAS|@RELEASE]")
     one.add_argument("folder", metavar="DIR")
+    _signed(one)
     one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
 
     one = command("verify", "check a pulled folder, or a release in the registry, against its sha256s")
     one.add_argument("name", metavar="DIR|NAME[@ALIAS|@RELEASE]")
+    _signed(one)
     one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
-
-    command("schema", "print the JSON Schema of a pipeline")
-    return top
 
 
 def _moving(one: argparse.ArgumentParser) -> None:
@@ -174,6 +181,14 @@ def _moving(one: argparse.ArgumentParser) -> None:
     one.add_argument("--expect", metavar="N", type=int, help="do it only where entry N is the newest of the alias")
     one.add_argument("--actor", help="who asks, for the history (default: CONTENDER_ACTOR)")
     one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+
+
+def _signed(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--public-key",
+        metavar="FILE",
+        help="take only what this Ed25519 key signed (PEM; default: CONTENDER_PUBLIC_KEY)",
+    )
 
 
 def _at_least_one(text: str) -> int:

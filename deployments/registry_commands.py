@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import Damaged
+from contender.registry.signing import fingerprint
+from deployments.arguments import public_key_of
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from contender.records import AliasEntry, Decision, ReleaseManifest
 
@@ -113,11 +117,12 @@ def command_pull(options: argparse.Namespace) -> int:
     from deployments.terminal import console, say, transferring
 
     target = find(options.name, options.registry)
-    release = target.live().release
+    release, evaluation = target.release()
+    key = public_key_of(options)
     folder = Path(options.folder)
     warnings: list[str] = []
     with transferring(console(), f"pulling {release}", _bytes(target.registry.release(release))) as on_bytes:
-        manifest = target.registry.fetch(release, folder, on_bytes, on_warning=warnings.append)
+        manifest = target.registry.fetch(release, folder, on_bytes, evaluation, warnings.append, key)
     for warning in warnings:
         say(console(), f"! {warning}", style="yellow")
     say(console(), f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}")
@@ -136,38 +141,56 @@ def command_pull(options: argparse.Namespace) -> int:
 
 
 def command_verify(options: argparse.Namespace) -> int:
-    from contender.registry import folder_manifest, verify_folder
+    from contender.registry import folder_manifest, folder_signers, verify_folder
     from deployments.lookup import folder_or_target
     from deployments.terminal import console, say, transferring
 
     found = folder_or_target(options.name, options.registry)
+    key = public_key_of(options)
     if isinstance(found, Path):
         with transferring(console(), f"verifying {found}", _bytes(folder_manifest(found))) as on_bytes:
-            manifest = verify_folder(found, on_bytes)
+            manifest = verify_folder(found, on_bytes, key)
+        signers = folder_signers(found)
     else:
-        live = found.live()
-        total = _bytes(found.registry.release(live.release), keys=True)
-        with transferring(console(), f"verifying {live.release}", total) as on_bytes:
-            manifest = found.registry.verify(live.release, live.evaluation, on_bytes)
+        release, evaluation = found.release()
+        total = _bytes(found.registry.release(release), beside=True)
+        with transferring(console(), f"verifying {release}", total) as on_bytes:
+            manifest = found.registry.verify(release, evaluation, on_bytes, key)
+        signers = [signature.key for signature in found.registry.signatures(release)]
     say(
         console(),
         f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256",
     )
+    for line in _signed(signers, key):
+        say(console(), line)
     if options.json:
         print_document(
-            {"outcome": "done", "release": manifest.release, "digest": manifest.digest, "files": len(manifest.files)}
+            {
+                "outcome": "done",
+                "release": manifest.release,
+                "digest": manifest.digest,
+                "files": len(manifest.files),
+                "signed_by": signers,
+                "checked_key": fingerprint(key) if key else None,
+            }
         )
     return 0
+
+
+def _signed(signers: list[str], key: Ed25519PublicKey | None) -> Iterator[str]:
+    if key:
+        yield f"signed by the key {fingerprint(key)}, as asked"
+    elif signers:
+        yield f"says to be signed by {', '.join(signers)}; --public-key FILE checks that"
 
 
 def _megabytes(files: Any) -> str:
     return f"{sum(file.size for file in files) / 1e6:,.0f} MB"
 
 
-def _bytes(manifest: ReleaseManifest, keys: bool = False) -> int:
-    """Bytes of the release's files, with those of the keys that lie beside them in the registry where `keys` is set."""
-    beside = manifest.train_keys.size if keys and manifest.train_keys else 0
-    return sum(file.size for file in manifest.files) + beside
+def _bytes(manifest: ReleaseManifest, beside: bool = False) -> int:
+    """Bytes of the release's files, with those that lie beside them in the registry where `beside` is set."""
+    return sum(file.size for file in (*manifest.files, *(manifest.beside if beside else ())))
 
 
 def _base(release: Any) -> str:

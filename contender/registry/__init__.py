@@ -24,7 +24,7 @@ from contender.registry.aliases import AliasLog, alias_names, earlier
 from contender.registry.claims import Claims
 from contender.registry.collector import Collected, Collector, Garbage
 from contender.registry.evaluations import Evaluations
-from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, holds_model, verify_folder
+from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder_signers, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
 from contender.registry.ledger import Decisions, Ledger, freeze_split
 from contender.registry.releases import Releases, damaged
@@ -44,6 +44,7 @@ __all__ = [
     "Registry",
     "check_name",
     "folder_manifest",
+    "folder_signers",
     "holds_model",
     "verify_folder",
 ]

@@ -56,9 +56,11 @@ class AliasLog:
 
     def entries(self) -> list[AliasEntry]:
         """Every entry from 1 on; Damaged where one is missing, changed, or known from elsewhere."""
-        copy = self._read_copy()
-        numbers = self._listed(1, copy, after="")
-        return at_once(self._entry, numbers, threads=8)
+        return at_once(self._entry, self.numbers(), threads=8)
+
+    def numbers(self) -> list[int]:
+        """The numbers of all entries, from 1 on, unread; Damaged where one is missing."""
+        return self._listed(1, self._read_copy(), after="")
 
     def newest(self) -> AliasEntry | None:
         """The live entry, None where the alias never had one. Costs the same for a long log as for a short one."""

@@ -123,8 +123,8 @@ class Collector:
 
     def _last(self, log: AliasLog) -> Iterator[str]:
         """The last `keep` distinct releases of an alias."""
-        newest, seen = log.newest(), set[str]()
-        for n in range(newest.n if newest else 0, 0, -1):
+        seen = set[str]()
+        for n in reversed(log.numbers()):
             release = log.entry(n).release
             if release not in seen:
                 seen.add(release)

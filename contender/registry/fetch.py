@@ -166,6 +166,11 @@ def _verified(folder: Path, on_bytes: OnBytes | None, public_key: Ed25519PublicK
     return manifest
 
 
+def folder_signers(folder: Path) -> list[str]:
+    """Fingerprints of the keys that a fetched folder says it is signed by; verify_folder checks one."""
+    return [signature.key for signature in _signatures_in(folder)]
+
+
 def _signatures_in(folder: Path) -> tuple[Signature, ...]:
     path = folder / SIGNATURES
     return parsed(Signatures, path.read_bytes(), str(path)).signatures if path.is_file() else ()

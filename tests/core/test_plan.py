@@ -58,6 +58,7 @@ OTHER: dict[str, Any] = {
     "promote.versus_champion.confidence": 0.9,
     "promote.versus_champion.min_gain": 0.01,
     "promote.versus_champion.margin": 0.02,
+    "promote.signing_key": "env:SIGNING_KEY",
     "concurrency": "skip",
     "resources.max_recoveries": 5,
     "resources.checkpoint.every": "30s",

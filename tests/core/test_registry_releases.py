@@ -420,7 +420,7 @@ def test_a_damaged_report_is_left_out_and_told_and_the_model_is_fetched(model: P
 
 def test_verifying_counts_the_bytes_that_it_reads(store: Store, model: Path, keys: Path, tmp_path: Path):
     registry = Registry(store, "intents")
-    manifest = registry.stage(model, DRAFT, keys)
+    manifest = registry.stage(model, DRAFT, {TRAIN_KEYS: keys})
     size = sum(file.size for file in manifest.files)
     counted: list[int] = []
     registry.verify(manifest.release, on_bytes=counted.append)

@@ -9,7 +9,7 @@ import pytest
 from desk import Ran
 
 from contender.records import ReleaseDraft
-from contender.registry import Registry
+from contender.registry import TRAIN_KEYS, Registry
 from contender.store import LocalStore, Store
 from deployments import terminal
 
@@ -23,7 +23,7 @@ def promoted(store: Store, folder: Path) -> str:
     (folder / "model" / "model.safetensors").write_bytes(b"weights" * 100_000)
     (folder / "keys.parquet").write_bytes(b"keys")
     registry = Registry(store, "desk")
-    manifest = registry.stage(folder / "model", DRAFT, folder / "keys.parquet")
+    manifest = registry.stage(folder / "model", DRAFT, {TRAIN_KEYS: folder / "keys.parquet"})
     registry.promote("production", 0, manifest, reason="first", actor="tests")
     return manifest.release
 
