@@ -63,7 +63,8 @@ class Releases:
             others = [file for file in others if file in standing.beside]
         pairs += [(self._layout.beside(release, file.path), beside[file.path], file) for file in others]
         there = {info.key: info.size for info in self._store.list(self._layout.release(release))}
-        send(self._store, pairs, there, on_bytes)
+        # Staging a release that stands is how a damaged one is repaired: digests of what once arrived would not tell.
+        send(self._store, pairs, there, on_bytes, thorough=standing is not None)
         if standing:
             # Its age is what keeps a release that is not live yet: it counts from here again.
             self._store.put(self._layout.beside(release, STAGED), now().encode())

@@ -7,11 +7,23 @@ from pathlib import Path
 
 from contender.errors import UsageError, known
 from contender.files import expanded, file_url_path
-from contender.store.base import Below, ObjectInfo, Store, check_key, create_settled
+from contender.store.base import Below, ObjectInfo, Store, Unfinished, check_key, create_settled
+from contender.store.fingerprints import Fingerprint
 from contender.store.local import LocalStore
 from contender.store.memory import MemoryStore
 
-__all__ = ["Below", "LocalStore", "MemoryStore", "ObjectInfo", "Store", "check_key", "create_settled", "open_store"]
+__all__ = [
+    "Below",
+    "Fingerprint",
+    "LocalStore",
+    "MemoryStore",
+    "ObjectInfo",
+    "Store",
+    "Unfinished",
+    "check_key",
+    "create_settled",
+    "open_store",
+]
 
 SCHEMES = ("s3", "file", "memory")
 

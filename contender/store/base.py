@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from contender.errors import AlreadyExists, StoreUnavailable, UsageError
+from contender.store.fingerprints import Fingerprint
 
 KEY_BYTES = 900  # S3 takes 1,024 bytes with the prefix
 PART_BYTES = 240  # local file systems take 255 for a name; a temporary one needs a little more
@@ -26,6 +27,18 @@ class ObjectInfo:
     size: int
     version: str
     modified: float
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An upload in parts that was begun and neither completed nor aborted: nobody sees it, and its parts take space.
+
+    `started`: seconds since the epoch, by the store's clock.
+    """
+
+    key: str
+    upload: str
+    started: float
 
 
 class Store(Protocol):
@@ -45,11 +58,20 @@ class Store(Protocol):
     def open(self, key: str) -> BinaryIO:
         """The object as a stream, read in bounded memory; use it as a context manager."""
 
+    def get_part(self, key: str, start: int, size: int) -> bytes:
+        """The object's bytes from `start` on, `size` of them; fewer where it ends before."""
+
+    def info(self, key: str) -> ObjectInfo:
+        """What a listing says of the one object; Missing where it is absent."""
+
     def put(self, key: str, data: bytes) -> None:
         """Creates or replaces the object as a whole."""
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
         """Creates or replaces the object from a file, in bounded memory; `on_bytes` gets the bytes sent since its last call."""
+
+    def fingerprint(self, path: Path) -> Fingerprint:
+        """What `info` says of the object where this file was uploaded and arrived as it is."""
 
     def create(self, key: str, data: bytes) -> None:
         """Creates the object only where none is; the one conditional primitive.
@@ -64,6 +86,12 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Removes the object; removing what is not there is fine."""
+
+    def unfinished(self, prefix: str = "", older_than: float = 0.0) -> Iterator[Unfinished]:
+        """Uploads to keys that start with `prefix`, begun more than so many seconds ago. Only S3 has any."""
+
+    def abort(self, upload: Unfinished) -> None:
+        """Removes the parts of an upload, which then can no longer be completed; aborting what is not there is fine."""
 
 
 class Below:
@@ -83,11 +111,20 @@ class Below:
     def open(self, key: str) -> BinaryIO:
         return self._store.open(self._prefix + key)
 
+    def get_part(self, key: str, start: int, size: int) -> bytes:
+        return self._store.get_part(self._prefix + key, start, size)
+
+    def info(self, key: str) -> ObjectInfo:
+        return replace(self._store.info(self._prefix + key), key=key)
+
     def put(self, key: str, data: bytes) -> None:
         self._store.put(self._prefix + key, data)
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
         self._store.upload(self._prefix + key, path, on_bytes)
+
+    def fingerprint(self, path: Path) -> Fingerprint:
+        return self._store.fingerprint(path)
 
     def create(self, key: str, data: bytes) -> None:
         self._store.create(self._prefix + key, data)
@@ -98,6 +135,13 @@ class Below:
 
     def delete(self, key: str) -> None:
         self._store.delete(self._prefix + key)
+
+    def unfinished(self, prefix: str = "", older_than: float = 0.0) -> Iterator[Unfinished]:
+        for upload in self._store.unfinished(self._prefix + prefix, older_than):
+            yield replace(upload, key=upload.key.removeprefix(self._prefix))
+
+    def abort(self, upload: Unfinished) -> None:
+        self._store.abort(replace(upload, key=self._prefix + upload.key))
 
 
 def check_key(key: str) -> str:

@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from contender.errors import AlreadyExists, Missing, StoreError, StoreUnavailable
 from contender.files import CHUNK, TEMPORARY, fsync_folder, remove_abandoned, temporary_beside, unnamed_beside
-from contender.store.base import ObjectInfo, check_key, check_prefix, key_fault
+from contender.store.base import ObjectInfo, Unfinished, check_key, check_prefix, key_fault
+from contender.store.fingerprints import Fingerprint
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -46,6 +47,15 @@ class LocalStore:
                 raise Missing(f"{self._name(key)} is no regular file", "Only regular files are objects of a folder.")
             return os.fdopen(handle, "rb")
 
+    def get_part(self, key: str, start: int, size: int) -> bytes:
+        with self.open(key) as stream, self._errors(key):
+            stream.seek(start)
+            return stream.read(size)
+
+    def info(self, key: str) -> ObjectInfo:
+        with self.open(key) as stream, self._errors(key):
+            return _info(key, os.fstat(stream.fileno()))
+
     def put(self, key: str, data: bytes) -> None:
         with self._errors(key):
             self._replace(key, lambda stream: stream.write(data))
@@ -59,6 +69,9 @@ class LocalStore:
 
         with path.open("rb") as source, self._errors(key):
             self._replace(key, copy)
+
+    def fingerprint(self, path: Path) -> Fingerprint:
+        return Fingerprint("", "")  # a file system keeps no digests: only reading back can tell
 
     def create(self, key: str, data: bytes) -> None:
         with self._errors(key):
@@ -89,6 +102,12 @@ class LocalStore:
                 return
             fsync_folder(path.parent)
 
+    def unfinished(self, prefix: str = "", older_than: float = 0.0) -> Iterator[Unfinished]:
+        return iter(())  # what killed processes left goes with the next write beside it
+
+    def abort(self, upload: Unfinished) -> None:
+        return
+
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Objects below `folder` ("" or ending in a slash), in the order of their keys.
 
@@ -113,7 +132,7 @@ class LocalStore:
                     info = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # deleted since the folder was read
-                yield ObjectInfo(key, info.st_size, _version(info), info.st_mtime)
+                yield _info(key, info)
 
     def _replace(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
         path = self._place(key)
@@ -203,5 +222,6 @@ def _may_hold(key: str, prefix: str, after: str) -> bool:
     return key.startswith(prefix)
 
 
-def _version(info: os.stat_result) -> str:
-    return f"{info.st_mtime_ns:x}-{info.st_ino:x}-{info.st_size:x}"
+def _info(key: str, found: os.stat_result) -> ObjectInfo:
+    version = f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
+    return ObjectInfo(key, found.st_size, version, found.st_mtime)

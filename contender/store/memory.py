@@ -17,8 +17,10 @@ from threading import RLock
 from typing import BinaryIO, ClassVar, Literal, TypeVar
 
 from contender.errors import Missing, StoreUnavailable
+from contender.files import sha256_file
 from contender.records import sha256_hex
-from contender.store.base import ObjectInfo, check_key, check_prefix, create_settled
+from contender.store.base import ObjectInfo, Unfinished, check_key, check_prefix, create_settled
+from contender.store.fingerprints import Fingerprint
 
 T = TypeVar("T")
 Operation = Literal["get", "put", "create", "list", "delete"]
@@ -64,7 +66,7 @@ class MemoryStore:
         """Orders a fault for the next `times` operations on keys that start with `prefix`.
 
         unavailable: nothing happens, StoreUnavailable. lost_answer: it happens, and the answer is lost. late: the answer is a
-        time-out now, and the write happens at `land()`. Opening and uploading count as get and put.
+        time-out now, and the write happens at `land()`. Opening, reading a part and uploading count as get, get and put.
         """
         with self._lock:
             self._ordered.append(_Ordered(operation, fault, prefix, times))
@@ -96,6 +98,12 @@ class MemoryStore:
     def open(self, key: str) -> BinaryIO:
         return io.BytesIO(self.get(key))
 
+    def get_part(self, key: str, start: int, size: int) -> bytes:
+        return self.get(key)[start : start + size]
+
+    def info(self, key: str) -> ObjectInfo:
+        return self._happen("list", check_key(key), lambda: self._info(key))
+
     def put(self, key: str, data: bytes) -> None:
         self._happen("put", check_key(key), lambda: self._write(key, data))
 
@@ -104,6 +112,10 @@ class MemoryStore:
         self.put(key, data)
         if on_bytes:
             on_bytes(len(data))
+
+    def fingerprint(self, path: Path) -> Fingerprint:
+        found = sha256_file(path)
+        return Fingerprint(found, found)
 
     def create(self, key: str, data: bytes) -> None:
         check_key(key)
@@ -132,16 +144,25 @@ class MemoryStore:
     def delete(self, key: str) -> None:
         self._happen("delete", check_key(key), lambda: self._objects.pop(key, None))
 
+    def unfinished(self, prefix: str = "", older_than: float = 0.0) -> Iterator[Unfinished]:
+        return iter(())
+
+    def abort(self, upload: Unfinished) -> None:
+        return
+
     def _info(self, key: str) -> ObjectInfo:
-        found = self._objects[key]
+        found = self._found(key)
         return ObjectInfo(key, len(found.data), sha256_hex(found.data), found.modified)
 
     def _write(self, key: str, data: bytes) -> None:
         self._objects[key] = _Object(bytes(data), time.time())
 
     def _read(self, key: str) -> bytes:
+        return self._found(key).data
+
+    def _found(self, key: str) -> _Object:
         try:
-            return self._objects[key].data
+            return self._objects[key]
         except KeyError:
             raise Missing(f"{self.url}/{key} does not exist", f"See what {self.url} holds.") from None
 

@@ -8,22 +8,28 @@ from __future__ import annotations
 import io
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 from urllib.parse import urlsplit
 
 from contender.errors import Missing, StoreUnavailable, UsageError, known
-from contender.store.base import ObjectInfo, check_key, check_prefix, create_settled
+from contender.store.base import ObjectInfo, Unfinished, check_key, check_prefix, create_settled
+from contender.store.fingerprints import Fingerprint, etag_fingerprint
 from contender.store.s3_errors import code_of, library_errors, of_a_store, translated
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0  # seconds
 ATTEMPTS = 5
 PART = 16 << 20  # bytes: one part of a multipart upload; smaller files go in one request
+PARTS = 10_000  # that an upload may have: S3's limit
 TRANSFER_THREADS = 4
+CONNECTIONS = 48
 RESUMES = 4  # of one streamed download that broke off
 
 
@@ -59,24 +65,45 @@ class S3Store:
     def open(self, key: str) -> BinaryIO:
         return io.BufferedReader(_Body(self, check_key(key)), buffer_size=1 << 18)
 
+    def get_part(self, key: str, start: int, size: int) -> bytes:
+        if size < 1:
+            return b""
+        try:
+            with io.BufferedReader(_Body(self, check_key(key), start, start + size)) as stream:
+                return stream.read(size)
+        except _BeyondEnd:
+            return b""
+
+    def info(self, key: str) -> ObjectInfo:
+        with self._errors(key):
+            answer = self._client.head_object(Bucket=self.bucket, Key=self._full(key))
+        of_a_store(answer, "ETag", self._name(key))
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"].timestamp())
+
     def put(self, key: str, data: bytes) -> None:
         with self._errors(key):
             answer = self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data)
         of_a_store(answer, "ETag", self._name(key))
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
-        from boto3.s3.transfer import TransferConfig
+        from boto3.s3.transfer import ProgressCallbackInvoker, TransferConfig, create_transfer_manager
 
+        full, part = self._full(key), part_size(path.stat().st_size)
         # The CRT client can send an upload meant for another endpoint to AWS (boto/boto3#4839).
         config = TransferConfig(
-            multipart_threshold=PART,
-            multipart_chunksize=PART,
+            multipart_threshold=part,
+            multipart_chunksize=part,
             max_concurrency=TRANSFER_THREADS,
             preferred_transfer_client="classic",
         )
-        full = self._full(key)
-        with path.open("rb") as stream, self._errors(key):
-            self._client.upload_fileobj(stream, self.bucket, full, Callback=on_bytes, Config=config)
+        told = [ProgressCallbackInvoker(on_bytes)] if on_bytes else []
+        # From the path, each part is read by the thread that sends it; client.upload_file would hide what the store answered.
+        # A file that cannot be read is an OSError, not a fault of the store.
+        with path.open("rb"), self._errors(key), create_transfer_manager(self._client, config) as manager:
+            manager.upload(str(path), self.bucket, full, subscribers=told).result()
+
+    def fingerprint(self, path: Path) -> Fingerprint:
+        return etag_fingerprint(path, part_size(path.stat().st_size))
 
     def create(self, key: str, data: bytes) -> None:
         full = self._full(key)
@@ -121,11 +148,35 @@ class S3Store:
         with self._errors(key):
             self._client.delete_object(Bucket=self.bucket, Key=self._full(key))
 
-    def read_from(self, key: str, start: int = 0) -> tuple[Any, str, int]:
-        """The raw body of the object from byte `start` on, its version and its whole size."""
-        span = {"Range": f"bytes={start}-"} if start else {}
+    def unfinished(self, prefix: str = "", older_than: float = 0.0) -> Iterator[Unfinished]:
+        where = {"Bucket": self.bucket, "Prefix": self.prefix + check_prefix(prefix)}
+        with self._errors(prefix):
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(**where):
+                of_a_store(page, "IsTruncated", self._name(prefix))
+                for found in page.get("Uploads", ()):
+                    started = found["Initiated"].timestamp()
+                    if _told_at(page) - started > older_than:
+                        yield Unfinished(found["Key"].removeprefix(self.prefix), found["UploadId"], started)
+
+    def abort(self, upload: Unfinished) -> None:
+        with self._errors(upload.key):
+            try:
+                self._client.abort_multipart_upload(
+                    Bucket=self.bucket, Key=self._full(upload.key), UploadId=upload.upload
+                )
+            except self._client.exceptions.NoSuchUpload:
+                return
+
+    def read_from(self, key: str, start: int = 0, end: int | None = None) -> tuple[Any, str, int]:
+        """The raw body of the object from byte `start` on, up to `end`; its version, and the byte at which the body ends."""
+        span = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
         with self._errors(key):
-            answer = self._client.get_object(Bucket=self.bucket, Key=self._full(key), **span)
+            try:
+                answer = self._client.get_object(Bucket=self.bucket, Key=self._full(key), **span)
+            except library_errors() as error:
+                if code_of(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    raise _BeyondEnd from None
+                raise
         of_a_store(answer, "ETag", self._name(key))
         return answer["Body"], answer["ETag"].strip('"'), start + answer["ContentLength"]
 
@@ -160,21 +211,25 @@ class S3Store:
         raise translated(error, self._name(key), self.bucket, self.profile, creating) from None
 
 
+class _BeyondEnd(Exception):
+    """A part was asked for behind the last byte of an object."""
+
+
 class _Body(io.RawIOBase):
     """An object's bytes; a transfer that breaks off goes on from its last byte, as long as the object is the same one."""
 
-    def __init__(self, store: S3Store, key: str) -> None:
+    def __init__(self, store: S3Store, key: str, start: int = 0, end: int | None = None) -> None:
         super().__init__()
         self._store, self._key = store, key
-        self._body, self._version, self._size = store.read_from(key)
-        self._at = 0
+        self._body, self._version, self._end = store.read_from(key, start, end)
+        self._at = start
         self._resumes = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while True:
+        while self._at < self._end:
             try:
                 with self._store._errors(self._key):
                     count = int(self._body.readinto(buffer))
@@ -185,11 +240,15 @@ class _Body(io.RawIOBase):
                 if self._resumes > RESUMES:
                     raise
                 self._resume()
+        return 0
 
     def _resume(self) -> None:
         self._body.close()
-        self._body, version, size = self._store.read_from(self._key, self._at)
-        if (version, size) != (self._version, self._size):
+        try:
+            self._body, version, end = self._store.read_from(self._key, self._at, self._end)
+        except _BeyondEnd:
+            version, end = "", 0
+        if (version, end) != (self._version, self._end):
             raise StoreUnavailable(f"{self._store.url}/{self._key} changed while it was read", "Try again.")
 
     def close(self) -> None:
@@ -219,7 +278,7 @@ def make_client(profile: str | None, attempts: int, patience: float = READ_TIMEO
     config = Config(
         connect_timeout=min(CONNECT_TIMEOUT, patience),
         read_timeout=patience,
-        max_pool_connections=4 * TRANSFER_THREADS,
+        max_pool_connections=CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": attempts},
         # The newer default adds checksum trailers, which several stores refuse (boto/boto3#4398); our own sha256 checks every read.
         request_checksum_calculation="when_required",
@@ -247,6 +306,22 @@ def _addressing(session: Any) -> Any:
     """The profile's own `s3` settings, with path-style where it does not choose: few other stores have a DNS name for every bucket."""
     chosen = session._session.get_scoped_config().get("s3")
     return {"addressing_style": "path", **(chosen if isinstance(chosen, dict) else {})}
+
+
+def part_size(size: int) -> int:
+    """Bytes of each part of an upload of `size` bytes: ETags are recomputed from it, so it must not change for what is stored."""
+    part = PART
+    while size > part * PARTS:
+        part *= 2
+    return part
+
+
+def _told_at(answer: dict[str, Any]) -> float:
+    """The store's clock when it answered, which its own time stamps go by; this machine's where it does not say."""
+    try:
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+    except (KeyError, ValueError):
+        return time.time()
 
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")

@@ -1,25 +1,30 @@
-"""Many files to and from a store at once, each checked against its sha256."""
+"""Many files to and from a store at once, large ones in parts, each checked against its sha256."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from contender.errors import Damaged, DiskFull, Missing, UsageError
 from contender.files import CHUNK
 from contender.records import FileEntry
-from contender.store import Store
+from contender.store import Fingerprint, Store
 
 A = TypeVar("A")
 B = TypeVar("B")
 OnBytes = Callable[[int], None]
 
-THREADS = 4  # a large file is sent in parts by threads of its own; more only helps many small ones
+THREADS = 4  # files at once; the parts of a large one have threads of their own
+PART = 8 << 20  # bytes of a large file that are read at once, and held in memory until those before them are written
+PARTS_AT_ONCE = 4
 
 
 def at_once(act: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> list[B]:
@@ -36,26 +41,50 @@ def at_once(act: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -
             raise
 
 
-def stored_as(store: Store, key: str, on_bytes: OnBytes | None = None) -> tuple[int, str] | None:
-    """Size and sha256 of the object as it is read back; None where it is absent."""
-    hasher, size = hashlib.sha256(), 0
+def chunks(store: Store, key: str, start: int, size: int) -> Generator[bytes, None, None]:
+    """The object's bytes from `start` on, in order; parts of a large one are read at once, and read again where they break off.
+
+    `size` is what the object should have: at most a byte more is read, which is enough to know, and cannot fill a disk.
+    """
+    if start > size:
+        return
+    if size - start <= PART:
+        yield store.get_part(key, start, size + 1 - start)
+        return
+    with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="part") as pool:
+        starts = iter(range(start, size + 1, PART))
+        reading = deque(
+            pool.submit(store.get_part, key, at, min(PART, size + 1 - at)) for at in islice(starts, PARTS_AT_ONCE)
+        )
+        try:
+            while reading:
+                found = reading.popleft().result()
+                for at in islice(starts, 1):
+                    reading.append(pool.submit(store.get_part, key, at, min(PART, size + 1 - at)))
+                yield found
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def stored_as(store: Store, key: str, size: int, on_bytes: OnBytes | None = None) -> tuple[int, str] | None:
+    """Size and sha256 of the object as it is read back, up to a byte behind `size`; None where it is absent."""
+    hasher, found = hashlib.sha256(), 0
     try:
-        with store.open(key) as stream:
-            while chunk := stream.read(CHUNK):
-                hasher.update(chunk)
-                size += len(chunk)
-                if on_bytes:
-                    on_bytes(len(chunk))
+        for chunk in chunks(store, key, 0, size):
+            hasher.update(chunk)
+            found += len(chunk)
+            if on_bytes:
+                on_bytes(len(chunk))
     except Missing:
         return None
-    return size, hasher.hexdigest()
+    return found, hasher.hexdigest()
 
 
 def fault_of(store: Store, key: str, file: FileEntry, on_bytes: OnBytes | None = None) -> str:
     """What is wrong with the stored file; empty where it is whole. What differs is read twice: a bit may flip on the way, too."""
-    found = stored_as(store, key, on_bytes)
+    found = stored_as(store, key, file.size, on_bytes)
     if found is not None and found != (file.size, file.sha256):
-        found = stored_as(store, key)
+        found = stored_as(store, key, file.size)
     if found is None:
         return f"{file.path} is missing"
     if found[0] != file.size:
@@ -64,21 +93,31 @@ def fault_of(store: Store, key: str, file: FileEntry, on_bytes: OnBytes | None =
 
 
 def send(
-    store: Store, pairs: Sequence[tuple[str, Path, FileEntry]], there: dict[str, int], on_bytes: OnBytes | None
+    store: Store,
+    pairs: Sequence[tuple[str, Path, FileEntry]],
+    there: dict[str, int],
+    on_bytes: OnBytes | None,
+    thorough: bool = False,
 ) -> None:
-    """Uploads each (key, path, what it is) that is not in the store yet, and reads everything back.
+    """Uploads each (key, path, what it is) that is not in the store yet; afterwards the store is known to hold every one.
 
-    `there`: sizes of what a listing found. Raises Damaged where the store does not hold what was sent.
+    Known by its own digest of what it received, where that can be computed here, and else by reading the file back. `there`: sizes
+    of what a listing found. `thorough`: those are read back in any case. Raises Damaged where the store does not hold what was sent.
     """
 
     def one(pair: tuple[str, Path, FileEntry]) -> str:
         key, path, file = pair
-        if there.get(key) == file.size and not fault_of(store, key, file):
-            if on_bytes:
-                on_bytes(file.size)
-            return ""
-        store.upload(key, path, on_bytes)
-        return fault_of(store, key, file)
+        if there.get(key) == file.size:
+            confirmed = not thorough and _confirmed(store, key, store.fingerprint(path), file)
+            if confirmed or not fault_of(store, key, file):
+                if on_bytes:
+                    on_bytes(file.size)
+                return ""
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
+            fingerprint = beside.submit(store.fingerprint, path)
+            store.upload(key, path, on_bytes)
+            confirmed = _confirmed(store, key, fingerprint.result(), file)
+        return "" if confirmed else fault_of(store, key, file)
 
     faults = [fault for fault in at_once(one, pairs) if fault]
     if faults:
@@ -88,29 +127,61 @@ def send(
         )
 
 
+def _confirmed(store: Store, key: str, found: Fingerprint, file: FileEntry) -> bool:
+    """Whether the store says itself that it holds these bytes; False also where only reading back can tell."""
+    if not found.version or found.sha256 != file.sha256:
+        return False
+    try:
+        info = store.info(key)
+    except Missing:
+        return False
+    return (info.size, info.version) == (file.size, found.version)
+
+
 def receive(store: Store, key: str, file: FileEntry, path: Path, on_bytes: OnBytes | None) -> str:
-    """Downloads one file durably; what is wrong with it, empty where it is whole."""
-    hasher, size = hashlib.sha256(), 0
+    """Downloads one file durably; what is wrong with it, empty where it is whole.
+
+    What an interrupted download left at `path` is the beginning of the file, and is not downloaded again.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with store.open(key) as source, path.open("wb") as target:
-            # A byte more than promised is enough to know: an object that grew cannot fill the disk.
-            while size <= file.size and (chunk := source.read(CHUNK)):
-                hasher.update(chunk)
-                size += len(chunk)
-                target.write(chunk)
-                if on_bytes:
-                    on_bytes(len(chunk))
-            target.flush()
-            os.fsync(target.fileno())
+        with path.open("ab+") as target:
+            begun = target.tell()
+            found = _continued(store, key, file, target, on_bytes)
     except Missing:
+        path.unlink(missing_ok=True)
         return f"{file.path} is missing"
     except OSError as error:
         raise local_error(error, path) from error
-    if (size, hasher.hexdigest()) == (file.size, file.sha256):
+    if found == (file.size, file.sha256):
         return ""
     path.unlink(missing_ok=True)
+    if begun:  # by something else, for all that is known
+        if on_bytes:
+            on_bytes(-found[0])
+        return receive(store, key, file, path, on_bytes)
     return f"{file.path} has other content than its sha256 says"
+
+
+def _continued(store: Store, key: str, file: FileEntry, target: BinaryIO, on_bytes: OnBytes | None) -> tuple[int, str]:
+    """Appends what the target lacks of the file; its size and sha256 then."""
+    hasher, size = hashlib.sha256(), 0
+    target.seek(0)
+    while begun := target.read(CHUNK):
+        hasher.update(begun)
+        size += len(begun)
+    if on_bytes and size:
+        on_bytes(size)
+    with closing(chunks(store, key, size, file.size)) as rest:
+        for chunk in rest:
+            hasher.update(chunk)
+            size += len(chunk)
+            target.write(chunk)
+            if on_bytes:
+                on_bytes(len(chunk))
+    target.flush()
+    os.fsync(target.fileno())
+    return size, hasher.hexdigest()
 
 
 def local_error(error: OSError, path: Path) -> Exception:

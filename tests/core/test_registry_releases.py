@@ -638,8 +638,9 @@ def test_a_bit_flipped_on_the_wire_is_no_damage_and_one_flipped_for_good_is(prox
     from contender.store.s3 import S3Store
 
     registry = Registry(S3Store(s3_server.bucket, f"w-{secrets.token_hex(4)}"), "intents")
-    proxy.inject("flip", method="GET", part="model.safetensors")
     manifest = registry.stage(model, DRAFT)
+    proxy.inject("flip", method="GET", part="model.safetensors")
+    assert registry.stage(model, DRAFT) == manifest
     proxy.inject("flip", method="GET", part="model.safetensors")
     assert registry.verify(manifest.release) == manifest
     proxy.inject("flip", method="GET", part="model.safetensors", times=2)

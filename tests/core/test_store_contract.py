@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from contender.errors import AlreadyExists, Missing, UsageError
-from contender.store import Store
+from contender.store import Below, Fingerprint, LocalStore, Store
+from contender.store.s3 import S3Store
 
 RACERS = 20
 
@@ -98,6 +100,77 @@ def test_an_upload_arrives_whole_and_is_counted(store: Store, tmp_path: Path, si
     with store.open("up/file") as stream:
         assert hashlib.file_digest(stream, "sha256").digest() == hashlib.sha256(path.read_bytes()).digest()  # type: ignore[arg-type]
     assert sum(sent) == size
+
+
+@pytest.mark.parametrize("size", [0, 1, (16 << 20) - 1, 16 << 20, (33 << 20) + 17])
+def test_what_the_store_says_of_an_upload_is_its_fingerprint_or_nothing_can_be_told(
+    store: Store, tmp_path: Path, size: int
+):
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(size))
+    store.upload("up/file", path)
+    found, info = store.fingerprint(path), store.info("up/file")
+    listed = next(store.list("up/"))
+    assert (info.key, info.size, info.version) == (listed.key, size, listed.version)
+    assert int(info.modified) == int(listed.modified)  # some answers leave the fraction out
+    if not isinstance(store, LocalStore):
+        assert found == Fingerprint(hashlib.sha256(path.read_bytes()).hexdigest(), info.version)
+        path.write_bytes(os.urandom(size + 1))
+        assert store.fingerprint(path).version != info.version
+    else:
+        assert found.version == ""
+
+
+def test_a_part_of_an_object_is_read_and_nothing_behind_its_end(store: Store):
+    data = os.urandom(3_000_000)
+    store.put("k", data)
+    store.put("empty", b"")
+    for start, size in (
+        (0, 10),
+        (7, 1_500_000),
+        (2_999_999, 1),
+        (2_999_990, 100),
+        (3_000_000, 5),
+        (9_000_000, 5),
+        (5, 0),
+    ):
+        assert store.get_part("k", start, size) == data[start : start + size]
+    assert store.get_part("empty", 0, 1) == b""
+    for act in (lambda: store.get_part("absent", 0, 1), lambda: store.info("absent")):
+        with pytest.raises(Missing):
+            act()
+
+
+def test_below_a_folder_all_is_as_in_the_store(store: Store, tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    below = Below(store, "folder")
+    below.upload("a", path)
+    assert store.get("folder/a") == b"content" == below.get_part("a", 0, 9)
+    assert below.info("a").key == "a"
+    assert below.info("a").version == store.info("folder/a").version
+    assert below.fingerprint(path) == store.fingerprint(path)
+    assert list(below.unfinished()) == []
+
+
+def test_an_upload_that_nobody_finished_is_found_by_its_age_and_aborted(s3_server):
+    store = S3Store(s3_server.bucket, f"t-{secrets.token_hex(6)}")
+    client, left = store._client, f"{store.prefix}releases/r-1/model.safetensors"
+    for key in (left, f"{store.prefix}other/x", f"{store.prefix}releases"):
+        upload = client.create_multipart_upload(Bucket=store.bucket, Key=key)["UploadId"]
+        client.upload_part(Bucket=store.bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"1")
+    assert list(store.unfinished("releases/", older_than=60)) == []
+    for part in (store, Below(store, "releases")):
+        prefix = "releases/" if part is store else "r-1/"
+        (found,) = part.unfinished(prefix, older_than=-60)
+        assert part._prefix + found.key == "releases/r-1/model.safetensors" if part is not store else True
+    assert abs(found.started - time.time()) < 60
+    for _ in range(2):
+        Below(store, "releases").abort(found)
+    assert list(store.unfinished("releases/", older_than=-60)) == []
+    assert len(list(store.unfinished(older_than=-60))) == 2, "what is not below the prefix is left alone"
+    for other in store.unfinished(older_than=-60):
+        store.abort(other)
 
 
 def test_a_deleted_object_is_gone_and_deleting_it_again_is_fine(store: Store):
