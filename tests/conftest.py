@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -14,9 +15,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tiny import build_tiny_base
@@ -30,6 +32,7 @@ atexit.register(shutil.rmtree, os.environ["CONTENDER_CACHE"], ignore_errors=True
 
 ROOT = Path(__file__).parents[1]
 CEPH_SCRIPT = ROOT / "tests" / "servers" / "ceph_rgw.sh"
+AnyServer = TypeVar("AnyServer", bound="S3Server")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,34 @@ class S3Server:
     bucket: str = "contender-tests"
     tls_endpoint: str = ""
     certificate: str = ""
+
+
+@dataclass(frozen=True)
+class CephServer(S3Server):
+    """One whose daemons (rgw: the gateway, osd: the disk, mon) can be killed and started again."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def kill(self, daemon: str) -> None:
+        """With -9, at once."""
+        name = {"rgw": "client.rgw", "osd": "osd.0", "mon": "mon.a"}[daemon]
+        os.kill(int(Path(self.environment["DIR"], "run", f"{name}.pid").read_text()), signal.SIGKILL)
+
+    def restart(self, daemon: str) -> None:
+        """Returns when the gateway answers; what it says about objects may wait for the disk."""
+        self._do("restart", daemon)
+
+    def _do(self, *command: str) -> None:
+        # The daemons inherit what they are given: with a pipe, the call would wait for them to end.
+        with Path(self.environment["DIR"], "start.log").open("a") as output:
+            subprocess.run(
+                ["bash", CEPH_SCRIPT, *command],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                timeout=120,
+                check=True,
+            )
 
 
 def free_port() -> int:
@@ -97,28 +128,28 @@ def running_ministack() -> Iterator[S3Server]:
 
 
 @contextmanager
-def running_ceph() -> Iterator[S3Server]:
+def running_ceph(kept_on: str = "memstore") -> Iterator[CephServer]:
+    """`kept_on`: memstore is fast and forgets when its disk daemon ends, bluestore survives that."""
     if not shutil.which("radosgw"):
         pytest.skip("radosgw is not installed: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd")
     port = free_port_range(50)
     folder = tempfile.mkdtemp(prefix="rgw", dir="/tmp")  # socket paths below it must stay under 107 bytes
-    environment = {**os.environ, "DIR": folder, "PORT": str(port), "TLSPORT": str(port + 45)}
+    environment = {**os.environ, "DIR": folder, "PORT": str(port), "TLSPORT": str(port + 45), "STORE": kept_on}
+    server = CephServer(
+        "ceph",
+        f"http://127.0.0.1:{port}",
+        "testkey",
+        "testsecret",
+        tls_endpoint=f"https://127.0.0.1:{port + 45}",
+        certificate=f"{folder}/cert.pem",
+        environment=environment,
+    )
     try:
-        log = Path(folder) / "start.log"
-        with log.open("w") as output:
-            # The daemons inherit what they are given: with a pipe, the call would wait for them to end.
-            code = subprocess.run(
-                ["bash", CEPH_SCRIPT, "start"], env=environment, stdout=output, stderr=output, timeout=120
-            )
-        assert code.returncode == 0, log.read_text()
-        yield S3Server(
-            "ceph",
-            f"http://127.0.0.1:{port}",
-            "testkey",
-            "testsecret",
-            tls_endpoint=f"https://127.0.0.1:{port + 45}",
-            certificate=f"{folder}/cert.pem",
-        )
+        try:
+            server._do("start")
+        except subprocess.CalledProcessError:
+            pytest.fail((Path(folder) / "start.log").read_text())
+        yield server
     finally:
         subprocess.run(["bash", CEPH_SCRIPT, "wipe"], env=environment, check=False, timeout=60)
 
@@ -135,7 +166,7 @@ def s3_environment(server: S3Server, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-def with_bucket(server: S3Server) -> S3Server:
+def with_bucket(server: AnyServer) -> AnyServer:
     from contender.store.s3 import make_client
 
     with pytest.MonkeyPatch.context() as patch:
@@ -154,6 +185,19 @@ def ministack() -> Iterator[S3Server]:
 def ceph() -> Iterator[S3Server]:
     with running_ceph() as server:
         yield with_bucket(server)
+
+
+@pytest.fixture(scope="session")
+def ceph_on_disk() -> Iterator[CephServer]:
+    with running_ceph("bluestore") as server:
+        yield with_bucket(server)
+
+
+@pytest.fixture
+def bluestore(ceph_on_disk: CephServer, monkeypatch: pytest.MonkeyPatch) -> CephServer:
+    """Ceph on a disk that survives kill -9 of its daemons, for tests that do that, and the environment pointing at it."""
+    s3_environment(ceph_on_disk, monkeypatch)
+    return ceph_on_disk
 
 
 S3_SERVERS = [pytest.param(name, marks=pytest.mark.server(name)) for name in ("ministack", "ceph")]

@@ -58,8 +58,8 @@ class Store(Protocol):
     def open(self, key: str) -> BinaryIO:
         """The object as a stream, read in bounded memory; use it as a context manager."""
 
-    def get_part(self, key: str, start: int, size: int) -> bytes:
-        """The object's bytes from `start` on, `size` of them; fewer where it ends before."""
+    def read_into(self, key: str, start: int, buffer: memoryview) -> int:
+        """Fills the buffer with the object's bytes from `start` on; how many there were, fewer where it ends before."""
 
     def info(self, key: str) -> ObjectInfo:
         """What a listing says of the one object; Missing where it is absent."""
@@ -111,8 +111,8 @@ class Below:
     def open(self, key: str) -> BinaryIO:
         return self._store.open(self._prefix + key)
 
-    def get_part(self, key: str, start: int, size: int) -> bytes:
-        return self._store.get_part(self._prefix + key, start, size)
+    def read_into(self, key: str, start: int, buffer: memoryview) -> int:
+        return self._store.read_into(self._prefix + key, start, buffer)
 
     def info(self, key: str) -> ObjectInfo:
         return replace(self._store.info(self._prefix + key), key=key)

@@ -47,10 +47,10 @@ class LocalStore:
                 raise Missing(f"{self._name(key)} is no regular file", "Only regular files are objects of a folder.")
             return os.fdopen(handle, "rb")
 
-    def get_part(self, key: str, start: int, size: int) -> bytes:
+    def read_into(self, key: str, start: int, buffer: memoryview) -> int:
         with self.open(key) as stream, self._errors(key):
             stream.seek(start)
-            return stream.read(size)
+            return stream.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
 
     def info(self, key: str) -> ObjectInfo:
         with self.open(key) as stream, self._errors(key):

@@ -98,8 +98,10 @@ class MemoryStore:
     def open(self, key: str) -> BinaryIO:
         return io.BytesIO(self.get(key))
 
-    def get_part(self, key: str, start: int, size: int) -> bytes:
-        return self.get(key)[start : start + size]
+    def read_into(self, key: str, start: int, buffer: memoryview) -> int:
+        found = self.get(key)[start : start + len(buffer)]
+        buffer[: len(found)] = found
+        return len(found)
 
     def info(self, key: str) -> ObjectInfo:
         return self._happen("list", check_key(key), lambda: self._info(key))

@@ -28,8 +28,9 @@ READ_TIMEOUT = 60.0  # seconds
 ATTEMPTS = 5
 PART = 16 << 20  # bytes: one part of a multipart upload; smaller files go in one request
 PARTS = 10_000  # that an upload may have: S3's limit
-TRANSFER_THREADS = 4
+TRANSFER_THREADS = 8  # that send the parts of one file
 CONNECTIONS = 48
+PIECE = 1 << 18  # bytes of a body that are read at a time
 RESUMES = 4  # of one streamed download that broke off
 
 
@@ -63,16 +64,18 @@ class S3Store:
             return stream.read()
 
     def open(self, key: str) -> BinaryIO:
-        return io.BufferedReader(_Body(self, check_key(key)), buffer_size=1 << 18)
+        return io.BufferedReader(_Body(self, check_key(key)), buffer_size=PIECE)
 
-    def get_part(self, key: str, start: int, size: int) -> bytes:
-        if size < 1:
-            return b""
+    def read_into(self, key: str, start: int, buffer: memoryview) -> int:
+        at, size = 0, len(buffer)
         try:
-            with io.BufferedReader(_Body(self, check_key(key), start, start + size)) as stream:
-                return stream.read(size)
+            with _Body(self, check_key(key), start, start + size) as body:
+                # Small pieces: the library makes each as an object of its own before it is copied.
+                while at < size and (count := body.readinto(buffer[at : at + PIECE])):
+                    at += count
         except _BeyondEnd:
-            return b""
+            return 0
+        return at
 
     def info(self, key: str) -> ObjectInfo:
         with self._errors(key):

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -23,8 +23,8 @@ B = TypeVar("B")
 OnBytes = Callable[[int], None]
 
 THREADS = 4  # files at once; the parts of a large one have threads of their own
-PART = 8 << 20  # bytes of a large file that are read at once, and held in memory until those before them are written
-PARTS_AT_ONCE = 4
+PART = 8 << 20  # bytes of a large file that are read at once, and held in memory until those before them are hashed
+PARTS_AT_ONCE = 8
 
 
 def at_once(act: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> list[B]:
@@ -41,27 +41,37 @@ def at_once(act: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -
             raise
 
 
-def chunks(store: Store, key: str, start: int, size: int) -> Generator[bytes, None, None]:
-    """The object's bytes from `start` on, in order; parts of a large one are read at once, and read again where they break off.
+def chunks(
+    store: Store, key: str, start: int, size: int, keep: Callable[[memoryview, int], object] | None = None
+) -> Generator[memoryview, None, None]:
+    """The object's bytes from `start` on, in order, each chunk valid until the next one; several parts are read at once.
 
-    `size` is what the object should have: at most a byte more is read, which is enough to know, and cannot fill a disk.
+    `size` is what the object should have: at most a byte more is read, which is enough to know, and cannot fill a disk. `keep` gets
+    each part and where it begins, from the thread that read it: one may come before those in front of it, by PARTS_AT_ONCE at most.
     """
-    if start > size:
-        return
-    if size - start <= PART:
-        yield store.get_part(key, start, size + 1 - start)
-        return
+    todo = deque(range(start, size + 1, PART))
+    reading: deque[tuple[Future[int], memoryview]] = deque()
+
+    def read(at: int, buffer: memoryview) -> int:
+        count = store.read_into(key, at, buffer)
+        if keep:
+            keep(buffer[:count], at)
+        return count
+
     with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="part") as pool:
-        starts = iter(range(start, size + 1, PART))
-        reading = deque(
-            pool.submit(store.get_part, key, at, min(PART, size + 1 - at)) for at in islice(starts, PARTS_AT_ONCE)
-        )
+
+        def read_next(buffer: memoryview) -> None:
+            if todo:
+                at = todo.popleft()
+                reading.append((pool.submit(read, at, buffer[: size + 1 - at]), buffer))
+
         try:
+            for at in list(islice(todo, PARTS_AT_ONCE)):
+                read_next(memoryview(bytearray(min(PART, size + 1 - at))))
             while reading:
-                found = reading.popleft().result()
-                for at in islice(starts, 1):
-                    reading.append(pool.submit(store.get_part, key, at, min(PART, size + 1 - at)))
-                yield found
+                count, buffer = reading.popleft()
+                yield buffer[: count.result()]
+                read_next(buffer)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -145,8 +155,9 @@ def receive(store: Store, key: str, file: FileEntry, path: Path, on_bytes: OnByt
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as target:
-            begun = target.tell()
+        path.touch()
+        with path.open("r+b") as target:
+            begun = _begun(target)
             found = _continued(store, key, file, target, on_bytes)
     except Missing:
         path.unlink(missing_ok=True)
@@ -163,25 +174,37 @@ def receive(store: Store, key: str, file: FileEntry, path: Path, on_bytes: OnByt
     return f"{file.path} has other content than its sha256 says"
 
 
-def _continued(store: Store, key: str, file: FileEntry, target: BinaryIO, on_bytes: OnBytes | None) -> tuple[int, str]:
-    """Appends what the target lacks of the file; its size and sha256 then."""
-    hasher, size = hashlib.sha256(), 0
+def _begun(target: BinaryIO) -> int:
+    """Bytes of a download that was interrupted; its end, where parts may be missing between others, is cut off."""
+    size = max(0, target.seek(0, os.SEEK_END) - PARTS_AT_ONCE * PART)
+    target.truncate(size)
     target.seek(0)
+    return size
+
+
+def _continued(store: Store, key: str, file: FileEntry, target: BinaryIO, on_bytes: OnBytes | None) -> tuple[int, str]:
+    """Writes what the target lacks of the file; its size and sha256 then."""
+    hasher, size = hashlib.sha256(), 0
     while begun := target.read(CHUNK):
         hasher.update(begun)
         size += len(begun)
     if on_bytes and size:
         on_bytes(size)
-    with closing(chunks(store, key, size, file.size)) as rest:
+    handle = target.fileno()
+    with closing(chunks(store, key, size, file.size, lambda part, at: _write(handle, part, at))) as rest:
         for chunk in rest:
             hasher.update(chunk)
             size += len(chunk)
-            target.write(chunk)
             if on_bytes:
                 on_bytes(len(chunk))
-    target.flush()
-    os.fsync(target.fileno())
+    os.fsync(handle)
     return size, hasher.hexdigest()
+
+
+def _write(handle: int, data: memoryview, at: int) -> None:
+    while data:
+        count = os.pwrite(handle, data, at)
+        data, at = data[count:], at + count
 
 
 def local_error(error: OSError, path: Path) -> Exception:

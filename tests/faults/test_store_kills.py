@@ -1,0 +1,120 @@
+"""Ceph's gateway and disk killed with -9 in the middle of uploads and promotions: the same command goes on, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contender.errors import StoreUnavailable
+from contender.records import AliasEntry, FileEntry, ReleaseDraft, ReleaseManifest
+from contender.registry import Registry, verify_folder
+from contender.registry.layout import files_digest, release_id
+from contender.store.s3 import PART, S3Store
+
+DRAFT = ReleaseDraft(kind="text-classification", columns={"text": "body"})
+pytestmark = [pytest.mark.slow, pytest.mark.server("ceph")]
+
+
+class Recording(S3Store):
+    """Remembers which files were sent, and which of them arrived as far as it was told."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        super().__init__(bucket, prefix, attempts=2, patience=5.0)
+        self.sent: set[str] = set()
+        self.arrived: set[str] = set()
+        self.before_create: Callable[[str], None] = lambda key: None
+        self.troubled = 0
+
+    def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
+        self.sent.add(key)
+        super().upload(key, path, on_bytes)
+        self.arrived.add(key)
+
+    def create(self, key: str, data: bytes) -> None:
+        self.before_create(key)
+        try:
+            super().create(key, data)
+        except StoreUnavailable:
+            self.troubled += 1
+            raise
+
+
+@pytest.fixture
+def killed(bluestore) -> Recording:
+    return Recording(bluestore.bucket, f"k-{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "vocab.txt"):
+        (folder / name).write_bytes(os.urandom(10_000))
+    (folder / "model.safetensors").write_bytes(os.urandom(12 * PART))
+    return folder
+
+
+@pytest.mark.parametrize("daemon", ["rgw", "osd"])
+def test_an_upload_goes_on_where_the_store_was_killed_in_the_middle(
+    bluestore, killed: Recording, model: Path, tmp_path: Path, daemon: str
+):
+    registry, counted = Registry(killed, "intents"), [0]
+    lock = threading.Lock()
+
+    def kill_in_the_middle(count: int) -> None:
+        with lock:
+            before, counted[0] = counted[0], counted[0] + count
+            if before < 3 * PART <= counted[0]:
+                bluestore.kill(daemon)
+
+    with pytest.raises(StoreUnavailable):
+        registry.stage(model, DRAFT, on_bytes=kill_in_the_middle)
+    bluestore.restart(daemon)
+    arrived = {key.rpartition("/")[2] for key in killed.arrived}
+    assert arrived == {"config.json", "tokenizer.json", "vocab.txt"}, "the small ones, before the kill"
+    assert registry.releases() == [], "no manifest stands before its files"
+    killed.sent.clear()
+    manifest = registry.stage(model, DRAFT)
+    assert {key.rpartition("/")[2] for key in killed.sent} == {"model.safetensors"}
+    assert registry.verify(manifest.release) == manifest
+    registry.fetch(manifest.release, tmp_path / "out")
+    assert verify_folder(tmp_path / "out") == manifest
+    for left in killed.unfinished(older_than=-60):
+        killed.abort(left)
+    assert list(killed.unfinished(older_than=-60)) == []
+
+
+def release(name: str) -> ReleaseManifest:
+    files = (FileEntry(path="model.safetensors", size=1, sha256=name),)
+    found = files_digest(files)
+    return ReleaseManifest(kind="k", columns={}, release=release_id(found), digest=found, files=files, created="now")
+
+
+@pytest.mark.parametrize(("daemon", "times"), [("rgw", 6), ("osd", 2)])
+def test_a_promotion_in_whose_middle_the_store_is_killed_happens_once(
+    bluestore, killed: Recording, daemon: str, times: int
+):
+    registry = Registry(killed, "intents", patience=90.0)
+    told = list[AliasEntry]()
+
+    def kill_and_restart(pause: float) -> None:
+        threading.Event().wait(pause)
+        bluestore.kill(daemon)
+        bluestore.restart(daemon)
+
+    for n in range(times):
+        # Some milliseconds around the moment at which the entry is written: before, during and after it.
+        killer = threading.Thread(target=kill_and_restart, args=(n * 0.002,))
+        killed.before_create = lambda key, killer=killer: None if killer.ident else killer.start()  # type: ignore[misc]
+        told.append(registry.promote("production", n, release(str(n)), reason="better", actor="tests"))
+        killer.join()
+        assert registry.log("production") == told
+    killed.before_create = lambda key: None
+    assert killed.troubled, "not one entry was written again: was the store killed in time?"
+    assert registry.promote("production", times, release("last"), reason="better", actor="tests").n == times + 1
+    assert len({entry.writer for entry in registry.log("production")}) == times + 1

@@ -1,0 +1,121 @@
+"""Twenty promoters at once, fifty times: one wins each time, and every other is told who it was."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contender.errors import AliasMoved
+from contender.records import AliasEntry, FileEntry, ReleaseManifest
+from contender.registry import Registry
+from contender.registry.layout import files_digest, release_id
+from contender.store import LocalStore, MemoryStore, Store
+
+RACERS = 20
+ROUNDS = 50
+
+
+def manifest(name: str) -> ReleaseManifest:
+    files = (FileEntry(path="model.safetensors", size=1, sha256=name),)
+    found = files_digest(files)
+    return ReleaseManifest(kind="k", columns={}, release=release_id(found), digest=found, files=files, created="now")
+
+
+def promote(registry: Registry, n: int, racer: int) -> dict[str, Any]:
+    """What the racer was told: its entry, or why it lost."""
+    try:
+        entry = registry.promote("production", n, manifest(f"{n}-{racer}"), reason="better", actor=f"racer {racer}")
+    except AliasMoved as error:
+        return {"lost": error.what}
+    return {"won": entry.model_dump(mode="json")}
+
+
+def compare(told: list[list[dict[str, Any]]], registry: Registry) -> None:
+    """One winner each round, whom the others were told of; and the log is what the winners were told, in order."""
+    winners = []
+    for n, answers in enumerate(told, 1):
+        won = [AliasEntry.model_validate(answer["won"]) for answer in answers if "won" in answer]
+        lost = [answer["lost"] for answer in answers if "lost" in answer]
+        assert (len(won), len(lost)) == (1, RACERS - 1), f"round {n}"
+        for what in lost:
+            assert f"entry {n} names {won[0].release}, written by {won[0].actor} at {won[0].at}" in what
+        winners += won
+    assert registry.log("production") == winners
+    assert registry.champion("production") == winners[-1]
+    assert len({entry.writer for entry in winners}) == ROUNDS
+    assert len({entry.actor for entry in winners}) > 1, "the same one always won: was it a race?"
+
+
+@pytest.mark.slow
+def test_of_twenty_racing_promoters_one_wins_and_the_others_are_told_who(store: Store):
+    registries = [Registry(store, "intents") for _ in range(RACERS)]
+    start = threading.Barrier(RACERS)
+
+    def one(racer: int) -> list[dict[str, Any]]:
+        answers = []
+        for n in range(ROUNDS):
+            start.wait()
+            answers.append(promote(registries[racer], n, racer))
+        return answers
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        answers = list(pool.map(one, range(RACERS)))
+    compare([list(answered) for answered in zip(*answers, strict=True)], Registry(store, "intents"))
+
+
+RACER = """
+import json, sys
+sys.path[:0] = [sys.argv[1]]
+from pathlib import Path
+from test_store_races import LocalStore, Registry, promote
+registry = Registry(LocalStore(Path(sys.argv[2])), "intents")
+print("ready", flush=True)
+for line in sys.stdin:
+    print(json.dumps(promote(registry, int(line), int(sys.argv[3]))), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_of_twenty_racing_processes_on_a_folder_one_wins(tmp_path: Path):
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", RACER, str(here), str(tmp_path / "store")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": here.parents[1]}
+    racers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(RACERS)]
+    try:
+        assert {racer.stdout.readline() for racer in racers} == {"ready\n"}
+        told = []
+        for n in range(ROUNDS):
+            for racer in racers:
+                racer.stdin.write(f"{n}\n")
+            for racer in racers:
+                racer.stdin.flush()
+            told.append([json.loads(racer.stdout.readline()) for racer in racers])
+        compare(told, Registry(LocalStore(tmp_path / "store"), "intents"))
+    finally:
+        for racer in racers:
+            racer.stdin.close()
+            racer.wait(30)
+            racer.stdout.close()
+
+
+class Overwriting(MemoryStore):
+    """A store that takes every create for a put, as some do."""
+
+    def create(self, key: str, data: bytes) -> None:
+        self.put(key, data)
+
+
+def test_a_store_that_lets_two_win_would_be_seen():
+    registry = Registry(Overwriting(), "intents")
+    for racer in range(2):
+        promote(registry, 0, racer)
+    told = [[promote(Registry(Overwriting(), "intents"), 0, racer) for racer in range(RACERS)]]
+    with pytest.raises(AssertionError, match="round 1"):
+        compare(told, registry)
