@@ -133,13 +133,14 @@ def open_workspace(pipeline: Pipeline) -> Workspace:
     if "://" not in place:
         return Workspace(Path(place))
     place = place.rstrip("/")
-    shared = open_store(place, pipeline.spec.profile(f"{place}/"))
+    shared = open_store(place, pipeline.spec.profile(place))
     return Workspace(cache_folder() / "workspaces" / digest(place)[:16], shared)
 
 
-def open_registry(pipeline: Pipeline) -> Registry:
+def open_registry(pipeline: Pipeline, profile: str | None = None) -> Registry:
+    """The spec's registry; `profile` goes before the one that the spec names for it."""
     url = pipeline.path(pipeline.spec.promote.to)
-    return Registry(open_store(url, pipeline.spec.profile(url)), pipeline.spec.name)
+    return Registry(open_store(url, profile or pipeline.spec.profile(url)), pipeline.spec.name)
 
 
 def signing_key(pipeline: Pipeline) -> Ed25519PrivateKey | None:

@@ -250,8 +250,8 @@ class Spec(Section):
         return {role: self.data.columns.get(role, role) for role in ROLES[self.task]}
 
     def profile(self, url: str) -> str | None:
-        """The AWS profile for `url`, by the longest matching prefix."""
-        matching = [prefix for prefix in self.stores if url.startswith(prefix)]
+        """The AWS profile for `url`, by the longest prefix that it lies below, with or without a slash at the end of either."""
+        matching = [prefix for prefix in self.stores if f"{url.rstrip('/')}/".startswith(f"{prefix.rstrip('/')}/")]
         return self.stores[max(matching, key=len)].profile if matching else None
 
 

@@ -136,7 +136,7 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
     for name, text in (("releases", "what is in the registry"), ("history", "what was decided, and why")):
         one = command(name, text)
         one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
-        one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+        _registry(one)
 
     one = command("promote", "make a release live by hand, once its files are verified")
     _moving(one)
@@ -152,7 +152,7 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
     one.add_argument("a", metavar="A", help="NAME, NAME@ALIAS or NAME@RELEASE")
     one.add_argument("b", metavar="B", help="the same, or a RELEASE of A's pipeline")
     one.add_argument("--html", metavar="FILE", help="write a page, too")
-    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+    _registry(one)
 
     one = command("gc", "remove releases that nothing needs; without --delete it only says which")
     one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
@@ -161,18 +161,18 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
         "--keep", metavar="N", type=_at_least_one, default=10, help="the last N of each alias stay (default: 10)"
     )
     one.add_argument("--older-than", metavar="AGE", default="30d", help="not staged for so long (default: 30d)")
-    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+    _registry(one)
 
     one = command("pull", "download a release; every file is checked against its sha256")
     one.add_argument("name", metavar="NAME[@ALIAS|@RELEASE]")
     one.add_argument("folder", metavar="DIR")
     _signed(one)
-    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+    _registry(one)
 
     one = command("verify", "check a pulled folder, or a release in the registry, against its sha256s")
     one.add_argument("name", metavar="DIR|NAME[@ALIAS|@RELEASE]")
     _signed(one)
-    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+    _registry(one)
 
 
 def _moving(one: argparse.ArgumentParser) -> None:
@@ -180,7 +180,7 @@ def _moving(one: argparse.ArgumentParser) -> None:
     one.add_argument("--reason", metavar="TEXT", help="for the history")
     one.add_argument("--expect", metavar="N", type=int, help="do it only where entry N is the newest of the alias")
     one.add_argument("--actor", help="who asks, for the history (default: CONTENDER_ACTOR)")
-    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+    _registry(one)
 
 
 def _signed(one: argparse.ArgumentParser) -> None:
@@ -206,6 +206,14 @@ def _pipeline(one: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help='override one key; one that holds dots goes in double quotes: stores."s3://my.bucket/".profile=x',
+    )
+
+
+def _registry(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--registry", metavar="URL", help="where to look a bare name up")
+    one.add_argument(
+        "--profile",
+        help="profile of the AWS configuration for the registry (default: what stores: names, else AWS_PROFILE)",
     )
 
 

@@ -11,14 +11,12 @@ from contender.errors import ContenderError, UsageError
 from contender.files import expanded, is_file, is_folder
 from contender.loading import load_pipeline
 from contender.records import AliasEntry
-from contender.registry import Registry, check_name, holds_model
+from contender.registry import Registry, holds_model
 from contender.registry.layout import is_release_id
+from contender.registry.naming import DEFAULT_ALIAS, FORMS, name_parts
 from contender.run import open_registry, open_workspace
 from contender.store import open_store
 from contender.workspace import Workspace
-
-DEFAULT_ALIAS = "production"
-FORMS = "Give REGISTRY_URL/name, or a bare name and --registry URL."
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,33 @@ class Target:
 
 
 def find(
-    name: str, registry: str | None, environ: Mapping[str, str] = os.environ, folder: Path | None = None
+    name: str,
+    registry: str | None,
+    environ: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+    profile: str | None = None,
 ) -> Target:
-    """Resolves `REGISTRY_URL/name` or `name`, with @alias or @release behind. UsageError lists everything that was tried."""
-    url, plain, at = _parts(name)
+    """Resolves `REGISTRY_URL/name` or `name`, with @alias or @release behind. UsageError lists everything that was tried.
+
+    `profile`, of the AWS configuration, opens the registry; without one, that which a pipeline's own YAML names under `stores:`.
+    """
+    url, plain, at = name_parts(name)
     release = at if at and is_release_id(at) else None
     alias = at if release is None else None
-    found = _in_url(url, plain, alias) if url is not None else _by_name(plain, alias, registry, environ, folder)
+    found = (
+        _in_url(url, plain, alias, profile)
+        if url is not None
+        else _by_name(plain, alias, registry, environ, folder, profile)
+    )
     return replace(found, named=release)
 
 
 def folder_or_target(
-    name: str, registry: str | None, environ: Mapping[str, str] = os.environ, folder: Path | None = None
+    name: str,
+    registry: str | None,
+    environ: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+    profile: str | None = None,
 ) -> Path | Target:
     """What `verify` was given: a folder that was pulled, also where it lost its contender.json, or a NAME.
 
@@ -70,50 +83,34 @@ def folder_or_target(
     """
     path = Path(name)
     if not name or not is_folder(path):
-        return find(name, registry, environ, folder)
+        return find(name, registry, environ, folder, profile)
     if holds_model(path):
         return path
     try:
-        return find(name, registry, environ, folder)
+        return find(name, registry, environ, folder, profile)
     except UsageError:
         return path
 
 
-def _parts(name: str) -> tuple[str | None, str, str | None]:
-    """Registry, pipeline, and alias or release of a NAME, each None where the NAME leaves it to be looked up.
-
-    Only the last part can hold an alias: folders have an @ in their names, too.
-    """
-    scheme, separator, rest = name.rpartition("://")
-    head, slash, last = rest.rstrip("/").rpartition("/")
-    plain, at, alias = last.partition("@")
-    if separator and not slash:
-        raise UsageError(
-            f"{name!r} names no pipeline in a registry", f"{FORMS} For example: s3://bucket/prefix/tickets"
-        )
-    if not plain:
-        raise UsageError(f"{name!r} holds no pipeline's name", FORMS)
-    check_name("pipeline", plain)
-    if at and not is_release_id(alias):
-        check_name("alias", alias)
-    root = f"{scheme}{separator}{head}" if head else f"{scheme}{separator}/"
-    return root if slash else None, plain, alias if at else None
-
-
-def _in_url(url: str, plain: str, alias: str | None) -> Target:
-    found = Registry(open_store(url), plain)
+def _in_url(url: str, plain: str, alias: str | None, profile: str | None) -> Target:
+    found = Registry(open_store(url, profile), plain)
     if not found.exists():
         raise UsageError(f"there is no pipeline {plain!r}; tried: nothing of that name in {url}", FORMS)
     return Target(found, plain, alias or DEFAULT_ALIAS)
 
 
 def _by_name(
-    plain: str, alias: str | None, registry: str | None, environ: Mapping[str, str], folder: Path | None
+    plain: str,
+    alias: str | None,
+    registry: str | None,
+    environ: Mapping[str, str],
+    folder: Path | None,
+    profile: str | None,
 ) -> Target:
     tried: list[str] = []
     for origin, place in (("--registry", registry), ("CONTENDER_REGISTRY", environ.get("CONTENDER_REGISTRY"))):
         if place:
-            found = Registry(open_store(place), plain)
+            found = Registry(open_store(place, profile), plain)
             if found.exists():
                 return Target(found, plain, alias or DEFAULT_ALIAS)
         tried.append(f"{origin}: {f'nothing of that name in {place}' if place else 'not set'}")
@@ -121,7 +118,7 @@ def _by_name(
     if is_file(path):
         try:
             pipeline = load_pipeline(path)
-            return Target(open_registry(pipeline), pipeline.spec.name, alias or pipeline.spec.promote.alias)
+            return Target(open_registry(pipeline, profile), pipeline.spec.name, alias or pipeline.spec.promote.alias)
         except ContenderError as error:
             tried.append(f"{path}: {error.what}")
     else:

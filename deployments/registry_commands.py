@@ -26,7 +26,7 @@ def command_releases(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, table
 
-    target = find(options.name, options.registry)
+    target = find(options.name, options.registry, profile=options.profile)
     live = {entry.release: alias for alias in target.registry.aliases() if (entry := target.registry.champion(alias))}
     releases = sorted(target.registry.releases(), key=lambda release: release.created, reverse=True)
     rows = [
@@ -46,7 +46,7 @@ def command_history(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, say, table
 
-    target = find(options.name, options.registry)
+    target = find(options.name, options.registry, profile=options.profile)
     found, damaged = target.registry.readable_decisions()
     decisions = sorted(found, key=lambda decision: decision.at)
     entries: list[AliasEntry] = []
@@ -116,7 +116,7 @@ def command_pull(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, say, transferring
 
-    target = find(options.name, options.registry)
+    target = find(options.name, options.registry, profile=options.profile)
     release, evaluation = target.release()
     key = public_key_of(options)
     folder = Path(options.folder)
@@ -145,7 +145,7 @@ def command_verify(options: argparse.Namespace) -> int:
     from deployments.lookup import folder_or_target
     from deployments.terminal import console, say, transferring
 
-    found = folder_or_target(options.name, options.registry)
+    found = folder_or_target(options.name, options.registry, profile=options.profile)
     key = public_key_of(options)
     if isinstance(found, Path):
         with transferring(console(), f"verifying {found}", _bytes(folder_manifest(found))) as on_bytes:

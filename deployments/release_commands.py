@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def command_promote(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, say
 
-    target = find(options.name, options.registry)
+    target = find(options.name, options.registry, profile=options.profile)
     _no_release(target, options.name)
     live = target.registry.champion(target.alias)
     expected = _expected(options, live, target.alias)
@@ -52,7 +53,7 @@ def command_rollback(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, say
 
-    target = find(options.name, options.registry)
+    target = find(options.name, options.registry, profile=options.profile)
     _no_release(target, options.name)
     say(console(), "verifying the release to return to")
     entry = target.registry.rollback(
@@ -76,12 +77,12 @@ def command_diff(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, say
 
-    first = find(options.a, options.registry)
+    first = find(options.a, options.registry, profile=options.profile)
     # A release alone is one of the same registry.
     second = (
-        find(f"{first.registry.url}@{options.b}", None)
+        replace(first, named=options.b)
         if is_release_id(options.b)
-        else find(options.b, options.registry)
+        else find(options.b, options.registry, profile=options.profile)
     )
     found = difference(side(first.registry, *first.release()), side(second.registry, *second.release()))
     out = console()
@@ -101,7 +102,7 @@ def command_gc(options: argparse.Namespace) -> int:
     from deployments.lookup import find
     from deployments.terminal import console, say, table
 
-    target = find(options.name, options.registry)
+    target = find(options.name, options.registry, profile=options.profile)
     older_than = age(options.older_than)
     out = console()
     registry = target.registry

@@ -287,8 +287,9 @@ def make_client(profile: str | None, attempts: int, patience: float = READ_TIMEO
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+    own = _own(session) if profile else {}
     try:
-        client = session.client("s3", config=config)
+        client = session.client("s3", config=config, **own)
     except ValueError:  # botocore's, for an endpoint that is none
         raise UsageError(
             "the endpoint of the AWS configuration is no URL", "AWS_ENDPOINT_URL_S3 looks like https://host:port."
@@ -301,8 +302,16 @@ def make_client(profile: str | None, attempts: int, patience: float = READ_TIMEO
         )
     if not (endpoint.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn")):
         styled = config.merge(Config(s3=_addressing(session)))
-        client = session.client("s3", config=styled)
+        client = session.client("s3", config=styled, **own)
     return client
+
+
+def _own(session: Any) -> dict[str, Any]:
+    """Endpoint and region of a profile that was named: boto3 lets those of the environment, which mean another store, go before them."""
+    scoped = session._session.get_scoped_config()
+    services = session._session.full_config.get("services", {}).get(scoped.get("services"), {})
+    endpoint = services.get("s3", {}).get("endpoint_url") or scoped.get("endpoint_url")
+    return {name: value for name, value in (("endpoint_url", endpoint), ("region_name", scoped.get("region"))) if value}
 
 
 def _addressing(session: Any) -> Any:

@@ -148,16 +148,17 @@ def _confirmed(store: Store, key: str, found: Fingerprint, file: FileEntry) -> b
     return (info.size, info.version) == (file.size, found.version)
 
 
-def receive(store: Store, key: str, file: FileEntry, path: Path, on_bytes: OnBytes | None) -> str:
+def receive(store: Store, key: str, file: FileEntry, path: Path, on_bytes: OnBytes | None, again: bool = True) -> str:
     """Downloads one file durably; what is wrong with it, empty where it is whole.
 
-    What an interrupted download left at `path` is the beginning of the file, and is not downloaded again.
+    What an interrupted download left at `path` is the beginning of the file, and is not downloaded again. What differs is downloaded
+    twice, where `again` allows it: a bit may have flipped on the way, or something else have written the beginning.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         with path.open("r+b") as target:
-            begun = _begun(target)
+            _cut(target)
             found = _continued(store, key, file, target, on_bytes)
     except Missing:
         path.unlink(missing_ok=True)
@@ -167,19 +168,17 @@ def receive(store: Store, key: str, file: FileEntry, path: Path, on_bytes: OnByt
     if found == (file.size, file.sha256):
         return ""
     path.unlink(missing_ok=True)
-    if begun:  # by something else, for all that is known
+    if again:
         if on_bytes:
             on_bytes(-found[0])
-        return receive(store, key, file, path, on_bytes)
+        return receive(store, key, file, path, on_bytes, again=False)
     return f"{file.path} has other content than its sha256 says"
 
 
-def _begun(target: BinaryIO) -> int:
-    """Bytes of a download that was interrupted; its end, where parts may be missing between others, is cut off."""
-    size = max(0, target.seek(0, os.SEEK_END) - PARTS_AT_ONCE * PART)
-    target.truncate(size)
+def _cut(target: BinaryIO) -> None:
+    """Cuts off the end of an interrupted download, where parts may be missing between others; what is left is its beginning."""
+    target.truncate(max(0, target.seek(0, os.SEEK_END) - PARTS_AT_ONCE * PART))
     target.seek(0)
-    return size
 
 
 def _continued(store: Store, key: str, file: FileEntry, target: BinaryIO, on_bytes: OnBytes | None) -> tuple[int, str]:

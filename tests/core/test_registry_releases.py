@@ -625,9 +625,10 @@ def test_a_bit_flipped_on_the_wire_is_damaged_or_caught_on_the_way(proxy, s3_ser
 
     registry = Registry(S3Store(s3_server.bucket, f"w-{secrets.token_hex(4)}"), "intents")
     manifest = registry.stage(model, DRAFT)
-    proxy.inject("flip", method="GET", part="model.safetensors")
+    proxy.inject("flip", method="GET", part="model.safetensors", times=2)
     with pytest.raises(Damaged, match=r"model\.safetensors"):
         registry.fetch(manifest.release, tmp_path / "out")
+    proxy.inject("flip", method="GET", part="model.safetensors")
     registry.fetch(manifest.release, tmp_path / "out")
     assert verify_folder(tmp_path / "out") == manifest
 

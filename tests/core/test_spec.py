@@ -227,6 +227,20 @@ def test_the_longest_matching_store_prefix_wins() -> None:
     stores = "stores: {'s3://a/': {profile: one}, 's3://a/b/': {profile: two}}\n"
     spec = validate(parse_yaml(MINIMAL + stores, "p.yaml"))
     assert [spec.profile(url) for url in ("s3://a/x", "s3://a/b/x", "s3://c/x")] == ["one", "two", None]
+    assert [spec.profile(url) for url in ("s3://a", "s3://a/b", "s3://a/b/", "s3://a/bc")] == [
+        "one",
+        "two",
+        "two",
+        "one",
+    ]
+
+
+def test_a_store_prefix_ends_where_a_name_does() -> None:
+    spec = validate(
+        parse_yaml(MINIMAL + "stores: {'s3://models': {profile: one}, 's3://data/x': {profile: two}}\n", "p.yaml")
+    )
+    urls = ("s3://models", "s3://models/", "s3://models/a", "s3://models-of-others/a", "s3://data/x", "s3://data/xy")
+    assert [spec.profile(url) for url in urls] == ["one", "one", "one", None, "two", None]
 
 
 def test_the_workspace_does_not_change_the_digest_and_a_floor_does(tmp_path: Path) -> None:

@@ -277,3 +277,34 @@ def test_a_certificate_nobody_vouches_for_is_refused_and_a_named_one_is_trusted(
     store.create("a", b"1")
     store.upload("b", path)
     assert [(info.key, info.size) for info in store.list()] == [("a", 1), ("b", 17 << 20)]
+
+
+PROFILES = """\
+[profile models]
+region = auto
+endpoint_url = https://models.example.org
+[profile data]
+services = data
+[services data]
+s3 =
+  endpoint_url = https://data.example.org
+[profile plain]
+region = eu-north-1
+"""
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_a_named_profile_is_whole_whatever_the_environment_says_of_another_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+):
+    (tmp_path / "config").write_text(PROFILES)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv(variable, "https://environment.example.org")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    found = {name: make_client(name, 1).meta for name in ("models", "data", "plain", None)}
+    assert {name: (meta.endpoint_url, meta.region_name) for name, meta in found.items()} == {
+        "models": ("https://models.example.org", "auto"),
+        "data": ("https://data.example.org", "us-east-1"),
+        "plain": ("https://environment.example.org", "eu-north-1"),
+        None: ("https://environment.example.org", "us-east-1"),
+    }
