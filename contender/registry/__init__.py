@@ -210,6 +210,10 @@ class Registry:
             self._releases.check_standing(entry.release, entry.digest)
             return self._alias(alias).append(entry)
 
+    def is_newest(self, alias: str, n: int) -> bool:
+        """Whether entry `n` is still the live one: one request, for whoever asks every few seconds."""
+        return self._alias(alias).ends_at(n)
+
     def promote(
         self,
         alias: str,

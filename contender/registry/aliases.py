@@ -70,6 +70,10 @@ class AliasLog:
         numbers = self._listed(first, copy, after=numbered(self._folder, first - 1))
         return self._entry(numbers[-1]) if numbers else None
 
+    def ends_at(self, n: int) -> bool:
+        """Whether entry `n` is the newest, by one listing. False also where the log is damaged: `newest` says how."""
+        return self._numbers(after=numbered(self._folder, n - 1)) == [n]
+
     def next(
         self,
         expected: int,
