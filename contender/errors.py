@@ -17,6 +17,7 @@
         ├── StoreError             refused: no rights, no bucket, no space    exit 1
         │   ├── Missing            no object at that key                      exit 1
         │   ├── Damaged            bytes differ from their recorded sha256    exit 1
+        │   ├── UnsafeStore        a promotion there could get lost           exit 1
         │   └── AlreadyExists      create-only lost: somebody else was first  exit 1
         ├── AliasMoved             the champion changed under a verdict       exit 3
         ├── Withdrawn              a rollback took the release back           exit 3
@@ -127,6 +128,10 @@ class Missing(StoreError):
 
 class Damaged(StoreError):
     """Bytes that do not match their recorded sha256."""
+
+
+class UnsafeStore(StoreError):
+    """The store does not keep two promotions apart, or would remove what a registry holds."""
 
 
 class AlreadyExists(StoreError):

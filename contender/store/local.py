@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from contender.errors import AlreadyExists, Missing, StoreError, StoreUnavailable
+from contender.errors import AlreadyExists, Missing, StoreError, StoreUnavailable, UnsafeStore
 from contender.files import CHUNK, TEMPORARY, fsync_folder, remove_abandoned, temporary_beside, unnamed_beside
 from contender.store.base import ObjectInfo, Unfinished, check_key, check_prefix, key_fault
 from contender.store.fingerprints import Fingerprint
@@ -194,7 +194,7 @@ class LocalStore:
         if error.errno in NO_RIGHTS:
             return StoreError(f"{where} is not accessible: {why}", f"Allow this user to read and write {self.url}.")
         if error.errno in (errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
-            return StoreError(
+            return UnsafeStore(
                 f"{where} lies on a file system without hard links",
                 "Use a folder on another file system, or an S3 store.",
             )

@@ -183,6 +183,11 @@ class S3Store:
         of_a_store(answer, "ETag", self._name(key))
         return answer["Body"], answer["ETag"].strip('"'), start + answer["ContentLength"]
 
+    @property
+    def client(self) -> Any:
+        """boto3's, without retries: for questions about the bucket itself."""
+        return self._client_once
+
     @cached_property
     def _client(self) -> Any:
         return self._made_client(self._attempts)

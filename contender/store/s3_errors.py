@@ -5,7 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from contender.errors import ContenderError, Missing, StoreError, StoreUnavailable
+from contender.errors import ContenderError, Missing, StoreError, StoreUnavailable, UnsafeStore
+from contender.store.findings import WAY_OUT
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
 THROTTLED = {
@@ -70,9 +71,8 @@ def translated(error: Exception, name: str, bucket: str, profile: str | None, cr
             f"no space left for {name} ({code})", "Free some space or raise the quota, and run the same command."
         )
     if creating and (status == HTTPStatus.NOT_IMPLEMENTED or code in UNSUPPORTED):
-        return StoreError(
-            f"the store refuses create-only writes ({code}), so two writers could undo each other: {name}",
-            "Use a store with conditional writes (If-None-Match): AWS S3, Cloudflare R2, Ceph, versitygw, …, or a local folder.",
+        return UnsafeStore(
+            f"the store refuses create-only writes ({code}), so two writers could undo each other: {name}", WAY_OUT
         )
     if code in WRONG_KEYS:
         return StoreError(f"the store does not accept the credentials ({code}) for {name}", _check_keys(profile))

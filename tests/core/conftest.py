@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -36,9 +36,14 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """Forwards to `upstream` on loopback; the Host header stays as it was signed."""
+    """Forwards to `upstream` on loopback; the Host header stays as it was signed.
+
+    `conditions`: what becomes of If-None-Match. ignored: taken out, as by stores that do not know it (an upstream that checks
+    signatures would notice). refused: answered with 501.
+    """
 
     upstream: str
+    conditions: Literal["kept", "ignored", "refused"] = "kept"
     faults: list[Fault] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)
     happened: int = 0
@@ -83,8 +88,13 @@ class Proxy:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        passed = (request.command, request.path, dict(request.headers.items()), body)
+        headers = dict(request.headers.items())
         fault = self._take(request.command, request.path)
+        if "If-None-Match" in headers and self.conditions == "refused":
+            return self._refuse(request, Fault("refuse", status=501, code="NotImplemented"))
+        if self.conditions == "ignored":
+            headers.pop("If-None-Match", None)
+        passed = (request.command, request.path, headers, body)
         if fault and fault.kind == "refuse":
             return self._refuse(request, fault)
         if fault and fault.kind == "page":
@@ -93,12 +103,12 @@ class Proxy:
             with self._lock:
                 self._delayed.append(passed)
             return self._hang_up(request)
-        status, headers, content = self._forward(*passed)
+        status, answered, content = self._forward(*passed)
         if fault and fault.kind == "lose":
             return self._hang_up(request)
         if fault and fault.kind == "flip" and content:
             content = content[:-1] + bytes([content[-1] ^ 1])
-        return self._send(request, status, headers, content, cut=bool(fault and fault.kind == "cut"))
+        return self._send(request, status, answered, content, cut=bool(fault and fault.kind == "cut"))
 
     def _take(self, method: str, path: str) -> Fault | None:
         with self._lock:
