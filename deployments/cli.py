@@ -75,11 +75,13 @@ def _ended(arguments: list[str]) -> int:
 
 def _act(command: str) -> Any:
     """The function that does a command."""
-    from deployments import commands, registry_commands, release_commands
+    from deployments import commands, doctoring, registry_commands, release_commands
 
     name = f"command_{command}"
     return next(
-        vars(module)[name] for module in (commands, registry_commands, release_commands) if name in vars(module)
+        vars(module)[name]
+        for module in (commands, registry_commands, release_commands, doctoring)
+        if name in vars(module)
     )
 
 
@@ -173,6 +175,10 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
     one.add_argument("name", metavar="DIR|NAME[@ALIAS|@RELEASE]")
     _signed(one)
     _registry(one)
+
+    one = command("doctor", "is this store safe for a registry? probes the very place, and leaves nothing there")
+    one.add_argument("url", metavar="URL", help="s3://bucket/prefix, or a folder")
+    one.add_argument("--profile", metavar="NAME", help="a profile of your AWS configuration")
 
 
 def _moving(one: argparse.ArgumentParser) -> None:
