@@ -22,7 +22,7 @@ from contender.records import (
     TrainReport,
     Verdict,
 )
-from contender.registry import DATA_FILES
+from contender.registry import DATA_FILES, Guard
 from contender.run import Run, RunResult, decide, decision_key, now, result
 from contender.workspace import Staged, translated_os_errors
 
@@ -90,8 +90,11 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
     )
 
 
-def promote(run: Run, contest: Contest) -> AliasEntry:
-    """Adds the alias entry after the one that was judged against. AliasMoved where another run was first."""
+def promote(run: Run, contest: Contest, guard: Guard | None = None) -> AliasEntry:
+    """Adds the alias entry after the one that was judged against. AliasMoved where another run was first.
+
+    `guard`: see Registry.append.
+    """
     stopping.check()  # the last point to stop at: from here on the run ends with its decision
     champion, verdict, alias = contest.champion, contest.verdict, run.pipeline.spec.promote.alias
     if champion.own is not None and champion.own.release == contest.challenger.release:
@@ -106,7 +109,7 @@ def promote(run: Run, contest: Contest) -> AliasEntry:
         evaluation=contest.evaluation.record.evaluation,
         verdict=verdict.model_dump(mode="json") | {"decision": decision_key(run, contest.snapshot, champion.n)},
     )
-    return promote_settled(run, entry)
+    return promote_settled(run, entry, guard)
 
 
 def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: AliasEntry | None = None) -> RunResult:

@@ -24,7 +24,7 @@ from contender.records import (
     Verdict,
     digest,
 )
-from contender.registry import TRAIN_KEYS
+from contender.registry import TRAIN_KEYS, Guard
 from contender.run import Run, decision_key
 from contender.stages.model import predict, serving
 from contender.stages.telling import finish, staged
@@ -56,22 +56,26 @@ class Champion:
         return self.entry.release if self.entry else None
 
 
-def find_champion(run: Run, seen: Snapshot) -> Champion:
-    """What is live, once a promotion whose answer an earlier run did not get is settled."""
+def find_champion(run: Run, seen: Snapshot, guard: Guard | None = None) -> Champion:
+    """What is live, once a promotion whose answer an earlier run did not get is settled.
+
+    Raises UnsafeStore where nothing could be promoted there: a training would be for nothing. `guard`: see Registry.append.
+    """
+    run.registry.require_safe(guarded=run.pipeline.spec.promote.single_writer)
     alias = run.pipeline.spec.promote.alias
-    _settle(run)
+    _settle(run, guard)
     entry, own = run.registry.champion(alias), None
     if entry and (entry.verdict or {}).get("decision") == decision_key(run, seen, entry.n - 1):
         own, entry = entry, run.registry.entry(alias, entry.n - 1) if entry.n > 1 else None
     return Champion(entry, run.registry.release(entry.release) if entry else None, own)
 
 
-def promote_settled(run: Run, entry: AliasEntry) -> AliasEntry:
+def promote_settled(run: Run, entry: AliasEntry, guard: Guard | None = None) -> AliasEntry:
     """Adds the entry to the alias's log. Where its answer is lost, the next run repeats it before it looks for the champion."""
     key = _pending(run)
     run.workspace.records.put(key, entry.to_bytes())
     try:
-        promoted = run.registry.append(run.pipeline.spec.promote.alias, entry)
+        promoted = run.registry.append(run.pipeline.spec.promote.alias, entry, guard)
     except AliasMoved:
         run.workspace.records.delete(key)
         raise
@@ -79,7 +83,7 @@ def promote_settled(run: Run, entry: AliasEntry) -> AliasEntry:
     return promoted
 
 
-def _settle(run: Run) -> None:
+def _settle(run: Run, guard: Guard | None) -> None:
     """A number once tried is not given up: its write may still land. It is repeated until it, or another's, is there."""
     try:
         pending = AliasEntry.from_bytes(run.workspace.records.get(_pending(run)))
@@ -91,7 +95,7 @@ def _settle(run: Run) -> None:
         return
     tell(Note("champion", "warned", f"settling the promotion of {pending.release}, whose answer was lost"))
     with suppress(AliasMoved):
-        promote_settled(run, pending)
+        promote_settled(run, pending, guard)
 
 
 def _pending(run: Run) -> str:

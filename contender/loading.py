@@ -33,7 +33,6 @@ PLANNED: dict[str, str] = {
     "data.split.by": "splits by time",
     "data.split.column": "splits by time",
     "promote.guards": "guards on slices, golden sets and latency",
-    "promote.single_writer": "stores without conditional writes",
     "promote.versus_champion.on": "judging on another set than test",
     "train.layerwise_decay": "layer-wise learning-rate decay",
     "train.dropout": "dropout",

@@ -32,6 +32,7 @@ from contender.registry.signing import private_key
 from contender.secretref import resolve
 from contender.spec import Pipeline
 from contender.store import open_store
+from contender.store.guarded import single_writer
 from contender.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def open_workspace(pipeline: Pipeline) -> Workspace:
 def open_registry(pipeline: Pipeline, profile: str | None = None) -> Registry:
     """The spec's registry; `profile` goes before the one that the spec names for it."""
     url = pipeline.path(pipeline.spec.promote.to)
-    return Registry(open_store(url, profile or pipeline.spec.profile(url)), pipeline.spec.name)
+    store = open_store(url, profile or pipeline.spec.profile(url))
+    return Registry(single_writer(store) if pipeline.spec.promote.single_writer else store, pipeline.spec.name)
 
 
 def signing_key(pipeline: Pipeline) -> Ed25519PrivateKey | None:

@@ -158,6 +158,11 @@ class Promote(Section):
     signing_key: Annotated[str, AfterValidator(check_reference)] | None = Field(
         default=None, description="where the Ed25519 key is that signs releases: env:NAME or file:/path of a PEM"
     )
+    single_writer: bool = Field(
+        default=False,
+        description="you promise that nothing else writes to this registry at the same time: a store without create-only is then "
+        "accepted, and this pipeline's runs wait for each other's promotions; docs/storage.md",
+    )
 
     @field_validator("floors")
     @classmethod
@@ -265,8 +270,9 @@ class Pipeline(Record):
 
     @property
     def digest(self) -> str:
-        """Of what a run's result depends on: the spec with defaults, less where it computes and how it recovers; and the suite."""
-        spec = self.spec.model_dump(mode="json", exclude={"workspace", "resources", "concurrency"})
+        """Of what a run's result depends on: the spec with defaults, less where it computes, how it recovers and waits; and the suite."""
+        left_out: Any = {"workspace": True, "resources": True, "concurrency": True, "promote": {"single_writer"}}
+        spec = self.spec.model_dump(mode="json", exclude=left_out)
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
         return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite})
 

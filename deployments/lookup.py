@@ -27,6 +27,7 @@ class Target:
     name: str
     alias: str
     named: str | None = None  # a release, where the NAME holds one in place of an alias
+    single_writer: bool = False  # the pipeline's own promise about its registry
 
     def release(self) -> tuple[str, str | None]:
         """The release that is meant, and the evaluation that made it live; UsageError where there is none."""
@@ -118,7 +119,9 @@ def _by_name(
     if is_file(path):
         try:
             pipeline = load_pipeline(path)
-            return Target(open_registry(pipeline, profile), pipeline.spec.name, alias or pipeline.spec.promote.alias)
+            promote = pipeline.spec.promote
+            found = open_registry(pipeline, profile)
+            return Target(found, pipeline.spec.name, alias or promote.alias, single_writer=promote.single_writer)
         except ContenderError as error:
             tried.append(f"{path}: {error.what}")
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from contender.records import AliasEntry
-    from contender.registry import Collected, Garbage
+    from contender.registry import Collected, Garbage, Guard
     from contender.reporting.difference import Difference
     from deployments.lookup import Target
 
@@ -45,6 +46,7 @@ def command_promote(options: argparse.Namespace) -> int:
         actor=_actor(options),
         evaluation=target.registry.newest_evaluation(options.release),
         by_hand=True,
+        guard=_guard(target),
     )
     return _told(options, target, entry, "done", f"{entry.release} is live as {target.alias}, by entry {entry.n}")
 
@@ -62,6 +64,7 @@ def command_rollback(options: argparse.Namespace) -> int:
         options.expect,
         reason=options.reason or "rolled back by hand",
         actor=_actor(options),
+        guard=_guard(target),
     )
     left = f"; {entry.previous} is withdrawn: no run promotes it again"
     return _told(
@@ -153,6 +156,11 @@ def _no_release(target: Target, name: str) -> None:
         raise UsageError(
             f"{name!r} names a release where an alias is moved", "Write NAME[@ALIAS] and the release after it."
         )
+
+
+def _guard(target: Target) -> Guard | None:
+    """Nothing is held: where the pipeline promises to be the only writer, whoever types this command is it."""
+    return nullcontext() if target.single_writer else None
 
 
 def _actor(options: argparse.Namespace) -> str:

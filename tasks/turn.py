@@ -20,8 +20,10 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from contender import stopping
+from contender.errors import Transient
 from contender.gpus import Place, hold_gpu
 from contender.progress import Note, tell
+from contender.records import digest
 from contender.run import Run
 from contender.turn import Lock, pipeline_lock
 
@@ -55,8 +57,30 @@ def turn(run: Run) -> Iterator[str | None]:
         lock.release()
 
 
-def _taken(run: Run, take: Callable[[], bool], who: Callable[[], str], every: float = LOOK_SECONDS) -> bool:
-    """Takes it, waiting where the pipeline queues; False where it is skipped."""
+@contextmanager
+def only_writer(run: Run) -> Iterator[None]:
+    """Inside, no other run of this Prefect server writes to this pipeline's part of the registry.
+
+    Raises Transient where the server does not answer: without its lease nobody is kept out.
+    """
+    slot = Slot(f"registry:{digest(run.registry.url)[:32]}", run.flow_run_id)
+    try:
+        try:
+            _taken(run, slot.take, lambda: ELSEWHERE, every=ASK_SECONDS, queue=True)
+        except httpx.TransportError as error:
+            raise Transient(
+                f"the Prefect server does not answer, and its lease keeps other writers out of {run.registry.url}",
+                "promote.single_writer needs the server at the moment of a promotion. Run the same command once it is back.",
+            ) from error
+        yield
+    finally:
+        slot.release()
+
+
+def _taken(
+    run: Run, take: Callable[[], bool], who: Callable[[], str], every: float = LOOK_SECONDS, queue: bool = False
+) -> bool:
+    """Takes it, waiting where the pipeline queues, or `queue` says so; False where it is skipped."""
     asked = 0.0
     told = False
     while True:
@@ -65,7 +89,7 @@ def _taken(run: Run, take: Callable[[], bool], who: Callable[[], str], every: fl
                 return True
             asked = time.monotonic()
             # A run that crashed waits: its own slot, on the machine that it died on, is free in a minute.
-            if run.pipeline.spec.concurrency == "skip" and (flow_run.run_count or 1) == 1:
+            if not queue and run.pipeline.spec.concurrency == "skip" and (flow_run.run_count or 1) == 1:
                 return False
             if not told:
                 tell(Note("queue", "warned", f"waiting for another run of this pipeline: {who()}"))

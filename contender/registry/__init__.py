@@ -7,6 +7,7 @@ race for is created create-only; whoever loses reads what stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from contender.registry.ledger import Decisions, Ledger, freeze_split
 from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
 from contender.store import Store
+from contender.store.safety import require_safe
 from contender.store.transfer import OnBytes
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = [
     "TRAIN_KEYS",
     "Collected",
     "Garbage",
+    "Guard",
     "OnWarning",
     "Registry",
     "check_name",
@@ -52,6 +55,9 @@ __all__ = [
 
 TRAIN_KEYS = "train_keys.parquet"  # sorted hashes of the keys that the release trained on
 DATA_FILES = "data_files.parquet"  # the files that its snapshot saw
+
+
+Guard = AbstractContextManager[object]
 
 
 class Registry:
@@ -201,12 +207,15 @@ class Registry:
             by_hand=by_hand,
         )
 
-    def append(self, alias: str, entry: AliasEntry) -> AliasEntry:
+    def append(self, alias: str, entry: AliasEntry, guard: Guard | None = None) -> AliasEntry:
         """Adds the entry, or finds that it is there; AliasMoved where its number is another's, OutcomeUnknown where nobody knows.
 
-        The release must be there, and stays: no garbage collector takes it meanwhile.
+        The release must be there, and stays: no garbage collector takes it meanwhile. `guard` is held while the entry is written,
+        and keeps every other writer out: only with one is a store accepted that does not do so itself. Raises UnsafeStore for any
+        other one.
         """
-        with self._claims.held(entry.release, "promote"):
+        self.require_safe(guarded=guard is not None)
+        with self._claims.held(entry.release, "promote"), guard or nullcontext():
             self._releases.check_standing(entry.release, entry.digest)
             return self._alias(alias).append(entry)
 
@@ -225,6 +234,7 @@ class Registry:
         evaluation: str | None = None,
         verdict: dict[str, Any] | None = None,
         by_hand: bool = False,
+        guard: Guard | None = None,
     ) -> AliasEntry:
         """Makes the release live as entry `expected` + 1: `next_entry` and `append`."""
         entry = self.next_entry(
@@ -237,10 +247,17 @@ class Registry:
             verdict=verdict,
             by_hand=by_hand,
         )
-        return self.append(alias, entry)
+        return self.append(alias, entry, guard)
 
     def rollback(
-        self, alias: str, release: str | None = None, expected: int | None = None, *, reason: str, actor: str
+        self,
+        alias: str,
+        release: str | None = None,
+        expected: int | None = None,
+        *,
+        reason: str,
+        actor: str,
+        guard: Guard | None = None,
     ) -> AliasEntry:
         """Makes the release that was live before, or a named one, live again, once its files are verified.
 
@@ -260,7 +277,14 @@ class Registry:
             verdict=None,
             by_hand=True,
         )
-        return self.append(alias, entry)
+        return self.append(alias, entry, guard)
+
+    def require_safe(self, guarded: bool = False) -> None:
+        """Raises UnsafeStore where the store would not keep two promotions apart, or would remove what is here.
+
+        Costs a few small writes. `guarded`: something else keeps writers apart.
+        """
+        require_safe(self._store, f"{self.pipeline}/", guarded)
 
     def repair_copy(self, alias: str, entry: AliasEntry) -> None:
         """Brings the alias's copy up to `entry`, where it is behind; best effort, since it decides nothing."""

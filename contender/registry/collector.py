@@ -19,15 +19,16 @@ from contender.registry.claims import Claims
 from contender.registry.layout import Layout, is_name
 from contender.registry.releases import STAGED
 from contender.store import ObjectInfo, Store
+from contender.store.base import Unfinished
 
-UNFINISHED_SECONDS = 24 * 3600  # files without a manifest: an upload that goes on is younger
+UNFINISHED_SECONDS = 24 * 3600  # files without a manifest, and uploads in parts: one that goes on is younger
 
 
 class Garbage(Record):
-    """A release that nothing needs, or the files of one that was never finished."""
+    """A release that nothing needs, the files of one that was never finished, or parts of an upload that was cut off."""
 
     release: str
-    what: Literal["release", "unfinished"]
+    what: Literal["release", "unfinished", "upload"]
     size: int = Field(description="bytes")
     age: float = Field(description="seconds since it was last staged")
 
@@ -61,12 +62,15 @@ class Collector:
     def garbage(self) -> list[Garbage]:
         """What could go now, the largest first. Damaged where a log is not whole: then nobody knows what is needed."""
         needed = self._needed()
-        root = f"{self._layout.pipeline}/releases/"
-        objects = self._store.list(root)
+        objects = self._store.list(f"{self._layout.pipeline}/releases/")
         found = [
             garbage
-            for release, group in groupby(objects, key=lambda info: info.key.removeprefix(root).partition("/")[0])
+            for release, group in groupby(objects, key=lambda info: self._release_of(info.key))
             if release not in needed and is_name(release) and (garbage := self._judged(release, list(group)))
+        ]
+        found += [
+            Garbage(release=self._release_of(one.key), what="upload", size=0, age=time.time() - one.started)
+            for one in self._unfinished()
         ]
         return sorted(found, key=lambda one: (-one.size, one.release))
 
@@ -76,8 +80,12 @@ class Collector:
         for release in self._needed():
             if self._claims.mark(release) and self._claims.put_mark(release):
                 self._claims.remove_mark(release)  # a collector died over it, and it is needed again
-        for one in self.garbage():
-            done.append(Collected(**one.model_dump(), kept=self._collect(one.release)))
+        found = self.garbage()
+        for upload in self._unfinished():
+            self._store.abort(upload)
+        for one in found:
+            kept = self._collect(one.release) if one.what != "upload" else ""
+            done.append(Collected(**one.model_dump(), kept=kept))
             if on_collected:
                 on_collected(done[-1])
         return done
@@ -117,6 +125,13 @@ class Collector:
             size=sum(info.size for info in objects),
             age=age,
         )
+
+    def _unfinished(self) -> Iterator[Unfinished]:
+        """Uploads in parts that nobody goes on with."""
+        return self._store.unfinished(f"{self._layout.pipeline}/releases/", UNFINISHED_SECONDS)
+
+    def _release_of(self, key: str) -> str:
+        return key.removeprefix(f"{self._layout.pipeline}/releases/").partition("/")[0]
 
     def _needed(self) -> set[str]:
         return {release for alias in self._aliases() for release in self._last(self._log(alias))}

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contender.errors import Missing, UnsafeStore
-from contender.store.base import ObjectInfo, Store, create_settled
+from contender.store.base import ObjectInfo, Store, Unfinished, create_settled
+from contender.store.fingerprints import Fingerprint
 
 
 class SingleWriter:
@@ -30,11 +31,20 @@ class SingleWriter:
     def open(self, key: str) -> BinaryIO:
         return self.store.open(key)
 
+    def read_into(self, key: str, start: int, buffer: memoryview) -> int:
+        return self.store.read_into(key, start, buffer)
+
+    def info(self, key: str) -> ObjectInfo:
+        return self.store.info(key)
+
     def put(self, key: str, data: bytes) -> None:
         self.store.put(key, data)
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
         self.store.upload(key, path, on_bytes)
+
+    def fingerprint(self, path: Path) -> Fingerprint:
+        return self.store.fingerprint(path)
 
     def create(self, key: str, data: bytes) -> None:
         """What is read back decides who won, whatever the store said; it writes conditionally where the store takes that."""
@@ -54,6 +64,12 @@ class SingleWriter:
 
     def delete(self, key: str) -> None:
         self.store.delete(key)
+
+    def unfinished(self, prefix: str = "", older_than: float = 0.0) -> Iterator[Unfinished]:
+        return self.store.unfinished(prefix, older_than)
+
+    def abort(self, upload: Unfinished) -> None:
+        self.store.abort(upload)
 
     def _read(self, key: str) -> bytes | None:
         try:

@@ -59,6 +59,7 @@ OTHER: dict[str, Any] = {
     "promote.versus_champion.min_gain": 0.01,
     "promote.versus_champion.margin": 0.02,
     "promote.signing_key": "env:SIGNING_KEY",
+    "promote.single_writer": True,
     "concurrency": "skip",
     "resources.max_recoveries": 5,
     "resources.checkpoint.every": "30s",
