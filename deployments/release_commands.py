@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from contender.records import AliasEntry
-    from contender.registry import Collected, Garbage, Guard
+    from contender.registry import Guard
+    from contender.registry.collector import Collected, Garbage
     from contender.reporting.difference import Difference
     from deployments.lookup import Target
 
@@ -109,11 +110,9 @@ def command_gc(options: argparse.Namespace) -> int:
     older_than = age(options.older_than)
     out = console()
     registry = target.registry
+    collector = registry.collector(options.keep, older_than)
     found: list[Garbage] | list[Collected]
-    if options.delete:
-        found = registry.collect(options.keep, older_than, lambda one: say(out, _collected(one)))
-    else:
-        found = registry.garbage(options.keep, older_than)
+    found = collector.collect(lambda one: say(out, _collected(one))) if options.delete else collector.garbage()
     rows = [(one.release, one.what, f"{one.size / 1e6:,.1f}", f"{one.age / 86400:,.1f}") for one in found]
     if rows and not options.delete:
         out.print(table(("release", "what", "MB", "days"), rows))

@@ -6,7 +6,7 @@ race for is created create-only; whoever loses reads what stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from contender.records import (
 )
 from contender.registry.aliases import AliasLog, alias_names, earlier
 from contender.registry.claims import Claims
-from contender.registry.collector import Collected, Collector, Garbage
+from contender.registry.collector import Collector
 from contender.registry.evaluations import Evaluations
 from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder_signers, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_FILES",
     "TRAIN_KEYS",
-    "Collected",
-    "Garbage",
     "Guard",
     "OnWarning",
     "Registry",
@@ -292,15 +290,9 @@ class Registry:
 
     # --- garbage ---
 
-    def garbage(self, keep: int, older_than: float) -> list[Garbage]:
-        """Releases that nothing needs: none of the last `keep` of any alias, and not staged for `older_than` seconds."""
-        return self._collector(keep, older_than).garbage()
-
-    def collect(
-        self, keep: int, older_than: float, on_collected: Callable[[Collected], None] | None = None
-    ) -> list[Collected]:
-        """Deletes them, whoever promotes, stages or rolls back meanwhile; what came of each."""
-        return self._collector(keep, older_than).collect(on_collected)
+    def collector(self, keep: int, older_than: float) -> Collector:
+        """What removes releases: none of the last `keep` of any alias, nor what was staged within `older_than` seconds."""
+        return Collector(self._store, self._layout, self._alias, self._known_aliases, keep, older_than)
 
     # --- evaluations, decisions, ledger, split ---
 
@@ -346,9 +338,6 @@ class Registry:
     def freeze_split(self, definition: SplitDefinition) -> SplitDefinition:
         """The split's definition that stands for this pipeline."""
         return freeze_split(self._store, self._layout, definition)
-
-    def _collector(self, keep: int, older_than: float) -> Collector:
-        return Collector(self._store, self._layout, self._alias, self._known_aliases, keep, older_than)
 
     def _known_aliases(self) -> set[str]:
         """Those with an entry, and those that any decision says once had one."""

@@ -76,7 +76,7 @@ def stage(name: str) -> Any:
 
 
 def collect(store: MemoryStore) -> Any:
-    return registry(store).collect(keep=1, older_than=0.0)
+    return registry(store).collector(keep=1, older_than=0.0).collect()
 
 
 def repair(store: MemoryStore) -> Any:

@@ -151,11 +151,11 @@ def test_gc_keeps_the_last_of_each_alias_and_what_is_young(folders: list[Path]):
     store = MemoryStore()
     registry, (a, b, c, d) = live_in_turn(store, folders)
     registry.promote("canary", 0, registry.release(a), reason="r", actor="t")
-    assert registry.garbage(keep=2, older_than=DAY) == [], "all of them are young"
+    assert registry.collector(keep=2, older_than=DAY).garbage() == [], "all of them are young"
     age(store, 2 * DAY)
-    assert [one.release for one in registry.garbage(keep=2, older_than=DAY)] == [b]
-    assert [one.release for one in registry.garbage(keep=3, older_than=DAY)] == []
-    assert [(one.release, one.kept) for one in registry.collect(keep=2, older_than=DAY)] == [(b, "")]
+    assert [one.release for one in registry.collector(keep=2, older_than=DAY).garbage()] == [b]
+    assert [one.release for one in registry.collector(keep=3, older_than=DAY).garbage()] == []
+    assert [(one.release, one.kept) for one in registry.collector(keep=2, older_than=DAY).collect()] == [(b, "")]
     assert [manifest.release for manifest in registry.releases()] == sorted(
         [a, c, d], key=lambda r: [a, b, c, d].index(r)
     )
@@ -168,20 +168,20 @@ def test_a_release_that_is_staged_again_is_young_again(folders: list[Path]):
     registry, _ = live_in_turn(store, folders[:1])
     staged = registry.stage(folders[1], DRAFT).release
     age(store, 2 * DAY)
-    assert [one.release for one in registry.garbage(1, DAY)] == [staged]
+    assert [one.release for one in registry.collector(1, DAY).garbage()] == [staged]
     registry.stage(folders[1], DRAFT)
-    assert registry.garbage(1, DAY) == []
+    assert registry.collector(1, DAY).garbage() == []
 
 
 def test_what_was_never_finished_goes_after_a_day(folders: list[Path]):
     store = MemoryStore()
     registry, _ = live_in_turn(store, folders[:1])
     store.put("intents/releases/r-00000000000000ff/model/model.safetensors", b"half")
-    assert registry.garbage(1, 0.0) == []
+    assert registry.collector(1, 0.0).garbage() == []
     age(store, 2 * DAY)
-    (one,) = registry.garbage(1, 0.0)
+    (one,) = registry.collector(1, 0.0).garbage()
     assert (one.release, one.what, one.size) == ("r-00000000000000ff", "unfinished", 4)
-    registry.collect(1, 0.0)
+    registry.collector(1, 0.0).collect()
     assert not any("ff/" in info.key for info in store.list())
 
 
@@ -191,10 +191,12 @@ def test_gc_goes_on_where_one_was_killed_and_leaves_another_ones_work(folders: l
     age(store, 2 * DAY)
     store.fail("delete", "unavailable", prefix=f"intents/releases/{a}/model")
     with pytest.raises(StoreUnavailable):
-        registry.collect(1, DAY)
-    assert [(one.release, one.kept) for one in registry.collect(1, DAY)] == [(a, "another gc is removing it")]
+        registry.collector(1, DAY).collect()
+    assert [(one.release, one.kept) for one in registry.collector(1, DAY).collect()] == [
+        (a, "another gc is removing it")
+    ]
     age(store, 2 * DAY)
-    assert [(one.release, one.kept) for one in registry.collect(1, DAY)] == [(a, "")]
+    assert [(one.release, one.kept) for one in registry.collector(1, DAY).collect()] == [(a, "")]
     assert registry.releases() == [registry.release(b)]
     assert not any(a in info.key for info in store.list("intents/releases"))
 
@@ -204,10 +206,10 @@ def test_the_mark_of_a_killed_gc_comes_off_what_is_needed(folders: list[Path]):
     registry, (a,) = live_in_turn(store, folders[:1])
     claims = Claims(store, Layout("intents"))
     claims.put_mark(a)
-    registry.collect(1, DAY)
+    registry.collector(1, DAY).collect()
     assert claims.mark(a), "a collector may be at work"
     age(store, DAY)
-    registry.collect(1, DAY)
+    registry.collector(1, DAY).collect()
     assert claims.mark(a) is None
 
 
@@ -218,7 +220,7 @@ def test_gc_removes_nothing_where_a_log_is_not_whole(folders: list[Path]):
     store.delete("intents/aliases/production/00000002.json")
     before = [info.key for info in store.list()]
     with pytest.raises(Damaged, match="gap"):
-        registry.collect(1, DAY)
+        registry.collector(1, DAY).collect()
     assert [info.key for info in store.list()] == before
 
 
@@ -227,9 +229,9 @@ def test_a_claim_that_a_killed_process_left_delays_gc_by_a_day(folders: list[Pat
     registry, (a, _) = live_in_turn(store, folders[:2])
     age(store, 2 * DAY)
     store.put(f"intents/releases/{a}/claims/x.json", b"{}")
-    assert [one.kept for one in registry.collect(1, DAY)] == ["it is about to be used"]
+    assert [one.kept for one in registry.collector(1, DAY).collect()] == ["it is about to be used"]
     age(store, 1.1 * DAY)
-    assert [one.kept for one in registry.collect(1, DAY)] == [""]
+    assert [one.kept for one in registry.collector(1, DAY).collect()] == [""]
 
 
 # --- signatures ---
