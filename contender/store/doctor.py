@@ -20,7 +20,7 @@ from contender.store.probes import FOLDER, Probes, create_only, probing, race
 
 Step = tuple[str, Callable[[], Finding]]
 
-ROUNDS = 3  # of the race: connections are warm from the second on, and racers closer together
+ROUNDS = 2  # of the race: in the second one connections are warm, and racers closer together
 RIGHTS, REPLACING, LISTING, RANGES = "rights", "overwriting and deleting", "listing", "ranged reads"
 READ_ONLY = "these credentials may not write here"
 

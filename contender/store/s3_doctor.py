@@ -205,11 +205,8 @@ def _block(bucket: Bucket) -> tuple[bool | None, str]:
 
 def _client(bucket: Bucket, config: Any) -> Any:
     """Another client of the same endpoint and profile."""
-    import boto3
-
     meta = bucket.client.meta
-    session = boto3.Session(profile_name=bucket.store.profile)
-    return session.client(
+    return bucket.session.client(
         "s3", region_name=meta.region_name, endpoint_url=meta.endpoint_url, config=meta.config.merge(config)
     )
 

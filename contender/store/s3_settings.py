@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -43,6 +44,13 @@ class Bucket:
     def __init__(self, store: S3Store) -> None:
         self.store = store
         self.client = store.client
+
+    @cached_property
+    def session(self) -> Any:
+        """For clients that ask otherwise; one for all of them, since each reads its models of the API anew."""
+        import boto3
+
+        return boto3.Session(profile_name=self.store.profile)
 
     def ask(self, operation: str, client: Any = None, **details: Any) -> dict[str, Any]:
         """The answer; Refused where it is an error of the store's own, StoreUnavailable or StoreError where there is none."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import http.client
+import secrets
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -66,6 +68,7 @@ class Proxy:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 64  # racers come all at once
 
             def handle_error(self, *_: object) -> None:
                 return  # clients hang up on a proxy like this one
@@ -170,6 +173,42 @@ def proxy(s3_server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     yield between
     between.server.shutdown()
     between.server.server_close()
+
+
+@pytest.fixture
+def bucket(s3_server) -> str:
+    """A bucket of the test's own."""
+    from contender.store.s3 import make_client
+
+    name = f"own-{secrets.token_hex(4)}"
+    make_client(None, 1).create_bucket(Bucket=name)
+    return name
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Another user of Ceph: `principal` in a policy; `become` it for the rest of the test."""
+
+    name: str
+    patch: pytest.MonkeyPatch
+
+    @property
+    def principal(self) -> dict[str, str]:
+        return {"AWS": f"arn:aws:iam:::user/{self.name}"}
+
+    def become(self) -> None:
+        self.patch.setenv("AWS_ACCESS_KEY_ID", self.name)
+        self.patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.fixture
+def stranger(s3_server, monkeypatch: pytest.MonkeyPatch) -> Stranger:
+    name = f"user{secrets.token_hex(4)}"
+    configuration = Path(s3_server.certificate).parent / "ceph.conf"
+    command = f"radosgw-admin -c {configuration} -n client.rgw user create --uid {name} --display-name x"
+    keys = ("--access-key", name, "--secret-key", "secret")
+    subprocess.run([*command.split(), *keys], check=True, capture_output=True, timeout=60)
+    return Stranger(name, monkeypatch)
 
 
 def write_row_file(path: Path, rows: list[dict[str, Any]], batch: int = 64) -> Path:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import secrets
-import subprocess
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from careless import Careless, Refusing
 
 from contender.errors import ContenderError, Interrupted, StoreError, StoreUnavailable, UnsafeStore
-from contender.store import LocalStore, MemoryStore, Store
+from contender.store import Below, LocalStore, MemoryStore, Store
 from contender.store.doctor import examine
 from contender.store.findings import Examination, Finding
 from contender.store.probes import FOLDER, Probes
@@ -41,14 +40,6 @@ def states(found: Examination) -> dict[str, str]:
 
 def unsafe(found: Examination) -> set[str]:
     return {one.name for one in found.of("unsafe")}
-
-
-@pytest.fixture
-def bucket(s3_server) -> str:
-    """A bucket of the test's own."""
-    name = f"doctor-{secrets.token_hex(4)}"
-    make_client(None, 1).create_bucket(Bucket=name)
-    return name
 
 
 def uploads(name: str) -> list[Any]:
@@ -145,6 +136,38 @@ class Racy(Careless):
 def test_a_store_that_only_a_race_shows_to_be_unsafe():
     found = examine(Racy())
     assert unsafe(found) == {"race"}
+
+
+class Flattering(Careless):
+    """Tells everybody that he won; the first racer did."""
+
+    def create(self, key: str, data: bytes) -> None:
+        if data == b"writer 0" or not list(self.list(key)):
+            self.put(key, data)
+
+
+def test_more_than_one_winner_is_unsafe_whoever_won():
+    found = examine(Flattering())
+    assert unsafe(found) == {"create-only", "race"}
+    assert "was confirmed, and did nothing" in finding(found, "create-only").seen
+
+
+class Flipping(Below):
+    """Every second read of an object has a flipped bit."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(), "flipping")
+        self.reads: Counter[str] = Counter()
+
+    def get(self, key: str) -> bytes:
+        data = super().get(key)
+        self.reads[key] += 1
+        return bytes([data[0] ^ 1]) + data[1:] if self.reads[key] % 2 else data
+
+
+def test_a_bit_that_flips_on_the_way_does_not_make_a_store_unsafe():
+    require_safe(Flipping())
+    assert states(examine(Flipping()))["race"] == "ok"
 
 
 class Forgetful(Careless):
@@ -362,22 +385,6 @@ def allow(bucket: str, who: Any, *actions: str) -> None:
     make_client(None, 1).put_bucket_policy(
         Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     )
-
-
-@pytest.fixture
-def stranger(s3_server, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Another user of Ceph: call it to be that one; its name in a policy."""
-    name = f"user{secrets.token_hex(4)}"
-    configuration = Path(s3_server.certificate).parent / "ceph.conf"
-    command = f"radosgw-admin -c {configuration} -n client.rgw user create --uid {name} --display-name x"
-    keys = ("--access-key", name, "--secret-key", "secret")
-    subprocess.run([*command.split(), *keys], check=True, capture_output=True, timeout=60)
-
-    def become() -> None:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-
-    return SimpleNamespace(become=become, principal={"AWS": f"arn:aws:iam:::user/{name}"})
 
 
 @only_ceph
