@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,11 +21,12 @@ import contender
 from contender.errors import Damaged, ModelError, UsageError
 from contender.kinds import kind, tasks
 from contender.records import ReleaseDraft
-from contender.registry import Registry
+from contender.registry import Registry, verify_folder
 from contender.serving import model as serving_model
-from contender.store import MemoryStore
+from contender.store import LocalStore, MemoryStore
 from contender.training.saving import save_model_files
 
+ROOT = Path(__file__).parents[3]
 LABELS = ("blue", "green", "red")
 
 
@@ -246,3 +249,28 @@ def test_transformers_alone_loads_a_pulled_folder_as_it_is(pulled):
     assert (found["max_length"], found["problem"]) == (16, "single_label_classification")
     for theirs, ours in zip(found["answers"], contender.load(pulled, device="cpu").predict(texts), strict=True):
         assert theirs == pytest.approx(ours.scores, abs=1e-5)
+
+
+def test_what_the_docs_show_is_so(release, tmp_path, monkeypatch, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    registry = Registry(LocalStore(tmp_path / "acme-models"), "tickets")
+    manifest = registry.stage(release, ReleaseDraft(kind="text-classification", columns={"text": "body"}))
+    registry.promote("production", 0, manifest, reason="first", actor="tests")
+    registry.fetch(manifest.release, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        capsys.readouterr()
+        exec(block.replace("s3://", ""), {})
+        assert any(label in capsys.readouterr().out for label in LABELS), block
+
+
+def test_a_folder_made_by_hand_from_the_registry_verifies_like_one_that_was_pulled(release, tmp_path):
+    registry = Registry(LocalStore(tmp_path / "models"), "desk")
+    manifest = registry.stage(release, ReleaseDraft(kind="text-classification", columns={}))
+    registry.promote("production", 0, manifest, reason="first", actor="tests")
+    root = tmp_path / "models" / "desk"
+    named = json.loads((root / "aliases" / "production.json").read_bytes())["release"]
+    shutil.copytree(root / "releases" / named / "model", tmp_path / "model")
+    shutil.copy(root / "releases" / named / "manifest.json", tmp_path / "model" / "contender.json")
+    assert verify_folder(tmp_path / "model") == manifest
