@@ -7,19 +7,19 @@ import os
 import random
 import secrets
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import pytest
 from tiny import build_tiny_base
 
@@ -55,9 +55,14 @@ class CephServer(S3Server):
     environment: dict[str, str] = field(default_factory=dict)
 
     def kill(self, daemon: str) -> None:
-        """With -9, at once."""
+        """With -9, at once; returns when it is gone, and its locks with it."""
         name = {"rgw": "client.rgw", "osd": "osd.0", "mon": "mon.a"}[daemon]
-        os.kill(int(Path(self.environment["DIR"], "run", f"{name}.pid").read_text()), signal.SIGKILL)
+        process = psutil.Process(int(Path(self.environment["DIR"], "run", f"{name}.pid").read_text()))
+        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            # A zombie with threads is still giving back what it held: the lock of the disk among it.
+            while process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1:
+                time.sleep(0.005)
 
     def restart(self, daemon: str) -> None:
         """Returns when the gateway answers; what it says about objects may wait for the disk."""
