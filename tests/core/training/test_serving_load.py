@@ -262,7 +262,8 @@ def test_what_the_docs_show_is_so(release, tmp_path, monkeypatch, capsys):
     for block in blocks:
         capsys.readouterr()
         exec(block.replace("s3://", ""), {})
-        assert any(label in capsys.readouterr().out for label in LABELS), block
+        shown = capsys.readouterr().out
+        assert any(label in shown for label in LABELS), block
 
 
 def test_a_folder_made_by_hand_from_the_registry_verifies_like_one_that_was_pulled(release, tmp_path):
