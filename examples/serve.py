@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
@@ -23,6 +24,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from contender.registry.signing import public_key
 from contender.serving import Follower, Live
 
 MOST_TEXTS = 64
@@ -119,10 +121,12 @@ def main() -> None:
     options.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="between looks at the alias")
     options.add_argument("--folder", default="serving", help="where releases are pulled to")
     options.add_argument("--profile", help="profile of the AWS configuration")
+    options.add_argument("--public-key", metavar="FILE", help="serve only what this Ed25519 key signed (PEM)")
     options.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best)")
     given = options.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    follower = Follower.of(given.name, given.folder, given.every, given.device, given.profile)
+    key = public_key(Path(given.public_key).read_bytes()) if given.public_key else None
+    follower = Follower.of(given.name, given.folder, given.every, given.device, given.profile, key)
     uvicorn.run(application(follower), host=given.host, port=given.port)
 
 

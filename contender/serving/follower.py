@@ -15,16 +15,20 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contender.errors import ContenderError, Damaged, StoreError, Transient, UsageError, internal
 from contender.files import expanded, write_durably
 from contender.kinds.base import Model
 from contender.records import AliasEntry, digest
-from contender.registry import Registry
-from contender.registry.layout import now, parsed
+from contender.registry import Registry, verify_folder
+from contender.registry.layout import is_release_id, now, parsed, sealed
 from contender.registry.naming import DEFAULT_ALIAS, FORMS, name_parts
 from contender.serving.model import load
 from contender.store import open_store
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 log = logging.getLogger(__name__)
 
@@ -66,16 +70,23 @@ class Follower:
             follower.live.model.predict(["…"])
 
     `every`: seconds between looks, each of which is one request while the alias stands still. `device`: see `contender.load`.
-    While a release takes another's place, both are in memory.
+    While a release takes another's place, both are in memory. `public_key`: only what this key signed is served.
     """
 
     def __init__(
-        self, registry: Registry, alias: str, folder: Path, every: float = 5.0, device: str | None = None
+        self,
+        registry: Registry,
+        alias: str,
+        folder: Path,
+        every: float = 5.0,
+        device: str | None = None,
+        public_key: Ed25519PublicKey | None = None,
     ) -> None:
         self.name = f"{registry.url}@{alias}"
         self.live: Live | None = None
         self.status = Status()
         self._registry, self._alias, self._every, self._device = registry, alias, every, device
+        self._public_key = public_key
         self._folder = folder / f"{registry.pipeline}@{alias}-{digest(self.name)[:8]}"
         self._refused = Refused()
         self._looking = threading.Lock()
@@ -90,13 +101,16 @@ class Follower:
         every: float = 5.0,
         device: str | None = None,
         profile: str | None = None,
+        public_key: Ed25519PublicKey | None = None,
     ) -> Follower:
         """Follows `REGISTRY_URL/name[@alias]`; `profile` is one of the AWS configuration. UsageError for a NAME that is none."""
         url, pipeline, alias = name_parts(name)
         if url is None:
             raise UsageError(f"{name!r} names no registry", FORMS)
+        if alias and is_release_id(alias):
+            raise UsageError(f"{name!r} names a release, which never moves", "Name an alias: NAME@production.")
         registry = Registry(open_store(url, profile), pipeline)
-        return cls(registry, alias or DEFAULT_ALIAS, Path(expanded(os.fspath(folder))), every, device)
+        return cls(registry, alias or DEFAULT_ALIAS, Path(expanded(os.fspath(folder))), every, device, public_key)
 
     def __enter__(self) -> Follower:
         """Looks once, so that what can be served is served from the start, and goes on looking in a thread.
@@ -176,15 +190,17 @@ class Follower:
             self.live = Live(old.model, entry, old.since)
         else:
             place = self._folder / entry.release
-            manifest = self._registry.fetch(entry.release, place)
+            manifest = self._registry.fetch(
+                entry.release, place, evaluation=entry.evaluation, public_key=self._public_key
+            )
             if manifest.digest != entry.digest:
                 raise Damaged(f"entry {entry.n} and {entry.release} name different files", "Promote the release again.")
-            self.live = Live(self._ready(place, verify=False), entry, now())
+            self.live = Live(self._ready(place), entry, now())
         log.info("%s: serving %s, entry %d", self.name, entry.release, entry.n)
         self._remember(entry, old.entry.release if old else None)
 
-    def _ready(self, place: Path, verify: bool) -> Model:
-        model = load(place, verify=verify, device=self._device)
+    def _ready(self, place: Path) -> Model:
+        model = load(place, verify=False, device=self._device)
         model.warm_up()
         return model
 
@@ -194,7 +210,7 @@ class Follower:
         Best effort: the new release answers already.
         """
         with suppress(OSError):
-            write_durably(self._folder / ENTRY, entry.to_bytes())
+            write_durably(self._folder / ENTRY, sealed(entry))
             for path in [*self._folder.glob("r-*"), *self._folder.glob(".r-*")]:
                 if path.name not in (entry.release, previous):
                     shutil.rmtree(path, ignore_errors=True)
@@ -203,5 +219,7 @@ class Follower:
         path = self._folder / ENTRY
         with suppress(OSError, ContenderError):
             entry = parsed(AliasEntry, path.read_bytes(), str(path))
-            self.live = Live(self._ready(self._folder / entry.release, verify=True), entry, now())
+            place = self._folder / entry.release
+            verify_folder(place, public_key=self._public_key)
+            self.live = Live(self._ready(place), entry, now())
             log.warning("%s: serving %s, which was served here last", self.name, entry.release)

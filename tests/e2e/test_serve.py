@@ -175,7 +175,7 @@ def test_a_promotion_and_a_rollback_reach_the_server_and_no_request_fails(desk: 
         assert all(len(labels) == 2 and labels[0]["score"] > labels[1]["score"] for labels in answer["answers"])
 
         registry = Registry(LocalStore(desk.registry), "desk")
-        registry.promote("production", 2, registry.release(old), reason="back", actor="tests")
+        registry.rollback("production", reason="back", actor="tests")
         served.until_release(old)
         assert served.get("/version").json()["entry"] == 3
         count = asked.count

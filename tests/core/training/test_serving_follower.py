@@ -310,3 +310,24 @@ def test_what_will_not_mend_itself_is_raised_at_the_start(desk: Desk, tmp_path: 
         with pytest.raises(UsageError):
             Follower.of(name, tmp_path)
     assert Follower.of(f"{tmp_path}/registry/desk", tmp_path).name == f"{tmp_path}/registry/desk@production"
+
+
+def test_only_what_its_key_signed_is_served(desk: Desk):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    first, second = desk.releases[:2]
+    desk.follower = Follower(
+        desk.registry, "production", desk.folder, every=0.0, device="cpu", public_key=key.public_key()
+    )
+    desk.registry.sign(first.release, key)
+    desk.promote(first)
+    assert desk.follower.look().trouble is None
+    desk.promote(second)
+    assert "is not signed by the key" in str(desk.follower.look().trouble)
+    assert desk.serves == first.release
+    desk.registry.sign(second.release, key)
+    assert desk.follower.look().trouble is None
+    assert desk.serves == second.release
+    with pytest.raises(UsageError, match="names a release, which never moves"):
+        Follower.of(f"registry/desk@{first.release}", desk.folder)
