@@ -67,7 +67,7 @@ def find_champion(run: Run, seen: Snapshot, guard: Guard | None = None) -> Champ
     entry, own = run.registry.champion(alias), None
     if entry and (entry.verdict or {}).get("decision") == decision_key(run, seen, entry.n - 1):
         own, entry = entry, run.registry.entry(alias, entry.n - 1) if entry.n > 1 else None
-    return Champion(entry, run.registry.release(entry.release) if entry else None, own)
+    return Champion(entry, run.registry.named_by(entry) if entry else None, own)
 
 
 def promote_settled(run: Run, entry: AliasEntry, guard: Guard | None = None) -> AliasEntry:

@@ -33,6 +33,7 @@ class Target:
         """The release that is meant, and the evaluation that made it live; UsageError where there is none."""
         if self.named is None:
             entry = self.live()
+            self.registry.named_by(entry)
             return entry.release, entry.evaluation
         self.registry.release(self.named)
         return self.named, self.registry.newest_evaluation(self.named)

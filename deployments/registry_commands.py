@@ -27,15 +27,18 @@ def command_releases(options: argparse.Namespace) -> int:
     from deployments.terminal import console, table
 
     target = find(options.name, options.registry, profile=options.profile)
-    live = {entry.release: alias for alias in target.registry.aliases() if (entry := target.registry.champion(alias))}
+    live: dict[str, list[str]] = {}
+    for alias in target.registry.aliases():
+        if entry := target.registry.champion(alias):
+            live.setdefault(entry.release, []).append(alias)
     releases = sorted(target.registry.releases(), key=lambda release: release.created, reverse=True)
     rows = [
-        (r.release, live.get(r.release, ""), r.created[:16].replace("T", " "), _megabytes(r.files), _base(r))
+        (r.release, ", ".join(live.get(r.release, ())), r.created[:16].replace("T", " "), _megabytes(r.files), _base(r))
         for r in releases
     ]
     console().print(table(("release", "alias", "created (UTC)", "size", "base"), rows))
     if options.json:
-        listed = [r.model_dump(mode="json") | {"alias": live.get(r.release)} for r in releases]
+        listed = [r.model_dump(mode="json") | {"aliases": live.get(r.release, [])} for r in releases]
         print_document(
             {"outcome": "done", "pipeline": target.name, "registry": target.registry.url, "releases": listed}
         )

@@ -99,6 +99,10 @@ class Registry:
         """A release's manifest; UsageError naming the known ones where there is none."""
         return self._releases.release(release)
 
+    def named_by(self, entry: AliasEntry) -> ReleaseManifest:
+        """The manifest of the release that the entry made live; Damaged where it is gone, or another one."""
+        return self._releases.named_by(entry)
+
     def releases(self) -> list[ReleaseManifest]:
         """Every whole release, oldest first."""
         return self._releases.releases()
@@ -114,8 +118,7 @@ class Registry:
     ) -> ReleaseManifest:
         """The release in `folder`: whole, verified, atomic, and only what is missing travels.
 
-        A damaged report does not stop a model that is whole: it is left out, and `on_warning` gets one sentence about it. Damaged
-        where `public_key` is given and did not sign the release.
+        A damaged report stops no model that is whole: it is left out, and told to `on_warning`. For `public_key` see `verify`.
         """
         fetcher = Fetcher(self._store, self._layout, self._releases, self._evaluations)
         return fetcher.fetch(release, folder, on_bytes, evaluation, on_warning, public_key)
@@ -129,8 +132,7 @@ class Registry:
     ) -> ReleaseManifest:
         """Reads every file of the release back, and of one of its evaluations; Damaged names each bad one.
 
-        `on_bytes` gets the bytes of the release as they are read. Damaged also where `public_key` is given and did not sign the
-        release.
+        `on_bytes` gets the bytes of the release. Damaged also where `public_key` is given and did not sign the release.
         """
         if public_key is not None:
             check_signed(release, self._releases.manifest_bytes(release), self.signatures(release), public_key)
@@ -339,8 +341,7 @@ class Registry:
         """The split's definition that stands for this pipeline."""
         return freeze_split(self._store, self._layout, definition)
 
-    def _known_aliases(self) -> set[str]:
-        """Those with an entry, and those that any decision says once had one."""
+    def _known_aliases(self) -> set[str]:  # those with an entry, and those that any decision says once had one
         remembered = {found.alias for found in self.decisions() if found.alias_entry or found.judged_against}
         return remembered | set(self.aliases())
 

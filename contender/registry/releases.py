@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contender.errors import AlreadyExists, Damaged, Missing, ModelError, StoreError, UsageError, known
 from contender.files import describe_files, irregular_files, sha256_file, stays_inside
-from contender.records import FileEntry, ReleaseDraft, ReleaseManifest, sha256_hex
+from contender.records import AliasEntry, FileEntry, ReleaseDraft, ReleaseManifest, sha256_hex
 from contender.registry.claims import Claims
 from contender.registry.layout import Layout, files_digest, now, parsed, release_id, sealed
 from contender.store import Store
@@ -105,6 +105,16 @@ class Releases:
                 f"release {release} of {self._layout.pipeline} was removed before it could become live",
                 "Run the same command again: what was trained is staged anew.",
             )
+
+    def named_by(self, entry: AliasEntry) -> ReleaseManifest:
+        """The manifest of the release that the entry made live; Damaged where it is gone, or another one."""
+        standing = self._standing(entry.release)
+        if standing is None or standing.digest != entry.digest:
+            raise Damaged(
+                f"{self._layout.manifest(entry.release)} is missing, and entry {entry.n} of an alias names that release",
+                f"Restore it from a backup, or make another release live: contender rollback {self._layout.pipeline}",
+            )
+        return standing
 
     def releases(self) -> list[ReleaseManifest]:
         """Every whole release, oldest first."""

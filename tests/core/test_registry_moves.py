@@ -144,6 +144,18 @@ def test_a_release_that_is_being_deleted_is_neither_staged_nor_promoted(folders:
     assert not any("/claims/" in info.key for info in store.list())
 
 
+def test_a_live_release_whose_manifest_is_gone_is_damage(folders: list[Path]):
+    store = MemoryStore()
+    registry, (a,) = live_in_turn(store, folders[:1])
+    entry = registry.champion("production")
+    assert entry is not None
+    assert registry.named_by(entry).release == a
+    store.delete(f"intents/releases/{a}/manifest.json")
+    with pytest.raises(Damaged, match="manifest.json is missing, and entry 1 of an alias names that release") as caught:
+        registry.named_by(entry)
+    assert "contender rollback" in caught.value.fix
+
+
 # --- gc ---
 
 
