@@ -172,7 +172,7 @@ def s3_environment(server: S3Server, patch: pytest.MonkeyPatch) -> None:
 
 
 def with_bucket(server: AnyServer) -> AnyServer:
-    from contender.store.s3 import make_client
+    from contender.store.s3_client import make_client
 
     with pytest.MonkeyPatch.context() as patch:
         s3_environment(server, patch)

@@ -39,7 +39,8 @@ def open_store(url: str | os.PathLike[str], profile: str | None = None) -> Store
     if not separator:
         return LocalStore(_folder(text))
     if scheme == "s3":
-        from contender.store.s3 import S3Store, parse_s3_url
+        from contender.store.s3 import S3Store
+        from contender.store.s3_client import parse_s3_url
 
         bucket, prefix = parse_s3_url(text)
         return S3Store(bucket, prefix, profile)

@@ -178,7 +178,7 @@ def proxy(s3_server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 @pytest.fixture
 def bucket(s3_server) -> str:
     """A bucket of the test's own."""
-    from contender.store.s3 import make_client
+    from contender.store.s3_client import make_client
 
     name = f"own-{secrets.token_hex(4)}"
     make_client(None, 1).create_bucket(Bucket=name)

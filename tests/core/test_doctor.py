@@ -19,7 +19,8 @@ from contender.store import Below, LocalStore, MemoryStore, Store
 from contender.store.doctor import examine
 from contender.store.findings import Examination, Finding
 from contender.store.probes import FOLDER, Probes
-from contender.store.s3 import S3Store, make_client
+from contender.store.s3 import S3Store
+from contender.store.s3_client import make_client
 from contender.store.s3_doctor import clock
 from contender.store.s3_settings import Refused, lifecycle
 from contender.store.safety import require_safe

@@ -151,7 +151,9 @@ def test_a_live_release_whose_manifest_is_gone_is_damage(folders: list[Path]):
     assert entry is not None
     assert registry.named_by(entry).release == a
     store.delete(f"intents/releases/{a}/manifest.json")
-    with pytest.raises(Damaged, match="manifest.json is missing, and entry 1 of an alias names that release") as caught:
+    with pytest.raises(
+        Damaged, match=r"manifest\.json is missing, and entry 1 of an alias names that release"
+    ) as caught:
         registry.named_by(entry)
     assert "contender rollback" in caught.value.fix
 

@@ -19,7 +19,8 @@ from contender.registry import Registry
 from contender.registry.layout import files_digest, release_id
 from contender.store import MemoryStore, Store
 from contender.store.guarded import SingleWriter, single_writer
-from contender.store.s3 import S3Store, make_client
+from contender.store.s3 import S3Store
+from contender.store.s3_client import make_client
 
 MINISTACK = pytest.param("ministack", marks=pytest.mark.server("ministack"))
 CEPH = pytest.param("ceph", marks=pytest.mark.server("ceph"))

@@ -13,7 +13,8 @@ from contender.errors import StoreError
 from contender.records import ReleaseDraft
 from contender.registry import Registry
 from contender.store.doctor import examine
-from contender.store.s3 import PART, S3Store, make_client
+from contender.store.s3 import PART, S3Store
+from contender.store.s3_client import make_client
 
 pytestmark = [
     pytest.mark.parametrize("s3_server", [pytest.param("ceph", marks=pytest.mark.server("ceph"))], indirect=True),

@@ -11,7 +11,8 @@ import pytest
 
 from contender.errors import ContenderError, Missing, StoreError, StoreUnavailable, UsageError
 from contender.store import open_store
-from contender.store.s3 import S3Store, make_client
+from contender.store.s3 import S3Store
+from contender.store.s3_client import make_client
 
 SECRET = "sEcReT0123456789"
 

@@ -16,7 +16,8 @@ from desk import Desk, Ran, tickets
 
 from contender.store import LocalStore, Store
 from contender.store import doctor as core
-from contender.store.s3 import S3Store, make_client
+from contender.store.s3 import S3Store
+from contender.store.s3_client import make_client
 
 
 def test_a_safe_folder_ends_with_0(command: Callable[..., Ran], tmp_path: Path) -> None:

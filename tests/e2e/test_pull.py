@@ -15,7 +15,7 @@ from contender.errors import StoreError
 from contender.records import ReleaseDraft
 from contender.registry import TRAIN_KEYS, Registry
 from contender.store import LocalStore, Store, open_store
-from contender.store.s3 import make_client
+from contender.store.s3_client import make_client
 from deployments import terminal
 
 DRAFT = ReleaseDraft(kind="text-classification", columns={"text": "body"})
