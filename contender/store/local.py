@@ -115,19 +115,17 @@ class LocalStore:
         """
         try:
             with os.scandir(self.root / folder) as entries:
-                found = [(folder + e.name + ("/" if e.is_dir(follow_symlinks=False) else ""), e) for e in entries]
+                named = ((folder + e.name + ("/" if e.is_dir(follow_symlinks=False) else ""), e) for e in entries)
+                # Most of a long folder sorts before `after`: it is left out first.
+                found = [(key, entry) for key, entry in named if _may_hold(key, prefix, after)]
         except (FileNotFoundError, NotADirectoryError):
             return
         for key, entry in sorted(found, key=lambda pair: pair[0]):
-            if (
-                entry.name.startswith(TEMPORARY)
-                or key_fault(key.removesuffix("/"))
-                or not _may_hold(key, prefix, after)
-            ):
+            if entry.name.startswith(TEMPORARY) or key_fault(key.removesuffix("/")):
                 continue
             if key.endswith("/"):
                 yield from self._walk(key, prefix, after)
-            elif entry.is_file(follow_symlinks=False) and key.startswith(prefix) and key > after:
+            elif entry.is_file(follow_symlinks=False):
                 try:
                     info = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -219,7 +217,7 @@ def _may_hold(key: str, prefix: str, after: str) -> bool:
     """Whether the object `key`, or one below the folder `key`, can be in the listing."""
     if key.endswith("/"):
         return (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key))
-    return key.startswith(prefix)
+    return key.startswith(prefix) and key > after
 
 
 def _info(key: str, found: os.stat_result) -> ObjectInfo:

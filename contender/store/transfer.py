@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -25,6 +26,8 @@ OnBytes = Callable[[int], None]
 THREADS = 4  # files at once; the parts of a large one have threads of their own
 PART = 8 << 20  # bytes of a large file that are read at once, and held in memory until those before them are hashed
 PARTS_AT_ONCE = 8
+AHEAD = 16  # parts that are begun before the first of them is done with: a slow one keeps no thread idle
+ONE_LARGE = threading.Lock()  # a large file has enough threads of its own; a second one would double the memory
 
 
 def at_once(act: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> list[B]:
@@ -47,7 +50,7 @@ def chunks(
     """The object's bytes from `start` on, in order, each chunk valid until the next one; several parts are read at once.
 
     `size` is what the object should have: at most a byte more is read, which is enough to know, and cannot fill a disk. `keep` gets
-    each part and where it begins, from the thread that read it: one may come before those in front of it, by PARTS_AT_ONCE at most.
+    each part and where it begins, from the thread that read it: one may come before those in front of it, by AHEAD at most.
     """
     todo = deque(range(start, size + 1, PART))
     reading: deque[tuple[Future[int], memoryview]] = deque()
@@ -58,7 +61,8 @@ def chunks(
             keep(buffer[:count], at)
         return count
 
-    with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="part") as pool:
+    alone = ONE_LARGE if len(todo) > 1 else nullcontext()
+    with alone, ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="part") as pool:
 
         def read_next(buffer: memoryview) -> None:
             if todo:
@@ -66,7 +70,7 @@ def chunks(
                 reading.append((pool.submit(read, at, buffer[: size + 1 - at]), buffer))
 
         try:
-            for at in list(islice(todo, PARTS_AT_ONCE)):
+            for at in list(islice(todo, AHEAD)):
                 read_next(memoryview(bytearray(min(PART, size + 1 - at))))
             while reading:
                 count, buffer = reading.popleft()
@@ -177,7 +181,7 @@ def receive(store: Store, key: str, file: FileEntry, path: Path, on_bytes: OnByt
 
 def _cut(target: BinaryIO) -> None:
     """Cuts off the end of an interrupted download, where parts may be missing between others; what is left is its beginning."""
-    target.truncate(max(0, target.seek(0, os.SEEK_END) - PARTS_AT_ONCE * PART))
+    target.truncate(max(0, target.seek(0, os.SEEK_END) - AHEAD * PART))
     target.seek(0)
 
 

@@ -134,8 +134,9 @@ def test_parts_that_break_off_go_on_and_the_others_are_not_read_again(behind, pr
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Two parts of a mebibyte at once."""
+    """Parts of a mebibyte, two at once."""
     monkeypatch.setattr(transfer, "PARTS_AT_ONCE", 2)
+    monkeypatch.setattr(transfer, "AHEAD", 2)
     monkeypatch.setattr(transfer, "PART", 1 << 20)
     return 1 << 20
 
