@@ -8,6 +8,9 @@ from pathlib import Path
 
 from contender.files import CHUNK
 
+PART = 16 << 20  # bytes: one part of an upload; a smaller file goes in one request
+PARTS = 10_000  # that an upload may have: S3's limit
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -21,13 +24,23 @@ class Fingerprint:
     version: str
 
 
-def etag_fingerprint(path: Path, part: int) -> Fingerprint:
+def part_size(size: int) -> int:
+    """Bytes of each part of an upload of `size` bytes. ETags are recomputed from it: with another one, what is stored is read back."""
+    part = PART
+    while size > part * PARTS:
+        part *= 2
+    return part
+
+
+def etag_fingerprint(path: Path) -> Fingerprint:
     """Both digests in one read, so that an equal ETag proves the sha256 of what was sent.
 
-    An object that was sent in one request has the MD5 of its bytes; one of several, `part` bytes each, the MD5 of their MD5s and
-    their number. A file of `part` bytes or more counts as several.
+    An object that was sent in one request has the MD5 of its bytes; one of several, the MD5 of their MD5s and their number. A
+    file of a part's size or more is sent as several.
     """
-    whole, parts, alone = hashlib.sha256(), [], path.stat().st_size < part
+    size = path.stat().st_size
+    part = part_size(size)
+    whole, parts, alone = hashlib.sha256(), [], size < part
     current, left = _md5(), part
     with path.open("rb") as stream:
         while chunk := stream.read(min(CHUNK, left)):

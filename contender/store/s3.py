@@ -18,13 +18,11 @@ from typing import Any, BinaryIO, NoReturn
 
 from contender.errors import Missing, StoreUnavailable
 from contender.store.base import ObjectInfo, Unfinished, check_key, check_prefix, create_settled
-from contender.store.fingerprints import Fingerprint, etag_fingerprint
+from contender.store.fingerprints import Fingerprint, etag_fingerprint, part_size
 from contender.store.s3_client import READ_TIMEOUT, make_client
 from contender.store.s3_errors import code_of, library_errors, of_a_store, translated
 
 ATTEMPTS = 5
-PART = 16 << 20  # bytes: one part of a multipart upload; smaller files go in one request
-PARTS = 10_000  # that an upload may have: S3's limit
 TRANSFER_THREADS = 8  # that send the parts of one file
 PIECE = 1 << 18  # bytes of a body that are read at a time
 RESUMES = 4  # of one streamed download that broke off
@@ -102,7 +100,7 @@ class S3Store:
             manager.upload(str(path), self.bucket, full, subscribers=told).result()
 
     def fingerprint(self, path: Path) -> Fingerprint:
-        return etag_fingerprint(path, part_size(path.stat().st_size))
+        return etag_fingerprint(path)
 
     def create(self, key: str, data: bytes) -> None:
         full = self._full(key)
@@ -259,14 +257,6 @@ class _Body(io.RawIOBase):
         if not self.closed:
             self._body.close()
         super().close()
-
-
-def part_size(size: int) -> int:
-    """Bytes of each part of an upload of `size` bytes: ETags are recomputed from it, so it must not change for what is stored."""
-    part = PART
-    while size > part * PARTS:
-        part *= 2
-    return part
 
 
 def _told_at(answer: dict[str, Any]) -> float:

@@ -8,18 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from standing import standing
 
 from contender.errors import AliasMoved, Damaged, OutcomeUnknown, StoreUnavailable, UsageError
-from contender.records import AliasEntry, Decision, FileEntry, ReleaseManifest
+from contender.records import AliasEntry, Decision
 from contender.registry import Registry
-from contender.registry.layout import files_digest, parsed, release_id, sealed
+from contender.registry.layout import parsed, sealed
 from contender.store import MemoryStore, Store
-
-
-def manifest(name: str) -> ReleaseManifest:
-    files = (FileEntry(path="model.safetensors", size=1, sha256=name),)
-    found = files_digest(files)
-    return ReleaseManifest(kind="k", columns={}, release=release_id(found), digest=found, files=files, created="now")
 
 
 def registry(store: Store) -> Registry:
@@ -28,9 +23,7 @@ def registry(store: Store) -> Registry:
 
 def promote(registry: Registry, expected: int, name: str = "a", actor: str = "tests", alias="production") -> AliasEntry:
     """A release becomes live whose manifest alone is there: nothing here loads a model."""
-    release = manifest(name)
-    registry._store.put(f"{registry.pipeline}/releases/{release.release}/manifest.json", sealed(release))
-    return registry.promote(alias, expected, release, reason="better", actor=actor)
+    return registry.promote(alias, expected, standing(registry, name), reason="better", actor=actor)
 
 
 def copy_in(store: Store) -> AliasEntry:

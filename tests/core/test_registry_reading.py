@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contender.records import Evaluation, ReleaseDraft
-from contender.registry import Registry, verify_folder
+from contender.registry import TRAIN_KEYS, Registry, verify_folder
 from contender.store import LocalStore, Store
 from contender.store.s3 import S3Store
 
@@ -33,7 +33,7 @@ def filled(store: Store, folder: Path) -> str:
         keys = folder / "keys.parquet"
         keys.write_bytes(b"keys")
         draft = ReleaseDraft(kind="text-classification", columns={"text": "body"})
-        manifests.append(registry.stage(model, draft, keys))
+        manifests.append(registry.stage(model, draft, {TRAIN_KEYS: keys}))
         registry.promote("production", number - 1, manifests[-1], reason="better", actor="tests")
     report = folder / "report"
     report.mkdir()

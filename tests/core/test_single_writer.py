@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from careless import Careless, Refusing
+from standing import standing
 
 from contender.errors import AliasMoved, AlreadyExists, StoreUnavailable, UnsafeStore
-from contender.records import FileEntry, ReleaseDraft, ReleaseManifest
+from contender.records import ReleaseDraft
 from contender.registry import Registry
-from contender.registry.layout import files_digest, release_id
 from contender.store import MemoryStore, Store
 from contender.store.guarded import SingleWriter, single_writer
 from contender.store.s3 import S3Store
@@ -26,14 +26,8 @@ MINISTACK = pytest.param("ministack", marks=pytest.mark.server("ministack"))
 CEPH = pytest.param("ceph", marks=pytest.mark.server("ceph"))
 
 
-def manifest(name: str) -> ReleaseManifest:
-    files = (FileEntry(path="model.safetensors", size=1, sha256=name),)
-    found = files_digest(files)
-    return ReleaseManifest(kind="k", columns={}, release=release_id(found), digest=found, files=files, created="now")
-
-
 def promote(registry: Registry, expected: int, name: str = "a", guard: Any = None) -> Any:
-    return registry.promote("live", expected, manifest(name), reason="better", actor=name, guard=guard)
+    return registry.promote("live", expected, standing(registry, name), reason="better", actor=name, guard=guard)
 
 
 @pytest.mark.parametrize("kind", [MemoryStore, Careless, Refusing])

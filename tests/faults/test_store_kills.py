@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from standing import standing
 
 from contender.errors import StoreUnavailable
-from contender.records import AliasEntry, FileEntry, ReleaseDraft, ReleaseManifest
+from contender.records import AliasEntry, ReleaseDraft
 from contender.registry import Registry, verify_folder
-from contender.registry.layout import files_digest, release_id
-from contender.store.s3 import PART, S3Store
+from contender.store.fingerprints import PART
+from contender.store.s3 import S3Store
 
 DRAFT = ReleaseDraft(kind="text-classification", columns={"text": "body"})
 pytestmark = [pytest.mark.slow, pytest.mark.server("ceph")]
@@ -85,12 +86,6 @@ def test_an_upload_goes_on_where_the_store_was_killed_in_the_middle(
     assert list(killed.unfinished(older_than=-60)) == []
 
 
-def release(name: str) -> ReleaseManifest:
-    files = (FileEntry(path="model.safetensors", size=1, sha256=name),)
-    found = files_digest(files)
-    return ReleaseManifest(kind="k", columns={}, release=release_id(found), digest=found, files=files, created="now")
-
-
 @pytest.mark.parametrize(("daemon", "times"), [("rgw", 6), ("osd", 2)])
 def test_a_promotion_in_whose_middle_the_store_is_killed_happens_once(bluestore, daemon: str, times: int):
     # Less patient than the disk is long away: the gateway writes what its client gave up.
@@ -107,10 +102,12 @@ def test_a_promotion_in_whose_middle_the_store_is_killed_happens_once(bluestore,
         # Some milliseconds around the moment at which the entry is written: before, during and after it.
         killer = threading.Thread(target=kill_and_restart, args=(n * 0.002,))
         killed.before_create = lambda key, killer=killer: None if killer.ident else killer.start()  # type: ignore[misc]
-        told.append(registry.promote("production", n, release(str(n)), reason="better", actor="tests"))
+        told.append(registry.promote("production", n, standing(registry, str(n)), reason="better", actor="tests"))
         killer.join()
         assert registry.log("production") == told
     killed.before_create = lambda key: None
     assert killed.troubled, "every entry was answered: was the store killed in time?"
-    assert registry.promote("production", times, release("last"), reason="better", actor="tests").n == times + 1
+    assert (
+        registry.promote("production", times, standing(registry, "last"), reason="better", actor="tests").n == times + 1
+    )
     assert len({entry.writer for entry in registry.log("production")}) == times + 1

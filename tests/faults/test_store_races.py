@@ -11,27 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standing import standing
 
 from contender.errors import AliasMoved
-from contender.records import AliasEntry, FileEntry, ReleaseManifest
+from contender.records import AliasEntry
 from contender.registry import Registry
-from contender.registry.layout import files_digest, release_id
 from contender.store import LocalStore, MemoryStore, Store
 
 RACERS = 20
 ROUNDS = 50
 
 
-def manifest(name: str) -> ReleaseManifest:
-    files = (FileEntry(path="model.safetensors", size=1, sha256=name),)
-    found = files_digest(files)
-    return ReleaseManifest(kind="k", columns={}, release=release_id(found), digest=found, files=files, created="now")
-
-
 def promote(registry: Registry, n: int, racer: int) -> dict[str, Any]:
     """What the racer was told: its entry, or why it lost."""
     try:
-        entry = registry.promote("production", n, manifest(f"{n}-{racer}"), reason="better", actor=f"racer {racer}")
+        entry = registry.promote(
+            "production", n, standing(registry, f"{n}-{racer}"), reason="better", actor=f"racer {racer}"
+        )
     except AliasMoved as error:
         return {"lost": error.what}
     return {"won": entry.model_dump(mode="json")}
@@ -72,7 +68,7 @@ def test_of_twenty_racing_promoters_one_wins_and_the_others_are_told_who(store: 
 
 RACER = """
 import json, sys
-sys.path[:0] = [sys.argv[1]]
+sys.path[:0] = [sys.argv[1], sys.argv[4]]
 from pathlib import Path
 from test_store_races import LocalStore, Registry, promote
 registry = Registry(LocalStore(Path(sys.argv[2])), "intents")
@@ -87,7 +83,9 @@ def test_of_twenty_racing_processes_on_a_folder_one_wins(tmp_path: Path):
     here = Path(__file__).parent
     command = [sys.executable, "-c", RACER, str(here), str(tmp_path / "store")]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": here.parents[1]}
-    racers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(RACERS)]
+    racers = [
+        subprocess.Popen([*command, str(number), str(here.parent / "support")], **pipes) for number in range(RACERS)
+    ]
     try:
         assert {racer.stdout.readline() for racer in racers} == {"ready\n"}
         told = []
