@@ -53,7 +53,7 @@ def read_everything(registry: Registry, release: str, folder: Path) -> None:
     assert registry.readable_decisions() == ([], [])
     assert registry.verify(release, "e-1") == registry.fetch(release, folder)
     assert (folder / "README.md").read_text() == "card"
-    assert registry.train_keys(release) == b"keys"
+    assert registry.beside(release, TRAIN_KEYS) == b"keys"
     assert verify_folder(folder) == registry.release(release)
 
 
