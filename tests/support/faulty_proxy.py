@@ -10,7 +10,7 @@ Each fault is drawn per request, and counted by its name. Those of writes make a
     lost, lost_in_silence               forwarded; the answer is a reset, or none
     late, late_refused, late_in_silence forwarded 50 to 500 ms later; the answer is a reset, 503, or none
     reset_in_answer, truncated          half of the answer's body, then a reset, or a goodbye
-    flipped                             one bit of a model file's body is another
+    flipped                             one bit of a model file's body is another; not twice in a row, which would be damage to anybody
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._away_until = 0.0
         self._late: list[threading.Thread] = []
+        self._flipped: set[str] = set()
 
     @property
     def endpoint(self) -> str:
@@ -76,6 +77,11 @@ class FaultyProxy(ThreadingHTTPServer):
             if not self.on or self._dice.random() >= rate:
                 return ""
             kind = self._dice.choice(kinds)
+            if kind == "flipped" and path in self._flipped:
+                self._flipped.remove(path)
+                return ""
+            if kind == "flipped":
+                self._flipped.add(path)
             self.faults[kind] += 1
             if kind == "away":
                 self._away_until = time.monotonic() + self._dice.uniform(0.1, 0.5)
