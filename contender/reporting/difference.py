@@ -164,7 +164,7 @@ def _changes(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[Change]:
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested mappings as dotted keys; everything else as text."""
     if not isinstance(value, Mapping):
-        return {} if value is None and not prefix else {prefix: str(value)}
+        return {prefix: ABSENT if value is None else str(value)} if prefix else {}
     found: dict[str, str] = {}
     for name, inner in value.items():
         found |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
