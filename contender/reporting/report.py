@@ -19,7 +19,7 @@ from contender.reporting.charts import Scale, interval_plots, learning_curves
 from contender.reporting.comparison import RESAMPLES, metric_rows
 from contender.reporting.data import ReportInput
 from contender.reporting.findings import Findings, find
-from contender.text import ACTING, escape_of, shorten
+from contender.text import ACTING, escape_of, shorten, terminal_safe
 
 NAME_LENGTH = 80  # characters of a label, a path or a value in a table
 LABELS_SHOWN = 200
@@ -132,6 +132,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "shown": shown,
+        "plain": terminal_safe,  # for a title, where no markup can stand
         "name": lambda text: shown(shorten(str(text), NAME_LENGTH)),
         "metric": lambda number, name: value(name, number),
         "signed": lambda number, name: signed(name, number),

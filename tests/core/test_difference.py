@@ -1,0 +1,63 @@
+"""Two releases side by side: what is told, and that no name in it acts."""
+
+from __future__ import annotations
+
+from contender.records import Evaluation, ReleaseManifest, SetEvaluation
+from contender.reporting.difference import Change, Difference, Side, difference, render_difference
+
+EVIL = "<script>alert(1)</script>\u202e'\"&"
+
+
+def side(
+    name: str, files: dict[str, str] | None, accuracy: float | None = None, rows: str = "d", **lineage: object
+) -> Side:
+    manifest = ReleaseManifest(
+        kind="k", columns={}, label_names=("a",), release=name, digest=name, files=(), created="now", lineage=lineage
+    )
+    held = SetEvaluation(set="test", set_digest=rows, rows=10, metrics={"accuracy": accuracy or 0.0})
+    evaluation = Evaluation(
+        evaluation="e", release=name, champion=None, device="cpu", dtype="fp32", challenger_sets=(held,)
+    )
+    return Side(name, manifest, files, evaluation if accuracy else None)
+
+
+def test_what_differs_is_told_and_what_does_not_is_not():
+    a = side("a", {"1.csv": "x", "2.csv": "y", "3.csv": "z"}, 0.8, seed=17, versions={"torch": "2.1"}, rows_of=None)
+    b = side("b", {"1.csv": "x", "2.csv": "other", "4.csv": "w"}, 0.9, rows="e", seed=18, versions={"torch": "2.1"})
+    found = difference(a, b)
+    assert found.files is not None
+    assert (found.files.added, found.files.removed, found.files.rewritten) == (("4.csv",), ("3.csv",), ("2.csv",))
+    assert found.files.unchanged == 1
+    assert found.environment == (Change(name="seed", a="17", b="18"),)
+    (metric,) = found.metrics
+    assert metric.difference is not None and abs(metric.difference - 0.1) < 1e-9
+    assert metric.same_rows is False
+
+
+def test_a_nested_spec_is_compared_key_by_key_and_a_missing_side_is_a_dash():
+    a = side("a", None, spec={"train": {"epochs": 3, "seed": 1}, "quality": {"suite": None}})
+    b = side("b", {}, 0.5, spec={"train": {"epochs": 5, "seed": 1}, "quality": {"suite": "x"}, "new": True})
+    found = difference(a, b)
+    assert found.spec == (
+        Change(name="train.epochs", a="3", b="5"),
+        Change(name="quality.suite", a="–", b="x"),
+        Change(name="new", a="–", b="True"),
+    )
+    assert found.files is None
+    assert (found.metrics[0].a, found.metrics[0].difference) == (None, None)
+
+
+def test_no_name_in_the_page_acts():
+    evil = Difference(
+        a=EVIL,
+        b=EVIL,
+        same_model=True,
+        data=(Change(name=EVIL, a=EVIL, b=EVIL),),
+        files=None,
+        spec=(),
+        metrics=(),
+        environment=(Change(name=EVIL, a=EVIL, b=EVIL),),
+    )
+    page = render_difference(evil)
+    assert "<script" not in page and "\u202e" not in page
+    assert "default-src 'none'" in page
