@@ -13,7 +13,8 @@ from contender.errors import StoreError
 from contender.records import ReleaseDraft
 from contender.registry import Registry
 from contender.store.doctor import examine
-from contender.store.s3 import PART, S3Store
+from contender.store.fingerprints import PART
+from contender.store.s3 import S3Store
 from contender.store.s3_client import make_client
 
 pytestmark = [

@@ -172,6 +172,7 @@ def test_numbers_as_labels_a_byte_order_mark_and_a_class_with_one_row_train(desk
     assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_ten_megabytes_in_one_cell_are_one_quarantined_row(desk: Desk) -> None:
     write(desk, "1.csv", rows("body,colour", *GOOD, f"{'x' * 10_000_000},red"))
@@ -224,7 +225,8 @@ def test_a_registry_that_cannot_be_written_is_exit_1(desk: Desk, place: str) -> 
     assert "cannot be written" in ran.document["error"]["what"] or "Read-only" in ran.document["error"]["what"]
 
 
-@pytest.mark.parametrize("size", [pytest.param("40k", marks=pytest.mark.slow), "300k"])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["40k", "300k"])
 def test_a_full_disk_ends_a_run_and_the_next_one_goes_on_from_there(live: Desk, size: str) -> None:
     live.drop("1.csv", tickets(90, seed=1))
     with mounted(live.folder / "disk", f"size={size}") as disk:

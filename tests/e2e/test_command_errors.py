@@ -108,6 +108,7 @@ def test_a_reader_that_goes_away_is_no_traceback(arguments: tuple[str, ...]) -> 
     assert done.returncode == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_goes_on_unseen_where_nobody_reads_its_progress(desk: Desk) -> None:
     desk.drop("1.csv", tickets(120, seed=1))

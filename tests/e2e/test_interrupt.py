@@ -96,6 +96,7 @@ def test_of_two_runs_at_the_same_time_one_waits_and_finds_what_the_other_decided
     assert len(history["decisions"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_that_may_be_skipped_leaves_its_data_to_the_next_one_behind_the_one_at_work(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))

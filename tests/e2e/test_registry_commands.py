@@ -60,6 +60,7 @@ def test_a_rollback_and_what_comes_after_it(desk: Desk, tmp_path: Path) -> None:
     assert desk.run("pull", f"desk@{b}", str(tmp_path / "b"), "--json").document["release"] == b
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_two_releases_side_by_side(desk: Desk, tmp_path: Path) -> None:
     a, b = two_releases(desk)
@@ -114,6 +115,7 @@ def test_a_signed_pipeline_and_who_requires_it(desk: Desk, tmp_path: Path, monke
     assert kept and not any(secret in path.read_bytes() for path in kept)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_gc_says_and_then_removes(desk: Desk) -> None:
     a, b = two_releases(desk)
@@ -133,6 +135,7 @@ def test_gc_says_and_then_removes(desk: Desk) -> None:
     assert a in back.document["error"]["what"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_the_registry_tells_nothing_of_the_machine_that_trained(desk: Desk) -> None:
     import getpass
@@ -152,6 +155,7 @@ def test_the_registry_tells_nothing_of_the_machine_that_trained(desk: Desk) -> N
             assert not [word for word in private if word.encode() in data], path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_promotion_whose_answer_was_lost_is_settled_by_the_next_run(
     desk: Desk, monkeypatch: pytest.MonkeyPatch

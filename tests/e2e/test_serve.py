@@ -148,6 +148,7 @@ def serving(name: str, folder: Path, **environment: str) -> Iterator[Served]:
         assert process.wait(30) in (0, -15), log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_promotion_and_a_rollback_reach_the_server_and_no_request_fails(desk: Desk, tmp_path: Path) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))  # labels at random: whatever is learnt later is better

@@ -23,12 +23,10 @@ from fault_scenario import Moment, Scenario, run_scenario
 
 from deployments.server import ServerInfo, client_environment
 
-FAST = (
+FAST = (of_points(BY_NAME["after the alias entry"]),)
+SLOW = (
     of_points(BY_NAME["train: checkpoint not in place"]),
     of_points(BY_NAME["after the release's manifest"], start="champion"),
-    of_points(BY_NAME["after the alias entry"]),
-)
-SLOW = (
     of_points(BY_NAME["before the split is frozen"]),
     of_points(BY_NAME["gate: its own process alone"]),
     of_points(BY_NAME["train: process alone, in a checkpoint"]),

@@ -107,6 +107,7 @@ def test_a_slow_store_holds_up_nobody_and_a_failed_upload_is_made_up_for_by_the_
     assert restored(store, tmp_path / "b") == 20
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_on_another_machine_ends_with_the_same_files(make_job, tmp_path):
     from contender.errors import TrainingFailed
 

@@ -141,6 +141,7 @@ def test_a_killed_child_is_continued_and_the_model_is_the_same(make_job, tmp_pat
     assert describe_files(Path(whole.output)) == describe_files(Path(killed.output))
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_at_the_same_point_each_time_is_given_up(make_job, tmp_path):
     told: list[str] = []
     with pytest.raises(TrainingFailed, match="died 3 times at the same point") as failure:
@@ -156,6 +157,7 @@ def test_a_child_that_dies_at_the_same_point_each_time_is_given_up(make_job, tmp
     assert "SIGKILL" in failure.value.what
 
 
+@pytest.mark.slow
 def test_a_child_that_lacks_memory_continues_with_fewer_examples_at_once(make_job, tmp_path):
     """A limit of the kernel's, so that torch's own allocator is what fails."""
     rows = [(" ".join(["red"] * 60), "red"), (" ".join(["blue"] * 60), "blue")] * 1024
@@ -236,7 +238,7 @@ def test_the_values_on_the_wire_survive_it():
 
 
 @pytest.mark.parametrize(
-    "size", [80_000, 200_000]
+    "size", [80_000, pytest.param(200_000, marks=pytest.mark.slow)]
 )  # too little for the weights; for the optimizer, whose writer is torch's
 def test_a_disk_that_fills_up_in_a_checkpoint_is_said_and_the_same_job_goes_on(make_job, tmp_path, size):
     job = make_job(epochs=2)
