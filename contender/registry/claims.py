@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from contender.errors import AlreadyExists, BeingDeleted, ContenderError, Missing
+from contender.errors import AlreadyExists, BeingDeleted, ContenderError
 from contender.records import Record
-from contender.registry.layout import Layout, now, parsed, sealed
+from contender.registry.layout import Layout, now, sealed
 from contender.store import Store
 
 CLAIM_SECONDS = 24 * 3600  # a claim older than this was left by a process that died
@@ -50,7 +50,7 @@ class Claims:
         key = f"{self._layout.claims(release)}{writer}.json"
         self._store.put(key, sealed(Claim(writer=writer, why=why, at=now())))
         try:
-            if self.mark(release) is not None:
+            if self.marked(release):
                 raise BeingDeleted(
                     f"release {release} of {self._layout.pipeline} is being deleted",
                     "Try again in a minute. Where that repeats, a gc was killed: contender gc NAME --delete ends its work.",
@@ -65,13 +65,10 @@ class Claims:
         found = self._store.list(self._layout.claims(release))
         return any(time.time() - info.modified < CLAIM_SECONDS for info in found)
 
-    def mark(self, release: str) -> Mark | None:
-        """The mark of a collector that deletes the release, or died over it."""
+    def marked(self, release: str) -> bool:
+        """Whether a collector deletes the release, or died over it; whatever its mark holds."""
         key = self._layout.mark(release)
-        try:
-            return parsed(Mark, self._store.get(key), key)
-        except Missing:
-            return None
+        return any(info.key == key for info in self._store.list(key))
 
     def put_mark(self, release: str) -> bool:
         """Whether the release is this collector's to delete: nobody else's mark is on it, or a dead one's."""

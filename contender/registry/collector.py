@@ -78,7 +78,7 @@ class Collector:
         """Removes what is garbage; what came of each."""
         done = []
         for release in self._needed():
-            if self._claims.mark(release) and self._claims.put_mark(release):
+            if self._claims.marked(release) and self._claims.put_mark(release):
                 self._claims.remove_mark(release)  # a collector died over it, and it is needed again
         found = self.garbage()
         for upload in self._unfinished():
