@@ -14,6 +14,8 @@ from faulty_proxy import faulty
 
 from tasks import policy
 
+SILENCE = 3.0  # seconds that a run waits for a store that says nothing; a minute each would be most of the test
+
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_pipeline_lives_on_s3(desk: Desk, s3_server, tmp_path: Path) -> None:
@@ -52,6 +54,13 @@ def test_a_bucket_that_is_not_there_is_said(desk: Desk, s3_server) -> None:
 def test_a_run_goes_on_through_faults_of_the_store_and_promotes_once(
     desk: Desk, s3_server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from contender.store.s3 import S3Store
+    from contender.store.s3_client import parse_s3_url
+
+    def impatient(url: str, profile: str | None = None) -> S3Store:
+        return S3Store(*parse_s3_url(url), profile, patience=SILENCE)
+
+    monkeypatch.setattr("contender.run.open_store", impatient)
     desk.drop("1.csv", tickets(240, seed=1))
     registry = f"s3://{s3_server.bucket}/faults-{secrets.token_hex(4)}"
     with faulty(s3_server.endpoint, every=8) as proxy:
