@@ -155,9 +155,8 @@ def test_a_worker_that_is_asked_to_end_kills_its_flows_which_go_on_from_where_th
     run = fleet.start(fleet.deploy("max_recoveries: 1"))
     first = fleet.worker()
     engine, job = fleet.training(first)
-    first.process.terminate()
-    first.process.wait(60)
-    until("the end of what it started", lambda: not lives(engine) and not lives(job), 10, fleet.told)
+    first.stop()
+    until("the end of what it started", lambda: not lives(engine) and not lives(job), 60, fleet.told)
     fleet.worker()
     assert fleet.ended(run, 300) == "Promoted", fleet.told()
     assert history(run) == [*STARTED, *CONTINUED, "Promoted"]

@@ -75,6 +75,14 @@ class Worker:
                     found.append(process)
         return found
 
+    def stop(self, grace: float = 60) -> None:
+        """As a supervisor does: asked to end, and killed where it is still there after the grace time, as now and then it is."""
+        self.process.terminate()
+        try:
+            self.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
