@@ -361,8 +361,10 @@ def test_what_a_bucket_cannot_do_is_found(proxy, bucket: str, fault: dict[str, A
 @pytest.mark.parametrize(
     ("behind", "state", "says"), [(0, "ok", "agrees"), (30, "ok", "30 s ahead"), (1200, "warning", "1,200 s ahead")]
 )
-def test_a_clock_that_is_wrong_is_a_warning(behind: int, state: str, says: str):
-    date = format_datetime(datetime.fromtimestamp(time.time() - behind, UTC), usegmt=True)
+def test_a_clock_that_is_wrong_is_a_warning(behind: int, state: str, says: str, monkeypatch: pytest.MonkeyPatch):
+    now = 1_800_000_000.2  # a fixed moment: the header has whole seconds, and the test's own fraction would decide the rounding
+    monkeypatch.setattr("contender.store.s3_doctor.time", SimpleNamespace(time=lambda: now))
+    date = format_datetime(datetime.fromtimestamp(now - behind, UTC), usegmt=True)
     found = clock(Answering("", {"ResponseMetadata": {"HTTPHeaders": {"date": date}}}))  # type: ignore[arg-type]
     assert (found.state, says in found.seen) == (state, True), found.seen
 
