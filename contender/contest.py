@@ -65,7 +65,7 @@ def find_champion(run: Run, seen: Snapshot, guard: Guard | None = None) -> Champ
     alias = run.pipeline.spec.promote.alias
     _settle(run, guard)
     entry, own = run.registry.champion(alias), None
-    if entry and (entry.verdict or {}).get("decision") == decision_key(run, seen, entry.n - 1):
+    if entry and entry.decision == decision_key(run, seen, entry.n - 1):
         own, entry = entry, run.registry.entry(alias, entry.n - 1) if entry.n > 1 else None
     return Champion(entry, run.registry.named_by(entry) if entry else None, own)
 
@@ -150,18 +150,21 @@ def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, 
     tell(Note("judge", "started"))
     started = time.monotonic()
     on = judged_set(run.pipeline)
-    if champion.entry and challenger.release in champion.entry.withdrawn:
-        return _withdrawn(challenger, champion)
-    verdict = judge(
-        _rules(run),
-        outcomes_of(run, challenger, split, on),
-        outcomes_of(run, champion.manifest, split, on) if champion.manifest else None,
-        judged_against=champion.n,
-        champion_release=champion.release,
-        release=challenger.release,
-        champion_labels=champion.manifest.label_names if champion.manifest else None,
-        alpha=_spent(run, challenger, champion, split),
-        trained_on=[_train_keys(run, manifest) for manifest in (challenger, champion.manifest) if manifest],
+    withdrawn = champion.entry is not None and challenger.release in champion.entry.withdrawn
+    verdict = (
+        _withdrawn(challenger, champion)
+        if withdrawn
+        else judge(
+            _rules(run),
+            outcomes_of(run, challenger, split, on),
+            outcomes_of(run, champion.manifest, split, on) if champion.manifest else None,
+            judged_against=champion.n,
+            champion_release=champion.release,
+            release=challenger.release,
+            champion_labels=champion.manifest.label_names if champion.manifest else None,
+            alpha=_spent(run, challenger, champion, split),
+            trained_on=[_train_keys(run, manifest) for manifest in (challenger, champion.manifest) if manifest],
+        )
     )
     key = stage_key(
         run.pipeline, "judge", challenger=challenger.digest, against=champion.n, rows=split.record.digests[on]

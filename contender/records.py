@@ -221,6 +221,11 @@ class AliasEntry(Record):
     )
     at: str = Field(description="UTC, ISO 8601")
 
+    @property
+    def decision(self) -> str | None:
+        """Key of the decision that made it; a person's entry has none."""
+        return (self.verdict or {}).get("decision")
+
 
 class LedgerEntry(Record):
     """One look at a held-out set, written before outcomes are compared."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from contender.errors import ContenderError, UsageError
 from contender.files import expanded, is_file, is_folder
 from contender.loading import load_pipeline
-from contender.records import AliasEntry
+from contender.records import AliasEntry, ReleaseManifest
 from contender.registry import Registry, holds_model
 from contender.registry.layout import is_release_id
 from contender.registry.naming import DEFAULT_ALIAS, FORMS, name_parts
@@ -29,14 +29,12 @@ class Target:
     named: str | None = None  # a release, where the NAME holds one in place of an alias
     single_writer: bool = False  # the pipeline's own promise about its registry
 
-    def release(self) -> tuple[str, str | None]:
+    def release(self) -> tuple[ReleaseManifest, str | None]:
         """The release that is meant, and the evaluation that made it live; UsageError where there is none."""
         if self.named is None:
             entry = self.live()
-            self.registry.named_by(entry)
-            return entry.release, entry.evaluation
-        self.registry.release(self.named)
-        return self.named, self.registry.newest_evaluation(self.named)
+            return self.registry.named_by(entry), entry.evaluation
+        return self.registry.release(self.named), self.registry.newest_evaluation(self.named)
 
     def live(self) -> AliasEntry:
         """The alias's live entry; UsageError naming the aliases that there are where it has none."""

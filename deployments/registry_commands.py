@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import Damaged
-from contender.registry.signing import fingerprint
 from deployments.arguments import public_key_of
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from contender.records import AliasEntry, Decision, ReleaseManifest
 
@@ -64,7 +61,7 @@ def command_history(options: argparse.Namespace) -> int:
     out.print(table(("when (UTC)", "what", "release", "rows", "why"), _story(decisions, entries)))
     say(out, f"live as {target.alias}: {now}")
     live_entry = entries[-1] if entries else None
-    decision = _decision_of(live_entry, decisions) if live_entry else None
+    decision = next((found for found in decisions if live_entry and found.key == live_entry.decision), None)
     if live_entry:
         for line in _why(live_entry, decision):
             say(out, f"  {line}")
@@ -90,18 +87,13 @@ def command_history(options: argparse.Namespace) -> int:
 def _story(decisions: list[Decision], entries: list[AliasEntry]) -> list[tuple[str, ...]]:
     """What runs decided, and what people did by hand, in the order of time."""
     found: list[tuple[str, ...]] = [(d.at, d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
+    decided = {decision.key for decision in decisions}
     for entry in entries:
-        if _decision_of(entry, decisions) is None:
+        if entry.decision not in decided:
             what = "rolled back" if entry.action == "rollback" else "promoted"
             found.append((entry.at, what, entry.release, "", f"{entry.reason} ({entry.actor})"))
     # Milliseconds are written with and without a zone's letter: the part before is comparable.
     return [(at[:16].replace("T", " "), *rest) for at, *rest in sorted(found, key=lambda row: row[0][:23])]
-
-
-def _decision_of(entry: AliasEntry, decisions: list[Decision]) -> Decision | None:
-    """The decision that made this entry."""
-    key = (entry.verdict or {}).get("decision")
-    return next((found for found in decisions if found.key == key), None) if key else None
 
 
 def _why(entry: AliasEntry, decision: Decision | None) -> Iterator[str]:
@@ -124,17 +116,17 @@ def command_pull(options: argparse.Namespace) -> int:
     key = public_key_of(options)
     folder = Path(options.folder)
     warnings: list[str] = []
-    with transferring(console(), f"pulling {release}", _bytes(target.registry.release(release))) as on_bytes:
-        manifest = target.registry.fetch(release, folder, on_bytes, evaluation, warnings.append, key)
+    with transferring(console(), f"pulling {release.release}", _bytes(release)) as on_bytes:
+        manifest = target.registry.fetch(release.release, folder, on_bytes, evaluation, warnings.append, key)
     for warning in warnings:
         say(console(), f"! {warning}", style="yellow")
-    say(console(), f"pulled {release} ({_megabytes(manifest.files)}, every file verified) into {folder}")
+    say(console(), f"pulled {manifest.release} ({_megabytes(manifest.files)}, every file verified) into {folder}")
     if options.json:
         print_document(
             {
                 "outcome": "done",
                 "pipeline": target.name,
-                "release": release,
+                "release": manifest.release,
                 "digest": manifest.digest,
                 "folder": str(folder),
                 "warnings": warnings,
@@ -145,6 +137,7 @@ def command_pull(options: argparse.Namespace) -> int:
 
 def command_verify(options: argparse.Namespace) -> int:
     from contender.registry import folder_manifest, folder_signers, verify_folder
+    from contender.registry.signing import fingerprint
     from deployments.lookup import folder_or_target
     from deployments.terminal import console, say, transferring
 
@@ -156,15 +149,16 @@ def command_verify(options: argparse.Namespace) -> int:
         signers = folder_signers(found)
     else:
         release, evaluation = found.release()
-        total = _bytes(found.registry.release(release), beside=True)
-        with transferring(console(), f"verifying {release}", total) as on_bytes:
-            manifest = found.registry.verify(release, evaluation, on_bytes, key)
-        signers = [signature.key for signature in found.registry.signatures(release)]
+        total = _bytes(release, beside=True)
+        with transferring(console(), f"verifying {release.release}", total) as on_bytes:
+            manifest = found.registry.verify(release.release, evaluation, on_bytes, key)
+        signers = [signature.key for signature in found.registry.signatures(release.release)]
     say(
         console(),
         f"{manifest.release}: {len(manifest.files)} files, {_megabytes(manifest.files)}, all match their sha256",
     )
-    for line in _signed(signers, key):
+    checked = fingerprint(key) if key else None
+    for line in _signed(signers, checked):
         say(console(), line)
     if options.json:
         print_document(
@@ -174,15 +168,15 @@ def command_verify(options: argparse.Namespace) -> int:
                 "digest": manifest.digest,
                 "files": len(manifest.files),
                 "signed_by": signers,
-                "checked_key": fingerprint(key) if key else None,
+                "checked_key": checked,
             }
         )
     return 0
 
 
-def _signed(signers: list[str], key: Ed25519PublicKey | None) -> Iterator[str]:
-    if key:
-        yield f"signed by the key {fingerprint(key)}, as asked"
+def _signed(signers: list[str], checked: str | None) -> Iterator[str]:
+    if checked:
+        yield f"signed by the key {checked}, as asked"
     elif signers:
         yield f"says to be signed by {', '.join(signers)}; --public-key FILE checks that"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from contender.errors import Damaged
 from contender.records import (
@@ -21,7 +21,7 @@ from contender.records import (
     ReleaseManifest,
     SplitDefinition,
 )
-from contender.registry.aliases import AliasLog, alias_names, earlier
+from contender.registry.aliases import AliasLog, Said, alias_names, earlier
 from contender.registry.claims import Claims
 from contender.registry.collector import Collector
 from contender.registry.evaluations import Evaluations
@@ -134,9 +134,9 @@ class Registry:
 
         `on_bytes` gets the bytes of the release. Damaged also where `public_key` is given and did not sign the release.
         """
+        stored, manifest = self._releases.read(release)
         if public_key is not None:
-            check_signed(release, self._releases.manifest_bytes(release), self.signatures(release), public_key)
-        manifest = self._releases.release(release)
+            check_signed(release, stored, self.signatures(release), public_key)
         faults = self._releases.faults(manifest, on_bytes)
         beside = self._evaluations.faults(release, evaluation) if evaluation else []
         if faults:
@@ -150,7 +150,7 @@ class Registry:
 
     def sign(self, release: str, key: Ed25519PrivateKey) -> Signature:
         """Signs the release's manifest as it stands in the registry, and keeps the signature beside it."""
-        signature = sign(release, self._releases.manifest_bytes(release), key)
+        signature = sign(release, self._releases.read(release)[0], key)
         keep_signature(self._store, self._layout, signature)
         return signature
 
@@ -185,27 +185,14 @@ class Registry:
         alias: str,
         expected: int,
         manifest: ReleaseManifest,
-        *,
-        reason: str,
-        actor: str,
-        evaluation: str | None = None,
-        verdict: dict[str, Any] | None = None,
         by_hand: bool = False,
+        **said: Unpack[Said],
     ) -> AliasEntry:
         """Entry `expected` + 1 that makes the release live, not written yet.
 
         Raises AliasMoved where that number is another's, and Withdrawn where a rollback left the release, but for `by_hand`.
         """
-        return self._alias(alias).next(
-            expected,
-            manifest,
-            action="promote",
-            reason=reason,
-            actor=actor,
-            evaluation=evaluation,
-            verdict=verdict,
-            by_hand=by_hand,
-        )
+        return self._alias(alias).next(expected, manifest, by_hand=by_hand, **said)
 
     def append(self, alias: str, entry: AliasEntry, guard: Guard | None = None) -> AliasEntry:
         """Adds the entry, or finds that it is there; AliasMoved where its number is another's, OutcomeUnknown where nobody knows.
@@ -228,26 +215,12 @@ class Registry:
         alias: str,
         expected: int,
         manifest: ReleaseManifest,
-        *,
-        reason: str,
-        actor: str,
-        evaluation: str | None = None,
-        verdict: dict[str, Any] | None = None,
         by_hand: bool = False,
         guard: Guard | None = None,
+        **said: Unpack[Said],
     ) -> AliasEntry:
         """Makes the release live as entry `expected` + 1: `next_entry` and `append`."""
-        entry = self.next_entry(
-            alias,
-            expected,
-            manifest,
-            reason=reason,
-            actor=actor,
-            evaluation=evaluation,
-            verdict=verdict,
-            by_hand=by_hand,
-        )
-        return self.append(alias, entry, guard)
+        return self.append(alias, self.next_entry(alias, expected, manifest, by_hand, **said), guard)
 
     def rollback(
         self,
@@ -274,7 +247,6 @@ class Registry:
             reason=reason,
             actor=actor,
             evaluation=target.evaluation if target else self.newest_evaluation(manifest.release),
-            verdict=None,
             by_hand=True,
         )
         return self.append(alias, entry, guard)
@@ -294,7 +266,8 @@ class Registry:
 
     def collector(self, keep: int, older_than: float) -> Collector:
         """What removes releases: none of the last `keep` of any alias, nor what was staged within `older_than` seconds."""
-        return Collector(self._store, self._layout, self._alias, self._known_aliases, keep, older_than)
+        remembered = {found.alias for found in self.decisions() if found.alias_entry or found.judged_against}
+        return Collector(self._store, self._layout, self._alias, remembered, keep, older_than)
 
     # --- evaluations, decisions, ledger, split ---
 
@@ -340,10 +313,6 @@ class Registry:
     def freeze_split(self, definition: SplitDefinition) -> SplitDefinition:
         """The split's definition that stands for this pipeline."""
         return freeze_split(self._store, self._layout, definition)
-
-    def _known_aliases(self) -> set[str]:  # those with an entry, and those that any decision says once had one
-        remembered = {found.alias for found in self.decisions() if found.alias_entry or found.judged_against}
-        return remembered | set(self.aliases())
 
     def _alias(self, alias: str) -> AliasLog:
         remembered = lambda: self._decisions.name_an_entry_of(alias)  # noqa: E731

@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict, Unpack
 
 from contender.errors import (
     AliasMoved,
@@ -31,6 +31,15 @@ from contender.store import Store
 from contender.store.transfer import at_once
 
 log = logging.getLogger(__name__)
+
+
+class Said(TypedDict):
+    """What is said of a move: why, by whom, and what it rests on."""
+
+    reason: str
+    actor: str
+    evaluation: NotRequired[str | None]
+    verdict: NotRequired[dict[str, Any] | None]
 
 
 class AliasLog:
@@ -79,12 +88,9 @@ class AliasLog:
         expected: int,
         manifest: ReleaseManifest,
         *,
-        action: Literal["promote", "rollback"],
-        reason: str,
-        actor: str,
-        evaluation: str | None,
-        verdict: dict[str, Any] | None,
-        by_hand: bool,
+        action: Literal["promote", "rollback"] = "promote",
+        by_hand: bool = False,
+        **said: Unpack[Said],
     ) -> AliasEntry:
         """The entry `expected` + 1 that would make the release live, for `append`.
 
@@ -112,14 +118,11 @@ class AliasLog:
             action=action,
             release=manifest.release,
             digest=manifest.digest,
-            evaluation=evaluation,
             previous=newest.release if newest else None,
-            reason=reason,
-            actor=actor,
             writer=secrets.token_hex(16),
-            verdict=verdict,
             withdrawn=tuple(sorted(withdrawn - {manifest.release})),
             at=now(),
+            **said,
         )
 
     def append(self, entry: AliasEntry) -> AliasEntry:

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from contender.records import Record
-from contender.registry.aliases import AliasLog
+from contender.registry.aliases import AliasLog, alias_names
 from contender.registry.claims import Claims
 from contender.registry.layout import Layout, is_name
 from contender.registry.releases import STAGED
@@ -40,21 +40,24 @@ class Collected(Garbage):
 
 
 class Collector:
-    """Collects the releases of one pipeline. `keep`: of each alias, that many distinct releases up to the live one stay."""
+    """Collects the releases of one pipeline. `keep`: of each alias, that many distinct releases up to the live one stay.
+
+    `remembered`: aliases that once had an entry; where one's log is gone, nobody knows what is needed.
+    """
 
     def __init__(
         self,
         store: Store,
         layout: Layout,
         log: Callable[[str], AliasLog],
-        aliases: Callable[[], set[str]],
+        remembered: set[str],
         keep: int,
         older_than: float,
     ) -> None:
         self._store = store
         self._layout = layout
         self._log = log
-        self._aliases = aliases
+        self._remembered = remembered
         self._claims = Claims(store, layout)
         self._keep = max(keep, 1)
         self._older_than = older_than
@@ -134,7 +137,8 @@ class Collector:
         return key.removeprefix(f"{self._layout.pipeline}/releases/").partition("/")[0]
 
     def _needed(self) -> set[str]:
-        return {release for alias in self._aliases() for release in self._last(self._log(alias))}
+        aliases = self._remembered.union(alias_names(self._store, self._layout))
+        return {release for alias in aliases for release in self._last(self._log(alias))}
 
     def _last(self, log: AliasLog) -> Iterator[str]:
         """The last `keep` distinct releases of an alias."""

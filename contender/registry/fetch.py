@@ -22,7 +22,7 @@ from contender.files import (
 from contender.records import FileEntry, ReleaseManifest
 from contender.registry.evaluations import Evaluations
 from contender.registry.layout import Layout, files_digest, parsed, release_id, sealed
-from contender.registry.releases import Releases, checked, damaged
+from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, Signatures, check_signed, signatures_of
 from contender.store import Store
 from contender.store.transfer import OnBytes, at_once, local_error, receive
@@ -62,8 +62,7 @@ class Fetcher:
         file of the model is not what the manifest says, or where `public_key` did not sign that; UsageError where `folder` holds
         something else than a release.
         """
-        data = self._releases.manifest_bytes(release)
-        manifest = checked(data, release, self._layout.manifest(release))
+        data, manifest = self._releases.read(release)
         if public_key is not None:
             check_signed(release, data, signatures_of(self._store, self._layout, release), public_key)
         folder = folder.absolute()

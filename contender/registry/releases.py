@@ -13,8 +13,8 @@ from contender.registry.layout import Layout, files_digest, now, parsed, release
 from contender.store import Store
 from contender.store.transfer import OnBytes, at_once, fault_of, send
 
-# Formats that run code when they are loaded, and files that differ between identical trainings.
 STAGED = "staged"  # written whenever the release is staged again
+# Formats that run code when they are loaded, and files that differ between identical trainings.
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".py", ".pyc"}
 
 
@@ -85,17 +85,19 @@ class Releases:
 
     def release(self, release: str) -> ReleaseManifest:
         """The release's manifest, consistent in itself; UsageError naming the known ones where there is none."""
-        return checked(self.manifest_bytes(release), release, self._layout.manifest(release))
+        return self.read(release)[1]
 
-    def manifest_bytes(self, release: str) -> bytes:
-        """The manifest as it is stored, and as signatures cover it."""
+    def read(self, release: str) -> tuple[bytes, ReleaseManifest]:
+        """The manifest as it is stored, which is what signatures cover, and what it says; errors as in `release`."""
+        key = self._layout.manifest(release)
         try:
-            return self._store.get(self._layout.manifest(release))
+            data = self._store.get(key)
         except Missing:
             raise UsageError(
                 f"{self._layout.pipeline} has no release: {known('release', release, self.names())}",
                 "Name one of these.",
             ) from None
+        return data, checked(data, release, key)
 
     def check_standing(self, release: str, digest: str) -> None:
         """StoreError unless the release is whole enough to become live: its manifest stands, and is the one that was meant."""

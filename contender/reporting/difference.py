@@ -74,11 +74,11 @@ class Side:
         return self.manifest.lineage
 
 
-def side(registry: Registry, release: str, evaluation: str | None) -> Side:
+def side(registry: Registry, manifest: ReleaseManifest, evaluation: str | None) -> Side:
     """The release, its data files, and this evaluation of it, or its newest one."""
     import pyarrow.parquet as pq
 
-    manifest = registry.release(release)
+    release = manifest.release
     stored = registry.beside(release, DATA_FILES)
     files = None
     if stored is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contender.errors import ContenderError, Damaged, StoreError, Transient, UsageError, internal
+from contender.errors import ContenderError, StoreError, Transient, UsageError, internal
 from contender.files import expanded, write_durably
 from contender.kinds.base import Model
 from contender.records import AliasEntry, digest
@@ -189,12 +189,9 @@ class Follower:
         if old and old.entry.digest == entry.digest:
             self.live = Live(old.model, entry, old.since)
         else:
+            self._registry.named_by(entry)
             place = self._folder / entry.release
-            manifest = self._registry.fetch(
-                entry.release, place, evaluation=entry.evaluation, public_key=self._public_key
-            )
-            if manifest.digest != entry.digest:
-                raise Damaged(f"entry {entry.n} and {entry.release} name different files", "Promote the release again.")
+            self._registry.fetch(entry.release, place, evaluation=entry.evaluation, public_key=self._public_key)
             self.live = Live(self._ready(place), entry, now())
         log.info("%s: serving %s, entry %d", self.name, entry.release, entry.n)
         self._remember(entry, old.entry.release if old else None)

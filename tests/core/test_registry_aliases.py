@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from racing import winners
 from standing import standing
 
 from contender.errors import AliasMoved, Damaged, OutcomeUnknown, StoreUnavailable, UsageError
@@ -68,22 +66,7 @@ def test_a_stale_verdict_loses_and_is_told_who_won(store: Store):
 
 
 def test_of_racing_promoters_one_wins_each_round(store: Store):
-    racers, rounds = 20, 3
-    entries: list[AliasEntry] = []
-    for n in range(rounds):
-        start = threading.Barrier(racers)
-
-        def one(number: int, n: int = n, start: threading.Barrier = start) -> AliasEntry | None:
-            start.wait()
-            try:
-                return promote(registry(store), n, f"{n}-{number}")
-            except AliasMoved:
-                return None
-
-        with ThreadPoolExecutor(racers) as pool:
-            won = [entry for entry in pool.map(one, range(racers)) if entry]
-        assert len(won) == 1
-        entries += won
+    entries = winners(20, 3, lambda n, name: promote(registry(store), n, name))
     assert registry(store).log("production") == entries
     assert registry(store).champion("production") == entries[-1]
 

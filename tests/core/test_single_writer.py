@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from careless import Careless, Refusing
+from racing import winners
 from standing import standing
 
 from contender.errors import AliasMoved, AlreadyExists, StoreUnavailable, UnsafeStore
@@ -135,21 +135,8 @@ def test_racing_promoters_that_wait_for_each_other_lose_and_double_nothing(
     staged = registry.stage(tmp_path / "model", ReleaseDraft(kind="k", columns={}))
     assert registry.verify(staged.release) == staged
 
-    lease, racers, entries = threading.Lock(), 5, []
-    for n in range(3):
-        start = threading.Barrier(racers)
-
-        def one(number: int, n: int = n, start: threading.Barrier = start) -> Any:
-            start.wait()
-            try:
-                return promote(registry, n, f"{n}-{number}", guard=lease)
-            except AliasMoved:
-                return None
-
-        with ThreadPoolExecutor(racers) as pool:
-            won = [entry for entry in pool.map(one, range(racers)) if entry]
-        assert len(won) == 1
-        entries += won
+    lease = threading.Lock()
+    entries = winners(5, 3, lambda n, name: promote(registry, n, name, guard=lease))
     assert registry.log("live") == entries
     assert registry.champion("live") == entries[-1]
     assert [info.key for info in store.list(".doctor-")] == []
