@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from contender.registry.claims import Claims
 from contender.registry.layout import Layout
 from contender.registry.signing import fingerprint, private_key, public_key
 from contender.store import MemoryStore, Store
+from contender.store.base import Unfinished
 
 DRAFT = ReleaseDraft(kind="text-classification", columns={}, label_names=("a", "b"))
 DAY = 24 * 3600.0
@@ -236,6 +239,33 @@ def test_gc_removes_nothing_where_a_log_is_not_whole(folders: list[Path]):
     with pytest.raises(Damaged, match="gap"):
         registry.collector(1, DAY).collect()
     assert [info.key for info in store.list()] == before
+
+
+def test_uploads_that_were_cut_off_a_day_ago_are_ended(folders: list[Path]):
+    class Parts(MemoryStore):
+        """A store in which uploads in parts were begun, as only S3 has them."""
+
+        left = (
+            Unfinished("intents/releases/r-00000000000000ff/model/model.safetensors", "u-1", time.time() - 2 * DAY),
+            Unfinished("intents/releases/r-00000000000000ee/model/model.safetensors", "u-2", time.time()),
+            Unfinished("others/releases/r-00000000000000ff/model/model.safetensors", "u-3", time.time() - 2 * DAY),
+        )
+        aborted: tuple[str, ...] = ()
+
+        def unfinished(self, prefix: str = "", older_than: float = 0.0) -> Iterator[Unfinished]:
+            old = time.time() - older_than
+            return iter([one for one in self.left if one.key.startswith(prefix) and one.started < old])
+
+        def abort(self, upload: Unfinished) -> None:
+            self.aborted += (upload.upload,)
+
+    store = Parts()
+    registry, _ = live_in_turn(store, folders[:1])
+    (one,) = registry.collector(1, 0.0).garbage()
+    assert (one.release, one.what) == ("r-00000000000000ff", "upload")
+    assert store.aborted == ()
+    registry.collector(1, 0.0).collect()
+    assert store.aborted == ("u-1",)
 
 
 def test_a_claim_that_a_killed_process_left_delays_gc_by_a_day(folders: list[Path]):

@@ -39,6 +39,7 @@ def test_a_rollback_and_what_comes_after_it(desk: Desk, tmp_path: Path) -> None:
     again = desk.retrain("--set", "promote.floors={accuracy: 0.01}")
     assert (again.code, again.document["outcome"]) == (3, "kept")
     assert "a rollback took it back" in again.document["message"]
+    assert again.document["stages"][-1]["name"] == "judge", "it was judged, if without a look"
     assert Path(again.document["report"]).read_text().count("<section") > 5
 
     history = desk.run("history", "desk", "--json")
@@ -221,7 +222,7 @@ def registry_of_one(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return desk
 
 
-def test_openssl_makes_keys_that_sign(registry_of_one: Desk, tmp_path: Path) -> None:
+def test_openssl_makes_keys_that_sign(registry_of_one: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from contender.registry import Registry
     from contender.registry.signing import private_key
     from contender.store import LocalStore
@@ -233,5 +234,43 @@ def test_openssl_makes_keys_that_sign(registry_of_one: Desk, tmp_path: Path) -> 
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     registry = Registry(LocalStore(tmp_path / "registry"), "desk")
     (manifest,) = registry.releases()
+    monkeypatch.setenv("CONTENDER_PUBLIC_KEY", str(tmp_path / "public.pem"))
+    for arguments in (("verify", "desk"), ("pull", "desk", str(tmp_path / "out"))):
+        unsigned = registry_of_one.run(*arguments)
+        assert (unsigned.code, "is not signed by the key" in unsigned.shown) == (1, True), (
+            "the variable asks for it, too"
+        )
     registry.sign(manifest.release, private_key((tmp_path / "key.pem").read_bytes()))
+    for arguments in (("verify", "desk"), ("pull", "desk", str(tmp_path / "out")), ("verify", str(tmp_path / "out"))):
+        assert registry_of_one.run(*arguments).code == 0
+    monkeypatch.delenv("CONTENDER_PUBLIC_KEY")
     assert registry_of_one.run("verify", "desk", "--public-key", str(tmp_path / "public.pem")).code == 0
+
+
+def test_by_hand_a_store_that_keeps_nobody_apart_takes_the_pipelines_promise(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from careless import Careless
+
+    from contender.records import ReleaseDraft
+    from contender.registry import Registry
+
+    store = Careless()
+    monkeypatch.setattr("contender.run.open_store", lambda *_: store)
+    monkeypatch.delenv("CONTENDER_REGISTRY", raising=False)
+    monkeypatch.chdir(desk.folder)
+    releases = []
+    for number in range(2):
+        (tmp_path / f"model-{number}").mkdir()
+        (tmp_path / f"model-{number}" / "config.json").write_text(f'{{"n": {number}}}')
+        manifest = Registry(store, "desk").stage(tmp_path / f"model-{number}", ReleaseDraft(kind="k", columns={}))
+        releases.append(manifest.release)
+    (desk.folder / "pipelines").mkdir()
+    pipeline = desk.folder / "pipelines" / "desk.yaml"
+    pipeline.write_text(desk.pipeline.read_text())
+    refused = desk.run("promote", "desk", releases[0], "--json")
+    assert (refused.code, "promote.single_writer" in refused.document["error"]["fix"]) == (1, True), refused.shown
+    pipeline.write_text(desk.pipeline.read_text() + "promote: {single_writer: true}\n")
+    for n, release in enumerate(releases, 1):
+        assert desk.run("promote", "desk", release, "--json").document["entry"]["n"] == n
+    assert desk.run("rollback", "desk", "--json").document["entry"]["release"] == releases[0]
