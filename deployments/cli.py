@@ -66,7 +66,8 @@ def _ended(arguments: list[str]) -> int:
     except ContenderError as raised:
         error = raised
     except KeyboardInterrupt as raised:
-        error = Interrupted("stopped by Ctrl-C", "The same command continues from the finished stages.")
+        goes_on = "continues from the finished stages" if options.command == "run" else "can be given again"
+        error = Interrupted("stopped by Ctrl-C", f"The same command {goes_on}.")
         error.__cause__ = raised
     except Exception as raised:  # noqa: BLE001 - the outermost ring: whatever it is, it ends like every other error
         error = internal(raised)
