@@ -62,9 +62,10 @@ def _steps(store: Store, probes: Probes, found: list[Finding]) -> Iterator[Step]
     from contender.store.s3 import S3Store
 
     allowed = try_rights(store, probes)
+    writable = "write" not in allowed.refused
     yield RIGHTS, lambda: allowed.finding
     yield from _between_writers(probes, found, allowed)
-    if "write" not in allowed.refused:
+    if writable:
         yield REPLACING, lambda: replacing(probes)
         yield LISTING, lambda: listing(probes)
         if not isinstance(store, S3Store):
@@ -72,11 +73,11 @@ def _steps(store: Store, probes: Probes, found: list[Finding]) -> Iterator[Step]
     if isinstance(store, LocalStore):
         from contender.store.local_doctor import steps as of_a_folder
 
-        yield from of_a_folder(store)
+        yield from of_a_folder(store, writable)
     elif isinstance(store, S3Store):
         from contender.store.s3_doctor import steps as of_a_bucket
 
-        yield from of_a_bucket(store, probes, found, "write" not in allowed.refused)
+        yield from of_a_bucket(store, probes, found, writable)
 
 
 def _between_writers(probes: Probes, found: list[Finding], allowed: Rights) -> Iterable[Step]:

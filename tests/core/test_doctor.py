@@ -436,6 +436,8 @@ def test_a_store_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatc
 
 def test_a_folder_that_cannot_be_made_is_read_only():
     found = examine(LocalStore(Path("/proc/nobody/here")))
+    assert finding(found, "access").seen == "read-only"
+    assert "hard links and fsync" not in states(found), "nothing was created that would show it"
     assert (states(found)["rights"], found.outcome) == ("warning", "unknown")
 
 
