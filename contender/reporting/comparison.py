@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from contender.evaluation.metrics import METRICS, metric
-from contender.evaluation.outcomes import Array, Outcomes, from_table
+from contender.evaluation.metrics import METRICS
+from contender.evaluation.outcomes import from_table
+from contender.judging.resampling import bootstrap
 from contender.reporting.data import ReportInput
 
 RESAMPLES = 200  # enough for a standard error within 5%
-MOST_UNITS = (
-    5_000  # units drawn at a time; on larger sets the error is scaled by the square root, as it falls with size
-)
 Z = 1.959964  # both ends of a 95% normal interval
 SEED = 20_170  # fixed: the same outcomes give the same page
 
@@ -71,28 +66,5 @@ def _standard_errors(data: ReportInput) -> dict[str, float]:
     """Metric → bootstrap standard error of the difference (or of the value), split keys drawn with replacement."""
     ours = from_table(data.outcomes)
     theirs = None if data.champion_outcomes is None else from_table(data.champion_outcomes)
-    modules = {name: metric(name) for name in data.metrics}
-    draws = list(_draws(data.outcomes.column("key").to_numpy()))
-    scale = np.sqrt(min(1.0, MOST_UNITS / len(np.unique(data.outcomes.column("key").to_numpy()))))
-    return {
-        name: float(np.std(_values(module.score, ours, theirs, draws), ddof=1) * scale)
-        for name, module in modules.items()
-    }
-
-
-def _values(
-    score: Callable[[Outcomes], float], ours: Outcomes, theirs: Outcomes | None, draws: Sequence[Array]
-) -> list[float]:
-    return [score(ours.take(rows)) - (score(theirs.take(rows)) if theirs else 0.0) for rows in draws]
-
-
-def _draws(keys: Array) -> Iterator[Array]:
-    """Rows of keys drawn with replacement: indices into the table, RESAMPLES times."""
-    generator = np.random.default_rng(SEED)
-    order = np.argsort(keys, kind="stable")
-    _, starts, sizes = np.unique(keys[order], return_index=True, return_counts=True)
-    for _ in range(RESAMPLES):
-        drawn = generator.integers(0, len(starts), min(len(starts), MOST_UNITS))
-        size = sizes[drawn]
-        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
-        yield order[np.repeat(starts[drawn], size) + within]
+    keys = data.outcomes.column("key").to_numpy()
+    return {name: bootstrap(name, ours, theirs, keys, SEED, RESAMPLES).error for name in data.metrics}
