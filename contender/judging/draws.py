@@ -123,8 +123,8 @@ def _additive(
 def _atoms(metric: Any, models: Sequence[Outcomes], keys: Array | None) -> Atoms:
     rows = models[0].rows
     of_row, units = _units(rows, keys)
-    codes = [metric.cells(model) for model in models] if units == rows else [None]
-    if any(each is None for each in codes):
+    codes = [code for model in models if units == rows and (code := metric.cells(model)) is not None]
+    if not codes:
         return _dealt(of_row, units, MOST_UNITS)
     cell: Array = np.zeros(rows, dtype=np.int64)
     for each in codes:
