@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from contender.judging.judge import smallest_gain
+from contender.judging.judge import enough, smallest_gain
+from contender.judging.rules import Rules
+from contender.judging.spending import alpha_of
 from contender.models import resolve_base
 from contender.plan import columns, judged_set
 from contender.records import Record, Snapshot
-from contender.run import find_decision, open_run
+from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
 from contender.stages.data import look, take_snapshot
+from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
-
-LARGE_GAIN = 0.03  # a set that cannot show three points keeps most better models from being promoted
 
 
 class Plan(Record):
@@ -66,7 +67,9 @@ def check(pipeline: Pipeline) -> Plan:
     snapshot = take_snapshot(run, seen)
     labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)["label"])
     expected = _expected_rows(pipeline, snapshot.record)
-    gain = smallest_gain(expected[judged_set(pipeline)], pipeline.spec.promote.versus_champion.confidence)
+    rules = rules_of(pipeline)
+    gains = {name: _shown(run, rules, name, expected[name]) for name in rules.compared_on()}
+    gain = None if None in gains.values() else max(shown for shown in gains.values() if shown is not None)
     entry = run.registry.champion(pipeline.spec.promote.alias)
     train = pipeline.spec.train
     return Plan(
@@ -81,7 +84,7 @@ def check(pipeline: Pipeline) -> Plan:
         smallest_gain=gain,
         champion=entry.release if entry else None,
         decided=find_decision(run, snapshot.record) is not None,
-        warnings=tuple(_warnings(gain, labels, snapshot.record)),
+        warnings=tuple(_warnings(gain, rules, labels, snapshot.record)),
     )
 
 
@@ -108,9 +111,30 @@ def _expected_rows(pipeline: Pipeline, snapshot: Snapshot) -> dict[str, int]:
     }
 
 
-def _warnings(gain: float | None, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
+def _shown(run: Run, rules: Rules, name: str, rows: int) -> float | None:
+    """The smallest gain that the next look at a set of about so many rows shows with 80% power, by all comparisons on it."""
+    looks = run.registry.looks(name)
+    fresh = rows - (looks[-1].judged if looks else 0)
+    look = 1
+    if looks and not enough(rules, name, fresh):
+        generation = [entry for entry in looks if entry.generation == looks[-1].generation]
+        look = 1 + len(generation)
+        rows = min(rows, looks[-1].units) if enough(rules, name, looks[-1].units) else rows
+    elif looks:
+        rows = fresh
+    alpha = alpha_of(look, rules.versus.confidence)
+    gains = [
+        smallest_gain(rows, alpha * share, min_gain=leaf.min_gain)
+        for leaf, share in rules.versus.leaves()
+        if rules.set_of(leaf) == name
+    ]
+    return None if None in gains else max(gain for gain in gains if gain is not None)
+
+
+def _warnings(gain: float | None, rules: Rules, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
     found = [f"skipped {shorten(file.path, 300)}: {file.reason}" for file in snapshot.source.skipped[:20]]
-    if gain is None or gain > LARGE_GAIN:
+    wanted = rules.versus.detectable_gain + max(leaf.min_gain for leaf, _ in rules.versus.leaves())
+    if gain is None or gain > wanted:
         shown = "no gain" if gain is None else f"only gains above {gain:.1%}"
         found.append(
             f"the held-out set can show {shown}: most better models will end as inconclusive; hold out more rows"

@@ -78,7 +78,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         evaluation=contest.evaluation.record,
         release=contest.challenger,
         champion=champion,
-        champion_files=beside(run, champion, DATA_FILES) if champion else None,
+        champion_files=beside(run.registry, champion, DATA_FILES) if champion else None,
         snapshot=contest.snapshot,
         quality=contest.quality.record,
         split=contest.split.record,

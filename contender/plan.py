@@ -13,7 +13,7 @@ from contender.records import digest
 from contender.spec import Pipeline
 
 # Raise a number when the stage's output changes for the same inputs; tests/core/test_revisions.py notices.
-REVISIONS = {"snapshot": 1, "gate": 2, "split": 1, "train": 2, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 1}
+REVISIONS = {"snapshot": 1, "gate": 2, "split": 1, "train": 2, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 2}
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
@@ -43,6 +43,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "promote.alias": frozenset({"alias"}),
     "promote.floors": frozenset({"judge"}),
     "promote.versus_champion": frozenset({"judge"}),
+    "promote.guards": frozenset({"judge"}),
     "promote.signing_key": frozenset({"signature"}),
     "promote.single_writer": frozenset({"writer"}),
     "stores": frozenset({"stores"}),
@@ -82,8 +83,9 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "judge": {
             "on": judged_set(pipeline),
             "primary": spec.evaluate.metrics[0],
-            "floors": promote.floors,
+            "floors": {name: floor.model_dump() for name, floor in promote.floors.items()},
             "versus_champion": promote.versus_champion.model_dump(),
+            "guards": promote.guards.model_dump(),
         },
         "fetch": {},
         "predict": {},
@@ -118,7 +120,7 @@ def required_columns(pipeline: Pipeline) -> list[str]:
 
 
 def judged_set(pipeline: Pipeline) -> str:
-    """The set that decides: test, or the first golden set where nothing is split off."""
+    """The set that floors are judged on, and comparisons that name no other: test, or the first golden set without one."""
     return "test" if pipeline.spec.data.split.test else f"golden-{next(iter(pipeline.spec.data.golden))}"
 
 

@@ -10,6 +10,9 @@ from contender.canonical import Record as Record
 from contender.canonical import canonical_json as canonical_json
 from contender.canonical import digest as digest
 from contender.canonical import sha256_hex as sha256_hex
+from contender.verdict import Look as Look
+from contender.verdict import RuleResult as RuleResult
+from contender.verdict import Verdict as Verdict
 
 
 class FileEntry(Record):
@@ -236,7 +239,14 @@ class LedgerEntry(Record):
     challenger: str
     champion: str | None
     rule: str = Field(description="digest of the rule")
+    generation: int = Field(
+        ge=1, description="rows that were judged together for the first time; it has an alpha of its own"
+    )
+    look: int = Field(ge=1, description="number of the look at its generation")
     alpha: float = Field(description="the share of 1 − confidence that this look spends")
+    added: str | None = Field(default=None, description="sha256 of the keys that this look takes into its generation")
+    units: int = Field(description="keys of the generation, with this look's")
+    judged: int = Field(description="keys that any look at the set ever judged, with this one")
     writer: str
     at: str
 
@@ -273,39 +283,6 @@ class EvaluationManifest(Record):
     release: str
     files: tuple[FileEntry, ...]
     created: str = Field(description="UTC, ISO 8601")
-
-
-class RuleResult(Record):
-    """One rule of the verdict, with everything needed to check it by hand."""
-
-    rule: str = Field(description="floor:accuracy, superior:accuracy, …")
-    set: str
-    metric: str
-    estimate: float = Field(description="the metric for a floor, challenger − champion for a comparison")
-    low: float | None = Field(default=None, description="lower end of the confidence interval")
-    high: float | None = None
-    threshold: float
-    p_value: float | None = None
-    alpha: float | None = None
-    rows: int
-    outcome: Literal["passed", "failed", "undecided"]
-    sentence: str
-    rows_needed: int | None = Field(default=None, description="about how many rows would decide, where undecided")
-    units: int | None = Field(default=None, description="split keys compared, where several rows share one; else rows")
-    better: int | None = Field(default=None, description="units on which the challenger is right more often")
-    worse: int | None = Field(default=None, description="units on which the champion is right more often")
-    dropped: int = Field(default=0, description="rows left out because one of the models trained on them")
-    unknown_labels: int = Field(default=0, description="rows whose label the champion does not know; it has them wrong")
-
-
-class Verdict(Record):
-    """PROMOTE: every rule passed. KEEP: a rule is decided against. INCONCLUSIVE: the rest."""
-
-    verdict: Literal["PROMOTE", "KEEP", "INCONCLUSIVE"]
-    sentence: str
-    rules: tuple[RuleResult, ...]
-    judged_against: int = Field(description="n of the champion's alias entry; 0: there was none")
-    champion: str | None = None
 
 
 Outcome = Literal[

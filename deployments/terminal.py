@@ -28,6 +28,7 @@ from contender.errors import ContenderError
 from contender.progress import Note
 from contender.run import RunResult
 from contender.text import terminal_safe
+from contender.verdict import Verdict
 
 # Mark and style per outcome; the mark reads without colour.
 MARKS = {
@@ -170,21 +171,22 @@ def show_result(out: Console, result: RunResult) -> None:
     word = result.outcome.replace("_", " ")
     out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
     if result.verdict and result.verdict.rules:
-        out.print(rules_table(result))
+        out.print(rules_table(result.verdict))
     for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", result.report)):
         if place:
             out.print(f"  {label:<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
 
 
-def rules_table(result: RunResult) -> Table:
-    assert result.verdict is not None
+def rules_table(verdict: Verdict) -> Table:
+    """Every rule with its estimate, interval, threshold and p-value."""
     rows = []
-    for rule in result.verdict.rules:
+    for rule in verdict.rules:
         interval = f"{rule.low:+.3f} … {rule.high:+.3f}" if rule.low is not None and rule.high is not None else ""
         p_value = f"{rule.p_value:.2g}" if rule.p_value is not None else ""
         rows.append(
             (
-                rule.rule,
+                f"{rule.rule} {rule.slice}" if rule.slice else rule.rule,
+                rule.set,
                 rule.outcome,
                 f"{rule.estimate:.4f}",
                 interval,
@@ -193,7 +195,7 @@ def rules_table(result: RunResult) -> Table:
                 f"{rule.rows:,}",
             )
         )
-    return table(("rule", "outcome", "estimate", "interval", "threshold", "p", "rows"), rows)
+    return table(("rule", "on", "outcome", "estimate", "interval", "threshold", "p", "rows"), rows)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

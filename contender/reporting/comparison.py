@@ -43,7 +43,7 @@ class MetricRow:
 
 def metric_rows(data: ReportInput) -> list[MetricRow]:
     errors = _standard_errors(data)
-    floors = {rule.metric: rule.threshold for rule in data.verdict.rules if rule.rule.startswith("floor")}
+    floors = {rule.metric: rule.threshold for rule in data.verdict.rules if rule.kind == "floor"}
     return [_row(data, name, errors[name], floors.get(name)) for name in data.metrics]
 
 
@@ -54,9 +54,16 @@ def _row(data: ReportInput, name: str, error: float, floor: float | None) -> Met
     centre = challenger if other is None else challenger - other
     low, high, level = centre - Z * error, centre + Z * error, "95%"
     rule = data.versus
-    if rule and rule.metric == name and rule.alpha and rule.low is not None and rule.high is not None:
-        # The judge's own bounds, so that the picture and the verdict say the same.
-        low, high, level = rule.low, rule.high, f"{1 - 2 * rule.alpha:.1%}"
+    if (
+        rule
+        and (rule.metric, rule.set) == (name, data.on)
+        and rule.alpha
+        and rule.low is not None
+        and rule.high is not None
+    ):
+        # The judge's own bounds, so that the picture and the verdict say the same; they are of the gain.
+        low, high = (rule.low, rule.high) if facts.higher_is_better else (-rule.high, -rule.low)
+        level = f"{1 - 2 * rule.alpha:.1%}"
     return MetricRow(
         name, facts.title, facts.percent, facts.higher_is_better, challenger, other, low, high, floor, level
     )

@@ -15,6 +15,7 @@ BASE: dict[str, Any] = {
     "task": "text-classification",
     "data": {"source": "tickets/", "golden": {"hard": "hard.csv"}},
     "model": {"base": "folder"},
+    "evaluate": {"slices": ["language"]},
 }
 
 # A value other than the default (or than BASE's) for every key.
@@ -58,6 +59,20 @@ OTHER: dict[str, Any] = {
     "promote.versus_champion.confidence": 0.9,
     "promote.versus_champion.min_gain": 0.01,
     "promote.versus_champion.margin": 0.02,
+    "promote.versus_champion.metric": "f1_macro",
+    "promote.versus_champion.on": "hard",
+    "promote.versus_champion.all": [{"min_gain": 0.01}],
+    "promote.versus_champion.any": [{"min_gain": 0.01}],
+    "promote.versus_champion.detectable_gain": 0.01,
+    "promote.guards.slices.max_drop": 0.03,
+    "promote.guards.slices.min_rows": 30,
+    "promote.guards.golden.max_drop": 0.01,
+    "promote.guards.calibration.max_rise": 0.02,
+    "promote.guards.model_size_mb": 100,
+    "promote.guards.latency_median_ms": 20,
+    "promote.guards.latency_p95_ms": 50,
+    "promote.guards.latency_ratio": 1.5,
+    "promote.guards.strict": True,
     "promote.signing_key": "env:SIGNING_KEY",
     "promote.single_writer": True,
     "concurrency": "skip",

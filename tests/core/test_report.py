@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contender.evaluation.evaluate import evaluate_set
-from contender.judging.judge import Rules, judge
+from contender.judging.held_out import HeldOut
+from contender.judging.judge import judge
+from contender.judging.rules import Rules
 from contender.records import (
     CurvePoint,
     Evaluation,
@@ -36,6 +38,7 @@ from contender.reporting.card import render_card
 from contender.reporting.charts import Scale
 from contender.reporting.data import ReportInput
 from contender.reporting.report import duration, render_report, tick
+from contender.verdict import Look
 
 EVIL = (
     "<script>document.title='owned'</script>\" onload='x' {{ 7*7 }} \x1b[31m \u202egnp.exe\u202c ](javascript:1) \x00"
@@ -54,6 +57,9 @@ def table(labels, predictions, sure=0.9):
             "confidence": pa.array([sure] * rows, pa.float32()),
         }
     )
+
+
+LOOK = Look(set="test", generation=1, look=1, alpha=0.0304, spent=0.608, units=60)
 
 
 def manifest(release, labels, **lineage):
@@ -84,12 +90,10 @@ def report_input(
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, held.schema) as out:
         out.write_table(held)
     verdict = judge(
-        Rules(primary="accuracy", floors={"accuracy": 0.5, "log_loss": 2.0}),
-        ours,
-        theirs if champion else None,
+        Rules.model_validate({"primary": "accuracy", "floors": {"accuracy": 0.5, "log_loss": 2.0}}),
+        {"test": HeldOut(ours, theirs if champion else None, look=LOOK if champion else None)},
         judged_against=3 if champion else 0,
         champion_release="r-1111111111111111" if champion else None,
-        alpha=0.0304 if champion else None,
     )
     source = FileSet(
         files=(SourceFile(path=EVIL + ".csv", size=5, sha256="aa" * 32, rows=60),),

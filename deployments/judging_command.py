@@ -1,0 +1,71 @@
+"""`contender judge`: two releases against each other, by rules and on rows that are known.
+
+Like those of deployments/commands.py, it returns its exit code; its document goes to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from contender.errors import UsageError
+from deployments.documents import print_document
+
+OUTCOMES = {"PROMOTE": "done", "KEEP": "kept", "INCONCLUSIVE": "inconclusive"}
+
+
+def command_judge(options: argparse.Namespace) -> int:
+    from contender.judging.words import look_sentence
+    from contender.loading import load_pipeline
+    from contender.registry.layout import is_release_id
+    from contender.rejudging import rejudge, rows_of_today, rules_of_release, stored_rows
+    from contender.run import EXIT_CODES
+    from contender.stages.judge import rules_of
+    from deployments.lookup import find
+    from deployments.terminal import console, rules_table, say
+
+    first = find(options.a, options.registry, profile=options.profile)
+    second = (
+        replace(first, named=options.b)
+        if is_release_id(options.b)
+        else find(options.b, options.registry, profile=options.profile)
+    )
+    if first.registry.url != second.registry.url:
+        raise UsageError(
+            f"{options.a} lies in {first.registry.url}, {options.b} in {second.registry.url}",
+            "Releases of one pipeline can be judged against each other: others were never tried on the same rows.",
+        )
+    registry = first.registry
+    (challenger, _), (champion, _) = first.release(), second.release()
+    if challenger.release == champion.release:
+        raise UsageError(f"{options.a} and {options.b} are the same release, {challenger.release}", "Name two.")
+    if options.overrides and not options.pipeline:
+        raise UsageError("--set overrides keys of a pipeline, and none is named", "Add: --pipeline FILE")
+    if options.pipeline:
+        pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
+        rules, rows = rules_of(pipeline), rows_of_today(pipeline, registry, challenger, champion, options.on)
+    else:
+        rules = rules_of_release(challenger)
+        rows = stored_rows(registry, challenger.release, champion.release, options.on)
+    verdict = rejudge(registry, challenger, champion, rules, rows)
+    out, outcome = console(), OUTCOMES[verdict.verdict]
+    say(out, f"{verdict.verdict}: {verdict.sentence}")
+    out.print(rules_table(verdict))
+    for look in verdict.looks:
+        say(out, f"  {look_sentence(look)}")
+    say(out, f"  no alias was moved; to do so: contender promote {first.name} {challenger.release}")
+    if options.json:
+        print_document(
+            {
+                "outcome": outcome,
+                "pipeline": first.name,
+                "registry": registry.url,
+                "challenger": challenger.release,
+                "champion": champion.release,
+                "on": rows.held_out,
+                "set_digest": rows.set_digest,
+                "verdict": verdict.model_dump(mode="json"),
+            }
+        )
+    return EXIT_CODES.get(outcome, 0)
