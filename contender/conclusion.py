@@ -143,7 +143,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         verdict=contest.verdict,
         training=contest.model.record.figures(),
         report=str(report),
-        **_quality_places(contest.quality),
+        **quality_places(contest.quality),
     )
 
 
@@ -162,7 +162,7 @@ def refuse(
         champion=champion.release,
     )
     return result(
-        run, "rejected_data", message, snapshot=snapshot.digest, champion=champion.release, **_quality_places(quality)
+        run, "rejected_data", message, snapshot=snapshot.digest, champion=champion.release, **quality_places(quality)
     )
 
 
@@ -180,7 +180,8 @@ def nested_metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, floa
     return nested
 
 
-def _quality_places(quality: Staged[QualityReport] | None) -> dict[str, str]:
+def quality_places(quality: Staged[QualityReport] | None) -> dict[str, str]:
+    """Where people find what the gate saw: `data_docs`, and `quarantine` where a row is in it."""
     if quality is None:
         return {}
     places = {"data_docs": quality.folder / "data_docs" / "index.html", "quarantine": quality.folder / "quarantine.csv"}

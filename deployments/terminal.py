@@ -26,7 +26,9 @@ from rich.text import Text
 
 from contender.errors import ContenderError
 from contender.progress import Note
+from contender.records import Verdict
 from contender.run import RunResult
+from contender.stages.noise import NoiseResult
 from contender.text import terminal_safe
 
 # Mark and style per outcome; the mark reads without colour.
@@ -37,6 +39,7 @@ MARKS = {
     "inconclusive": ("?", "bold yellow"),
     "superseded": ("?", "bold yellow"),
     "skipped": ("–", "bold cyan"),
+    "done": ("✓", "bold green"),
     "rejected_data": ("✗", "bold red"),
 }
 QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one
@@ -164,22 +167,23 @@ class TransferLog:
                 )
 
 
-def show_result(out: Console, result: RunResult) -> None:
-    """The verdict in one sentence, its rules as a table, and where to look next."""
+def show_result(out: Console, result: RunResult | NoiseResult) -> None:
+    """What a run came to in one sentence, a verdict's rules as a table, and where to look next."""
     mark, style = MARKS.get(result.outcome, ("✗", "bold red"))
     word = result.outcome.replace("_", " ")
     out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
-    if result.verdict and result.verdict.rules:
-        out.print(rules_table(result))
-    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", result.report)):
+    verdict = getattr(result, "verdict", None)
+    if verdict and verdict.rules:
+        out.print(rules_table(verdict))
+    report = getattr(result, "report", None)
+    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", report)):
         if place:
             out.print(f"  {label:<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
 
 
-def rules_table(result: RunResult) -> Table:
-    assert result.verdict is not None
+def rules_table(verdict: Verdict) -> Table:
     rows = []
-    for rule in result.verdict.rules:
+    for rule in verdict.rules:
         interval = f"{rule.low:+.3f} … {rule.high:+.3f}" if rule.low is not None and rule.high is not None else ""
         p_value = f"{rule.p_value:.2g}" if rule.p_value is not None else ""
         rows.append(

@@ -6,6 +6,7 @@
                    releases/<release>/data_files.parquet         split/<n>.json
                    releases/<release>/signatures/<key>.json      aliases/<alias>/<n>.json
                    releases/<release>/claims/, deleting.json     aliases/<alias>.json
+                   noise/<key>.json
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ class Layout:
 
     def ledger(self, held_out: str) -> str:
         return f"{self.pipeline}/ledger/{check_name('set', held_out)}/"
+
+    def noises(self) -> str:
+        return f"{self.pipeline}/noise/"
+
+    def noise(self, key: str) -> str:
+        return f"{self.noises()}{check_name('noise record', key)}.json"
 
     def splits(self) -> str:
         return f"{self.pipeline}/split/"
