@@ -17,7 +17,7 @@ from contender.store import LocalStore
 KEYS = {
     "pipeline", "outcome", "message", "snapshot", "noise", "seconds", "stages", "flow_run_id", "quarantine", "data_docs", "registry",
 }  # fmt: skip
-QUICK = ("--set", "train.epochs=1")  # unfinished models differ by their seeds
+QUICK = ("--set", "train.epochs=2")  # unfinished models differ by their seeds
 
 
 def measure(desk: Desk, *more: str):
@@ -34,7 +34,7 @@ def stages(document, name: str) -> list[bool]:
 
 @pytest.mark.usefixtures("prefect_server")
 def test_the_spread_over_seeds_is_measured_kept_and_found_again(desk: Desk) -> None:
-    desk.drop("1.csv", tickets(240, seed=1))
+    desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))
     promoted = desk.retrain(*QUICK)
     assert promoted.code == 0, promoted.shown
     before = files(desk)
@@ -68,7 +68,7 @@ def test_the_spread_over_seeds_is_measured_kept_and_found_again(desk: Desk) -> N
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_measurement_that_was_stopped_continues_with_the_next_seed(desk: Desk) -> None:
-    desk.drop("1.csv", tickets(240, seed=1))
+    desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))
     run = start(desk, "--runs", "2", *QUICK, command="noise")
     until(run, "(1 of 2)")
     run.send_signal(signal.SIGINT)
