@@ -10,6 +10,7 @@ from contender import stopping
 from contender.contest import Champion, beside, outcomes_of, promote_settled
 from contender.files import write_durably
 from contender.plan import judged_set
+from contender.progress import Note, tell
 from contender.records import (
     AliasEntry,
     Evaluation,
@@ -27,6 +28,7 @@ from contender.run import Run, RunResult, decide, decision_key, now, result
 from contender.workspace import Staged, translated_os_errors
 
 if TYPE_CHECKING:
+    from contender.noise import NoiseReport
     from contender.reporting.data import ReportInput
 
 
@@ -87,7 +89,16 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         champion_outcomes=outcomes_of(run, champion, contest.split, on) if champion else None,
         rows=contest.split.folder / f"{on}.arrow",
         examples=run.pipeline.spec.report.examples,
+        noise=_noise(run) if champion else None,
     )
+
+
+def _noise(run: Run) -> NoiseReport | None:
+    """What seeds alone move, to draw beside a difference. It decides nothing: a damaged record is told, and stops no promotion."""
+    newest, faults = run.registry.newest_noise()
+    for fault in faults:
+        tell(Note("report", "warned", f"{fault}; its noise is not drawn"))
+    return newest
 
 
 def promote(run: Run, contest: Contest, guard: Guard | None = None) -> AliasEntry:
@@ -143,7 +154,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         verdict=contest.verdict,
         training=contest.model.record.figures(),
         report=str(report),
-        **_quality_places(contest.quality),
+        **quality_places(contest.quality),
     )
 
 
@@ -162,7 +173,7 @@ def refuse(
         champion=champion.release,
     )
     return result(
-        run, "rejected_data", message, snapshot=snapshot.digest, champion=champion.release, **_quality_places(quality)
+        run, "rejected_data", message, snapshot=snapshot.digest, champion=champion.release, **quality_places(quality)
     )
 
 
@@ -180,7 +191,8 @@ def nested_metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, floa
     return nested
 
 
-def _quality_places(quality: Staged[QualityReport] | None) -> dict[str, str]:
+def quality_places(quality: Staged[QualityReport] | None) -> dict[str, str]:
+    """Where people find what the gate saw: `data_docs`, and `quarantine` where a row is in it."""
     if quality is None:
         return {}
     places = {"data_docs": quality.folder / "data_docs" / "index.html", "quarantine": quality.folder / "quarantine.csv"}

@@ -13,7 +13,17 @@ from contender.records import digest
 from contender.spec import Pipeline
 
 # Raise a number when the stage's output changes for the same inputs; tests/core/test_revisions.py notices.
-REVISIONS = {"snapshot": 1, "gate": 2, "split": 1, "train": 2, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 2}
+REVISIONS = {
+    "snapshot": 1,
+    "gate": 2,
+    "split": 1,
+    "train": 2,
+    "fetch": 1,
+    "predict": 1,
+    "latency": 1,
+    "evaluate": 1,
+    "judge": 2,
+}
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
@@ -89,6 +99,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         },
         "fetch": {},
         "predict": {},
+        "latency": {},
         "report": spec.report.model_dump(),
         "registry": {"to": promote.to, "name": spec.name},
         "alias": promote.alias,

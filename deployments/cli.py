@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from contender import __version__
 from contender.errors import ContenderError, Interrupted, UsageError, internal
+from contender.noise import DEFAULT, FEWEST, MOST
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,7 +67,7 @@ def _ended(arguments: list[str]) -> int:
     except ContenderError as raised:
         error = raised
     except KeyboardInterrupt as raised:
-        goes_on = "continues from the finished stages" if options.command == "run" else "can be given again"
+        goes_on = "continues from the finished stages" if options.command in ("run", "noise") else "can be given again"
         error = Interrupted("stopped by Ctrl-C", f"The same command {goes_on}.")
         error.__cause__ = raised
     except Exception as raised:  # noqa: BLE001 - the outermost ring: whatever it is, it ends like every other error
@@ -76,12 +77,12 @@ def _ended(arguments: list[str]) -> int:
 
 def _act(command: str) -> Any:
     """The function that does a command."""
-    from deployments import commands, doctoring, judging_command, registry_commands, release_commands
+    from deployments import commands, doctoring, judging_command, noise_command, registry_commands, release_commands
 
     name = f"command_{command}"
     return next(
         vars(module)[name]
-        for module in (commands, registry_commands, release_commands, doctoring, judging_command)
+        for module in (commands, registry_commands, release_commands, doctoring, judging_command, noise_command)
         if name in vars(module)
     )
 
@@ -110,6 +111,13 @@ def parser() -> argparse.ArgumentParser:
     one = command("run", "one run now: train on new data, promote what is shown to be better")
     _pipeline(one)
     one.add_argument("--actor", help="who asks, for the registry (default: CONTENDER_ACTOR, else the flow run)")
+    one.add_argument("--quiet", action="store_true", help="no progress, only the result")
+
+    one = command("noise", "train with other seeds, to know what the seed alone moves; releases and promotes nothing")
+    _pipeline(one)
+    one.add_argument(
+        "--runs", metavar="K", type=int, default=DEFAULT, help=f"trainings, {FEWEST} to {MOST} (default: {DEFAULT})"
+    )
     one.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
     one = command(

@@ -12,13 +12,16 @@ from contender.errors import ContenderError
 
 
 def error_document(error: ContenderError, options: argparse.Namespace) -> dict[str, Any]:
-    """What --json prints where a command ended with an error: for `run` all that a result has, else the outcome alone."""
+    """What --json prints where a command ended with an error: for one that runs a flow all that its result has, else the outcome."""
     from contender.run import RunResult, outcome_of
+    from contender.stages.noise import NoiseResult
 
     document: dict[str, Any] = {"outcome": outcome_of(error)}
-    if options.command == "run" and options.pipeline:
+    results: dict[str, type[RunResult | NoiseResult]] = {"run": RunResult, "noise": NoiseResult}
+    if options.command in results and options.pipeline:
         name = getattr(options, "name", Path(options.pipeline).stem)
-        ended = error.ended or RunResult(pipeline=name, message=error.in_one_line, seconds=0.0, **document)
+        result = results[options.command]
+        ended = error.ended or result(pipeline=name, message=error.in_one_line, seconds=0.0, **document)
         document = ended.model_dump(mode="json")
     return document | {"error": {"what": error.what, "fix": error.fix}}
 

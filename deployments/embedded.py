@@ -1,25 +1,53 @@
-"""Runs the flow in this process: against the Prefect server of the environment, or the background one that the first run starts."""
+"""Runs a flow in this process: against the Prefect server of the environment, or the background one that the first run starts."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from contender import stopping
 from contender.errors import ContenderError, StoreUnavailable, UsageError, internal
 from contender.progress import listening
 from contender.run import RunResult
 from contender.spec import Pipeline
+from contender.stages.noise import NoiseResult
 from deployments.environment import without_heartbeats
 from deployments.server import chosen_api, client_environment, ensure_server, wait_until_ready
 from deployments.terminal import RunView, console, say
 
+TRIGGER = "command line"
+
+
+Result = TypeVar("Result", RunResult, NoiseResult)
+
 
 def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
     """One run of `flows.retrain`; raises the run's error, mapped to ours, where it did not come to a result."""
+
+    def start() -> Any:
+        from flows.retrain import retrain
+
+        return retrain(pipeline, trigger=TRIGGER, actor=actor, return_state=True)
+
+    return _come_to(start, RunResult, quiet, debug)
+
+
+def run_noise(pipeline: Pipeline, runs: int, actor: str, *, quiet: bool = False, debug: bool = False) -> NoiseResult:
+    """One run of `flows.noise`; errors as in `run_flow`."""
+
+    def start() -> Any:
+        from flows.noise import noise
+
+        return noise(pipeline, runs, trigger=TRIGGER, actor=actor, return_state=True)
+
+    return _come_to(start, NoiseResult, quiet, debug)
+
+
+def _come_to(start: Callable[[], Any], kind: type[Result], quiet: bool, debug: bool) -> Result:
+    """What a flow comes to; `start` imports and calls it, once the environment names its server, and gives its final state."""
     out = console()
     out.quiet = quiet
     info = ensure_server(wait=False) if chosen_api(os.environ) is None else None
@@ -37,7 +65,6 @@ def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool
         logging.raiseExceptions = (
             False  # else Prefect prints what its server did not take of the log, in the middle of all
         )
-    from flows.retrain import retrain
     from flows.states import results_kept
 
     if info is not None:
@@ -47,19 +74,19 @@ def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool
     # A process that a person watches needs no heartbeat; its thread would hold up the end by a second.
     with view.shown(), listening(view), without_heartbeats(), results_kept() as came_to:
         try:
-            state = retrain(pipeline, trigger="command line", actor=actor, return_state=True)
-            value = state.result(raise_on_failure=False)
+            value = start().result(raise_on_failure=False)
         except KeyboardInterrupt:
             raise stopping.interrupted() from None
         except Exception as error:  # noqa: BLE001 - mapped below, whatever it is
             value = error
-    if isinstance(value, RunResult):
+    if isinstance(value, kind):
         return value
     ours = _ours(value, embedded=info is not None)
-    if came_to and isinstance(ours, StoreUnavailable):
+    last = came_to[-1] if came_to else None
+    if isinstance(last, kind) and isinstance(ours, StoreUnavailable):
         # The registry holds the truth, and what was decided stands there.
         say(out, f"! {ours.what}: its UI does not know how this run ended", "yellow")
-        return came_to[-1]
+        return last
     raise ours
 
 

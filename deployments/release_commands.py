@@ -76,7 +76,7 @@ def command_rollback(options: argparse.Namespace) -> int:
 def command_diff(options: argparse.Namespace) -> int:
     from contender.files import write_durably
     from contender.registry.layout import is_release_id
-    from contender.reporting.difference import difference, render_difference, side
+    from contender.reporting.difference import difference, noise_of, render_difference, side
     from contender.workspace import translated_os_errors
     from deployments.lookup import find
     from deployments.terminal import console, say
@@ -88,8 +88,11 @@ def command_diff(options: argparse.Namespace) -> int:
         if is_release_id(options.b)
         else find(options.b, options.registry, profile=options.profile)
     )
-    found = difference(side(first.registry, *first.release()), side(second.registry, *second.release()))
     out = console()
+    noise, faults = noise_of(first.registry, second.registry)
+    for fault in faults:
+        say(out, f"! {fault}; its noise is not told", "yellow")
+    found = difference(side(first.registry, *first.release()), side(second.registry, *second.release()), noise)
     _show(out, found)
     if options.html:
         page = Path(options.html)
@@ -185,6 +188,7 @@ def _told(options: argparse.Namespace, target: Target, entry: AliasEntry, outcom
 
 
 def _show(out: Console, found: Difference) -> None:
+    from contender.noise import size
     from deployments.terminal import say, table
 
     say(out, f"{found.a} → {found.b}" + ("; the same model files" if found.same_model else ""), "bold")
@@ -194,12 +198,16 @@ def _show(out: Console, found: Difference) -> None:
             one.metric,
             *("–" if number is None else f"{number:.4f}" for number in (one.a, one.b)),
             "–" if one.difference is None else f"{one.difference:+.4f}",
+            *([f"±{size(one.metric, one.noise)}" if one.noise is not None else ""] if found.noise else []),
             "on other rows" if one.same_rows is False else "",
         )
         for one in found.metrics
     ]
     if metrics:
-        out.print(table(("set", "metric", "a", "b", "b − a", ""), metrics))
+        seed = ("the seed alone",) if found.noise else ()
+        out.print(table(("set", "metric", "a", "b", "b − a", *seed, ""), metrics))
+        if found.noise:
+            say(out, f"{found.noise.sentence} Measured on {found.noise.at[:10]} on {found.noise.rows:,} rows.")
     for title, changes in (("data", found.data), ("spec", found.spec), ("environment", found.environment)):
         if changes:
             out.print(table((title, "a", "b"), [(one.name, one.a, one.b) for one in changes]))

@@ -26,9 +26,10 @@ from rich.text import Text
 
 from contender.errors import ContenderError
 from contender.progress import Note
+from contender.records import Verdict
 from contender.run import RunResult
+from contender.stages.noise import NoiseResult
 from contender.text import terminal_safe
-from contender.verdict import Verdict
 
 # Mark and style per outcome; the mark reads without colour.
 MARKS = {
@@ -38,6 +39,7 @@ MARKS = {
     "inconclusive": ("?", "bold yellow"),
     "superseded": ("?", "bold yellow"),
     "skipped": ("–", "bold cyan"),
+    "done": ("✓", "bold green"),
     "rejected_data": ("✗", "bold red"),
 }
 QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one
@@ -165,14 +167,16 @@ class TransferLog:
                 )
 
 
-def show_result(out: Console, result: RunResult) -> None:
-    """The verdict in one sentence, its rules as a table, and where to look next."""
+def show_result(out: Console, result: RunResult | NoiseResult) -> None:
+    """What a run came to in one sentence, a verdict's rules as a table, and where to look next."""
     mark, style = MARKS.get(result.outcome, ("✗", "bold red"))
     word = result.outcome.replace("_", " ")
     out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
-    if result.verdict and result.verdict.rules:
-        out.print(rules_table(result.verdict))
-    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", result.report)):
+    verdict = getattr(result, "verdict", None)
+    if verdict and verdict.rules:
+        out.print(rules_table(verdict))
+    report = getattr(result, "report", None)
+    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", report)):
         if place:
             out.print(f"  {label:<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
 

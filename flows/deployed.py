@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
@@ -12,11 +13,13 @@ from prefect.states import Crashed
 
 from contender.errors import Interrupted, TakenOver
 from contender.recovery import attempted
-from contender.run import Run, RunResult
+from contender.run import Run
 from contender.stopping import stopped_with_parent
 
+Result = TypeVar("Result")
 
-def continued(run: Run, body: Callable[[Run], State[RunResult]]) -> State[RunResult]:
+
+def continued(run: Run, body: Callable[[Run], State[Result]]) -> State[Result]:
     """The state that `body` gives; in a run of a deployment this is one attempt at it.
 
     A signal that stops it makes it Crashed, to go on elsewhere; where somebody cancelled it, the server refuses that state, and the

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from contender.run import RunResult
+from contender.stages.noise import NoiseResult
 
 NAMES = {
     "promoted": "Promoted",
@@ -19,15 +21,18 @@ NAMES = {
     "rejected_data": "RejectedData",
     "up_to_date": "UpToDate",
     "skipped": "Skipped",
+    "done": "Done",
 }
 
-_results: ContextVar[list[RunResult] | None] = ContextVar("results", default=None)
+Result = TypeVar("Result", RunResult, NoiseResult)
+
+_results: ContextVar[list[RunResult | NoiseResult] | None] = ContextVar("results", default=None)
 
 
 @contextmanager
-def results_kept() -> Iterator[list[RunResult]]:
+def results_kept() -> Iterator[list[RunResult | NoiseResult]]:
     """Inside, what runs come to is added to the list, whether or not their Prefect server can be told of it."""
-    kept: list[RunResult] = []
+    kept: list[RunResult | NoiseResult] = []
     token = _results.set(kept)
     try:
         yield kept
@@ -35,7 +40,7 @@ def results_kept() -> Iterator[list[RunResult]]:
         _results.reset(token)
 
 
-def ended(result: RunResult) -> State[RunResult]:
+def ended(result: Result) -> State[Result]:
     """Rejected data is a failure that somebody must look at; a champion that stays is none."""
     kept = _results.get()
     if kept is not None:

@@ -9,8 +9,10 @@ keep a challenger back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from contender.errors import UsageError
 from contender.evaluation.evaluate import groups
@@ -23,6 +25,9 @@ from contender.judging.rules import Rules
 from contender.judging.words import MEASURES, guard_sentence, limit_sentence
 from contender.verdict import RuleOutcome, RuleResult
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SMALL_SLICES = 20  # of a column that are reported though they are too small to judge
 
 
@@ -30,7 +35,8 @@ SMALL_SLICES = 20  # of a column that are reported though they are too small to 
 class Measure:
     """A quantity that is no metric of outcomes: the model's size, a latency.
 
-    low and high: its bounds at level 1 − confidence, None where it is exact. p_harm: one-sided p-value of "no worse than the
+    low and high: its bounds, each at level 1 − confidence; None where `examples` is 0, since it is exact then, and where there are too
+    few examples for one. p_harm: one-sided p-value of "no worse than the
     champion's"; None where nothing is compared.
     """
 
@@ -39,6 +45,24 @@ class Measure:
     high: float | None = None
     p_harm: float | None = None
     examples: int = 0
+
+
+def latency_measures(timings: pa.Table, rules: Rules) -> dict[str, Measure]:
+    """The latencies that guards have limits for, from the milliseconds of each example, both models in turn."""
+    from contender.evaluation.latency import column, p_slower, quantile
+
+    level = 2 * rules.versus.confidence - 1  # each bound at 1 − confidence
+    ours = column(timings, "challenger")
+
+    def measure(values: Any, share: float, p_harm: float | None = None) -> Measure:
+        found = quantile(values, share, level)
+        return Measure(found.ms, found.low, found.high, p_harm, len(values))
+
+    measures = {"latency_median_ms": measure(ours, 0.5), "latency_p95_ms": measure(ours, 0.95)}
+    if "champion" in timings.column_names:
+        theirs = column(timings, "champion")
+        measures["latency_ratio"] = measure(ours / theirs, 0.5, p_slower(ours, theirs))
+    return measures
 
 
 @dataclass(frozen=True)
@@ -215,8 +239,10 @@ def _limits(rules: Rules, measures: Mapping[str, Measure]) -> Iterator[tuple[str
 
 def _limit(rules: Rules, name: str, limit: float, measure: Measure, harmed: bool = False) -> RuleResult:
     """A ceiling. What is measured with noise blocks where it is shown to be above; strict: passes where it is shown to be below."""
-    low = measure.value if measure.low is None else measure.low
-    high = measure.value if measure.high is None else measure.high
+    noisy = measure.examples > 0
+    # Too few examples for a bound: nothing is shown on that side.
+    low = measure.low if measure.low is not None else -math.inf if noisy else measure.value
+    high = measure.high if measure.high is not None else math.inf if noisy else measure.value
     outcome: RuleOutcome
     if rules.guards.strict:
         outcome = "passed" if high <= limit else "failed" if low > limit else "undecided"
@@ -234,7 +260,7 @@ def _limit(rules: Rules, name: str, limit: float, measure: Measure, harmed: bool
         high=measure.high,
         threshold=limit,
         p_value=measure.p_harm,
-        alpha=1 - rules.versus.confidence if measure.low is not None else None,
+        alpha=1 - rules.versus.confidence if noisy else None,
         rows=measure.examples,
         outcome=outcome,
         sentence="",

@@ -28,6 +28,7 @@ from contender.registry.decisions import Decisions, freeze_split
 from contender.registry.evaluations import Evaluations
 from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder_signers, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
+from contender.registry.noise import NoiseRecords
 from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
 from contender.store import Store
@@ -37,6 +38,7 @@ from contender.store.transfer import OnBytes
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+    from contender.noise import NoiseReport
     from contender.registry.ledger import Comparison, Enough, Keys, Taken
 
 __all__ = [
@@ -77,6 +79,7 @@ class Registry:
         self._evaluations = Evaluations(store, self._layout)
         self._decisions = Decisions(store, self._layout)
         self._claims = Claims(store, self._layout)
+        self._noise = NoiseRecords(store, self._layout)
 
     def exists(self) -> bool:
         """Whether the store holds anything of this pipeline."""
@@ -321,6 +324,14 @@ class Registry:
     def freeze_split(self, definition: SplitDefinition) -> SplitDefinition:
         """The split's definition that stands for this pipeline."""
         return freeze_split(self._store, self._layout, definition)
+
+    def keep_noise(self, report: NoiseReport) -> NoiseReport:
+        """Keeps the noise record under its key; the one that stands."""
+        return self._noise.keep(report)
+
+    def newest_noise(self) -> tuple[NoiseReport | None, list[str]]:
+        """The newest noise record that can be read, and one sentence for each that is damaged."""
+        return self._noise.newest()
 
     def _alias(self, alias: str) -> AliasLog:
         remembered = lambda: self._decisions.name_an_entry_of(alias)  # noqa: E731

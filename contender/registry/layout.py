@@ -6,6 +6,7 @@
                    releases/<release>/data_files.parquet         judged/<set>/<sha256>.parquet
                    releases/<release>/signatures/<key>.json      split/<n>.json, aliases/<alias>/<n>.json
                    releases/<release>/claims/, deleting.json     aliases/<alias>.json
+                   noise/<key>.json
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ class Layout:
     def judged(self, held_out: str, sha256: str) -> str:
         """The keys that one look judged for the first time."""
         return f"{self.pipeline}/judged/{check_name('set', held_out)}/{check_name('keys', sha256)}.parquet"
+
+    def noises(self) -> str:
+        return f"{self.pipeline}/noise/"
+
+    def noise(self, key: str) -> str:
+        return f"{self.noises()}{check_name('noise record', key)}.json"
 
     def splits(self) -> str:
         return f"{self.pipeline}/split/"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contender.evaluation.metrics import METRICS
@@ -107,28 +107,34 @@ class IntervalPlot:
     zero: float | None
     limit: float | None
     label: str
+    band: tuple[float, float] | None = None  # start and width of what the seed alone may move, around zero
 
 
 PLOT_START, PLOT_END = 8.0, 312.0
 
 
-def interval_plots(rows: Sequence[MetricRow], asked: dict[str, float]) -> list[IntervalPlot]:
+def interval_plots(
+    rows: Sequence[MetricRow], asked: Mapping[str, float], bands: Mapping[str, float]
+) -> list[IntervalPlot]:
     """A drawing for each metric. Percentages share a scale; right is better, also for metrics where lower is better.
 
-    With a champion: its difference to the challenger, around 0; `asked` maps a metric to the gain that a rule asks for. Without:
-    the value itself and the floor.
+    With a champion: its difference to the challenger, around 0; `asked` maps a metric to the gain that a rule asks for, `bands` to how
+    far the seed alone may move the difference. Without: the value itself and the floor.
     """
     shared = [row for row in rows if row.percent]
-    return [_interval_plot(row, shared if row.percent else [row], asked) for row in rows]
+    return [_interval_plot(row, shared if row.percent else [row], asked, bands) for row in rows]
 
 
-def _interval_plot(row: MetricRow, together: Sequence[MetricRow], asked: dict[str, float]) -> IntervalPlot:
+def _interval_plot(
+    row: MetricRow, together: Sequence[MetricRow], asked: Mapping[str, float], bands: Mapping[str, float]
+) -> IntervalPlot:
+    band = None if row.difference is None else bands.get(row.name)
     if row.difference is None:
         limit, centre, sign = row.floor, row.challenger, 1
         scale = Scale(0.0, 1.0, PLOT_START, PLOT_END) if row.percent else _around([row.low, row.high, row.floor, 0.0])
     else:
         limit, centre, sign = asked.get(row.name), row.difference, 1 if row.higher_is_better else -1
-        reach = max(abs(end) for other in together for end in (*_ends(other), asked.get(other.name, 0.0))) or 1.0
+        reach = max(abs(end) for other in together for end in _drawn(other, asked, bands)) or 1.0
         scale = Scale(-reach * 1.05, reach * 1.05, PLOT_START, PLOT_END)
     low, high = sorted(sign * end for end in _ends(row))
     return IntervalPlot(
@@ -137,8 +143,19 @@ def _interval_plot(row: MetricRow, together: Sequence[MetricRow], asked: dict[st
         high=min(scale(high), PLOT_END),
         zero=None if row.difference is None else scale(0.0),
         limit=None if limit is None or (row.difference is not None and limit == 0) else scale(limit),
-        label=f"{row.title}: {centre:+.4f}, from {min(_ends(row)):+.4f} to {max(_ends(row)):+.4f}",
+        label=_label(row, centre) + (f"; the seed alone may move it by {band:.4f}" if band else ""),
+        band=(scale(-band), round(scale(band) - scale(-band), 2)) if band else None,
     )
+
+
+def _label(row: MetricRow, centre: float) -> str:
+    low, high = sorted(_ends(row))
+    return f"{row.title}: {centre:+.4f}" + (f", from {low:+.4f} to {high:+.4f}" if low < high else "")
+
+
+def _drawn(row: MetricRow, asked: Mapping[str, float], bands: Mapping[str, float]) -> tuple[float, ...]:
+    """Every value that the drawing of a difference must reach."""
+    return *_ends(row), asked.get(row.name, 0.0), bands.get(row.name, 0.0)
 
 
 def _ends(row: MetricRow) -> tuple[float, float]:

@@ -22,6 +22,8 @@ from contender.records import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from contender.noise import NoiseReport
+
 Examples = Literal["none", "redacted", "full"]
 
 
@@ -30,7 +32,7 @@ class ReportInput:
     """A challenger, what it was judged against, and all that a reader may want to know of it.
 
     champion_files: what the champion's snapshot saw (set, path, sha256, …), None where nobody knows. outcomes and champion_outcomes
-    are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601.
+    are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
     """
 
     pipeline: str
@@ -50,6 +52,7 @@ class ReportInput:
     champion_outcomes: pa.Table | None
     rows: Path
     examples: Examples = "redacted"
+    noise: NoiseReport | None = None
 
     @cached_property
     def judged(self) -> SetEvaluation:
@@ -69,6 +72,14 @@ class ReportInput:
         versus = self.versus
         first = [versus.metric] if versus and versus.metric in self.judged.metrics else []
         return [*first, *(name for name in self.judged.metrics if name not in first)]
+
+    @property
+    def bands(self) -> dict[str, float]:
+        """Metric → how far the seed may move its difference, to both sides of zero; none where nothing is compared or measured."""
+        if self.noise is None or self.champion is None:
+            return {}
+        found = {name: self.noise.band(name, self.on) for name in self.metrics}
+        return {name: band for name, band in found.items() if band is not None}
 
     @property
     def versus(self) -> RuleResult | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from contender.noise import NoiseReport
 from contender.records import Evaluation, Record, ReleaseManifest
 from contender.registry import DATA_FILES, Registry
+
+if TYPE_CHECKING:
+    from contender.reporting.charts import IntervalPlot
+    from contender.reporting.comparison import MetricRow
 
 LISTED = 1_000  # data files of each kind that are named; the rest is counted
 LISTED_IN_PAGE = 50
@@ -31,6 +38,7 @@ class MetricChange(Record):
     a: float | None
     b: float | None
     same_rows: bool | None = None
+    noise: float | None = Field(default=None, description="2·√2·sd over seeds, where they differ and it was measured")
 
     @property
     def difference(self) -> float | None:
@@ -58,6 +66,7 @@ class Difference(Record):
     spec: tuple[Change, ...]
     metrics: tuple[MetricChange, ...]
     environment: tuple[Change, ...]
+    noise: NoiseReport | None = Field(default=None, description="the newest, where a difference is beside it")
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,9 @@ def side(registry: Registry, manifest: ReleaseManifest, evaluation: str | None) 
     )
 
 
-def difference(a: Side, b: Side) -> Difference:
+def difference(a: Side, b: Side, noise: NoiseReport | None = None) -> Difference:
+    """`noise`: of the pipeline of both releases; it is told beside metrics that differ and that it measured."""
+    metrics = tuple(_with_noise(change, noise) for change in _metrics(a.evaluation, b.evaluation))
     return Difference(
         a=a.name,
         b=b.name,
@@ -103,9 +114,21 @@ def difference(a: Side, b: Side) -> Difference:
         data=tuple(_changes(_data(a), _data(b))),
         files=_files(a.files, b.files),
         spec=tuple(_changes(_flat(a.lineage.get("spec")), _flat(b.lineage.get("spec")))),
-        metrics=tuple(_metrics(a.evaluation, b.evaluation)),
+        metrics=metrics,
         environment=tuple(_changes(_environment(a), _environment(b))),
+        noise=noise if any(change.noise is not None for change in metrics) else None,
     )
+
+
+def noise_of(a: Registry, b: Registry) -> tuple[NoiseReport | None, list[str]]:
+    """The newest noise record where both releases are of one pipeline, and what is wrong with others."""
+    return a.newest_noise() if a.url == b.url else (None, [])
+
+
+def _with_noise(change: MetricChange, noise: NoiseReport | None) -> MetricChange:
+    if noise is None or not change.difference:
+        return change
+    return change.model_copy(update={"noise": noise.band(change.metric, change.set)})
 
 
 def _data(of: Side) -> dict[str, str]:
@@ -176,4 +199,37 @@ def render_difference(found: Difference) -> str:
     from contender.evaluation.metrics import METRICS
     from contender.reporting.report import render_page
 
-    return render_page("difference.html", found=found, facts=METRICS, listed=LISTED_IN_PAGE)
+    plots = _plots(found.metrics) if found.noise else []
+    return render_page("difference.html", found=found, facts=METRICS, listed=LISTED_IN_PAGE, plots=plots)
+
+
+def _plots(changes: Sequence[MetricChange]) -> list[IntervalPlot | None]:
+    """For each change its difference in the band of what seeds alone may move; None where there is no band."""
+    from contender.reporting.charts import interval_plots
+
+    rows = {place: row for place, change in enumerate(changes) if (row := _row(change))}
+    bands = {change.metric: change.noise for change in changes if change.noise is not None}
+    drawn = dict(zip(rows, interval_plots(list(rows.values()), {}, bands), strict=True))
+    return [drawn.get(place) for place in range(len(changes))]
+
+
+def _row(change: MetricChange) -> MetricRow | None:
+    """The difference without an interval: the releases may have been evaluated on other rows."""
+    from contender.evaluation.metrics import METRICS
+    from contender.reporting.comparison import MetricRow
+
+    if change.noise is None or change.a is None or change.b is None:
+        return None
+    facts, gain = METRICS[change.metric], change.b - change.a
+    return MetricRow(
+        name=change.metric,
+        title=facts.title,
+        percent=facts.percent,
+        higher_is_better=facts.higher_is_better,
+        challenger=change.b,
+        champion=change.a,
+        low=gain,
+        high=gain,
+        floor=None,
+        level="",
+    )

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import MEASURES, amount, facts, look_sentence, points, value
+from contender.noise import size
 from contender.records import ExpectationResult, RuleResult
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves
@@ -80,7 +81,8 @@ def _measured(data: ReportInput) -> dict[str, Any]:
     if versus and versus.alpha and versus.set == data.on:
         note = f"for {METRICS[versus.metric].title.lower()} the judge's bounds, each at level {versus.alpha:.4f}; for others {note}"
     return {
-        "plots": list(zip(rows, interval_plots(rows, asked), strict=True)),
+        "plots": list(zip(rows, interval_plots(rows, asked, data.bands), strict=True)),
+        "bands": data.bands,
         "interval_note": note,
         "sets": [(held, data.champion_on(held.set)) for held in data.evaluation.challenger_sets],
     }
@@ -139,6 +141,7 @@ def _environment() -> Environment:
         "metric": lambda number, name: value(name, number),
         "signed": lambda number, name: signed(name, number),
         "points": points,
+        "size": lambda number, name: size(name, number),
         "count": lambda number: f"{number:,}",
         "tick": tick,
         "p": lambda number: "< 0.0001" if number < 1e-4 else f"{number:.2g}",

@@ -13,6 +13,7 @@ from contender.records import ReleaseManifest, SplitReport, Verdict, digest
 from contender.registry import TRAIN_KEYS, Registry
 from contender.run import Run
 from contender.spec import Pipeline
+from contender.stages.latency import measure_latency, read_timings
 from contender.stages.telling import finish
 from contender.workspace import Staged
 
@@ -150,10 +151,15 @@ def _sets(
 def _measures(
     run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]
 ) -> dict[str, Measure]:
-    """What guards ask for beside outcomes."""
-    from contender.judging.guards import Measure
+    """What guards ask for beside outcomes; latencies are measured only where one does."""
+    from contender.judging.guards import Measure, latency_measures
 
-    return {"model_size_mb": Measure(sum(file.size for file in challenger.files) / 1e6)}
+    found = {"model_size_mb": Measure(sum(file.size for file in challenger.files) / 1e6)}
+    rules = rules_of(run.pipeline)
+    if rules.guards.timed:
+        timings = measure_latency(run, challenger, champion.manifest, split, rules.on)
+        found |= latency_measures(read_timings(timings.folder), rules)
+    return found
 
 
 def _withdrawn(challenger: ReleaseManifest, champion: Champion) -> Verdict:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
@@ -25,6 +27,8 @@ from contender.records import (
     TrainReport,
 )
 from contender.registry import DATA_FILES, TRAIN_KEYS
+from contender.registry.layout import files_digest
+from contender.registry.releases import model_files
 from contender.run import Run, signing_key
 from contender.stages.lineage import data_files, lineage
 from contender.stages.telling import bytes_told, finish, rows_told, staged
@@ -55,6 +59,11 @@ def find_base(run: Run) -> ResolvedBase:
     return resolve_base(run.pipeline.spec.model.base, Path(run.pipeline.folder))
 
 
+def training_versions() -> dict[str, str]:
+    """Of the packages whose change gives another model."""
+    return {name: version(name) for name in ("torch", "transformers")}
+
+
 def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
     """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
     from contender.training.launcher import Attempts, Job, run_job
@@ -68,7 +77,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         labels=split.record.labels,
         base=base.digest,
         kind=kind(spec.task).revision,
-        versions={name: version(name) for name in ("torch", "transformers")},
+        versions=training_versions(),
     )
 
     attempts = Attempts(run.workspace.records, key)
@@ -203,19 +212,47 @@ def serving() -> tuple[str, str]:
 
 def predict(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name: str) -> Staged[Predictions]:
     """The release's outcomes on one held-out set, computed from the staged bytes by the release's own manifest."""
+    model = Predictor(release.digest, release.release, release.kind, lambda: fetch_release(run, release))
+    return _predict(run, model, split, name)
+
+
+def predict_trained(
+    run: Run, model: Staged[TrainReport], split: Staged[SplitReport], name: str
+) -> tuple[str, Staged[Predictions]]:
+    """A trained model's outcomes, without a release of it; before them the digest that one would have.
+
+    What was predicted by a release of the same bytes is found, and the other way round.
+    """
+    folder = model.folder / "model"
+    digest = files_digest(model_files(folder))
+    shown = f"the model of seed {run.pipeline.spec.train.seed}"
+    return digest, _predict(run, Predictor(digest, shown, run.pipeline.spec.task, lambda: folder), split, name)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that can predict: the digest of its files, its name for people, its kind, and what gives its folder."""
+
+    digest: str
+    name: str
+    kind: str
+    folder: Callable[[], Path]
+
+
+def _predict(run: Run, model: Predictor, split: Staged[SplitReport], name: str) -> Staged[Predictions]:
     device, dtype = serving()
     key = stage_key(
-        run.pipeline, "predict", release=release.digest, set=split.record.digests[name], device=device, dtype=dtype
+        run.pipeline, "predict", release=model.digest, set=split.record.digests[name], device=device, dtype=dtype
     )
 
     def compute(folder: Path) -> Predictions:
         import pyarrow.parquet as pq
 
         rows = split.folder / f"{name}.arrow"
-        told = rows_told("evaluate", f"{release.release} on {name}", split.record.rows[name])
-        model = fetch_release(run, release)
+        told = rows_told("evaluate", f"{model.name} on {name}", split.record.rows[name])
+        folder_of_model = model.folder()
         with run.hold_device() as environment, computing_on(environment):
-            outcomes = kind(release.kind).predict(model, rows, on_rows=told)
+            outcomes = kind(model.kind).predict(folder_of_model, rows, on_rows=told)
         pq.write_table(outcomes, folder / "outcomes.parquet", compression="zstd")
         return Predictions(rows=outcomes.num_rows, device=device, dtype=dtype)
 

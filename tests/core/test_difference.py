@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from noisy import noise_report
+
 from contender.records import Evaluation, ReleaseManifest, SetEvaluation
 from contender.reporting.difference import Change, Difference, Side, difference, render_difference
 
@@ -45,6 +47,27 @@ def test_a_nested_spec_is_compared_key_by_key_and_a_missing_side_is_a_dash():
     )
     assert found.files is None
     assert (found.metrics[0].a, found.metrics[0].difference) == (None, None)
+
+
+def test_what_seeds_alone_move_is_told_beside_what_differs_on_the_set_it_was_measured_on():
+    noise = noise_report([0.80, 0.81, 0.82])
+    found = difference(side("a", None, 0.8), side("b", None, 0.81), noise)
+    assert (found.metrics[0].noise, found.noise) == (noise.spreads["accuracy"].band, noise)
+    page = render_difference(found)
+    assert page.count('<rect class="seed-band"') == 2
+    assert "seed ±2.8 points" in page and "over 3 seeds" in page
+
+
+def test_where_nothing_differs_or_was_measured_there_is_no_word_of_seeds():
+    a, b = side("a", None, 0.8), side("b", None, 0.81)
+    for found in (
+        difference(a, b),
+        difference(a, side("b", None, 0.8), noise_report([0.8, 0.9])),
+        difference(a, b, noise_report([0.8, 0.9], set="golden-hard")),
+    ):
+        assert (found.noise, found.metrics[0].noise) == (None, None)
+        page = render_difference(found).split("</style>")[1]
+        assert "seed" not in page and "is better" not in page
 
 
 def test_no_name_in_the_page_acts():

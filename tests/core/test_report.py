@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from noisy import noise_report
 
 from contender.evaluation.evaluate import evaluate_set
 from contender.judging.held_out import HeldOut
@@ -351,3 +352,24 @@ def test_a_browser_runs_nothing_of_a_row_and_applies_the_style(tmp_path):
     assert "<title>owned" not in done.stdout
     assert "Content Security Policy" not in done.stderr
     assert np.char.count(done.stderr, "CONSOLE") == 0
+
+
+def test_what_seeds_alone_move_is_drawn_beside_the_difference_and_in_numbers(tmp_path):
+    data = replace(report_input(tmp_path), noise=noise_report([0.90, 0.91, 0.92]))
+    html = render_report(data)
+    page = Page(html)
+    assert page.open == []
+    assert html.count('<rect class="seed-band"') == 2, "one band for the one metric that was measured, and its key"
+    assert "+10.0 points seed ±2.8 points" in page.text
+    assert "over 3 seeds, measured on 2026-11-22 on 1,200 rows of test" in page.text
+    assert "same model" not in page.text
+    still = Page(render_report(replace(data, noise=noise_report([0.9] * 3, models=1)))).text
+    assert "seed ±0.0 points" in still and "ended in the same model: the band has no width" in still
+
+
+@pytest.mark.parametrize("changes", [{"noise": None}, {"champion": None}, {"on_other": True}])
+def test_without_noise_or_without_a_difference_there_is_no_band_and_no_word_of_it(tmp_path, changes):
+    noise = noise_report([0.90, 0.91], **({"set": "golden-hard"} if "on_other" in changes else {}))
+    data = replace(report_input(tmp_path, champion="champion" not in changes), noise=changes.get("noise", noise))
+    html = render_report(data)
+    assert "seed-band" not in html.split("</style>")[1] and "seed ±" not in html and "Shaded" not in html

@@ -103,7 +103,19 @@ def test_guards_and_rules_of_the_spec_decide(desk: Desk) -> None:
     assert desk.retrain(*golden, "--set", "promote.guards={model_size_mb: 500}").document["outcome"] == "promoted"
     desk.drop("2.csv", tickets(900, seed=2))
     asked = "promote.versus_champion={all: [{rule: superior}, {rule: superior, metric: log_loss, on: hard}]}"
-    second = desk.retrain(*golden, "--set", asked, "--set", "promote.guards={golden: {max_drop: 0.01}}")
+    slow = desk.retrain(*golden, "--set", asked, "--set", "promote.guards={latency_p95_ms: 0.001}")
+    assert slow.document["outcome"] == "kept", slow.shown
+    assert "95th percentile of latency is " in slow.document["message"]
+    guards = "promote.guards={golden: {max_drop: 0.01}, latency_p95_ms: 10000, latency_median_ms: 10000, latency_ratio: 100}"
+    second = desk.retrain(*golden, "--set", asked, "--set", guards)
     assert second.document["outcome"] == "promoted", second.shown
-    assert rules(second) == {"superior:accuracy": "passed", "superior:log_loss": "passed", "golden:accuracy": "passed"}
-    assert len(ledger(desk)) == len(ledger(desk, "golden-hard")) == 1
+    assert set(rules(second).values()) == {"passed"}
+    assert list(rules(second)) == [
+        "superior:accuracy",
+        "superior:log_loss",
+        "golden:accuracy",
+        "latency_median_ms",
+        "latency_p95_ms",
+        "latency_ratio",
+    ]
+    assert len(ledger(desk)) == len(ledger(desk, "golden-hard")) == 1, "an edited guard is no new look"

@@ -58,12 +58,12 @@ class Desk:
         return self.run("run", str(self.pipeline), "--json", *more)
 
 
-def start(desk: Desk, *more: str, **environment: str) -> subprocess.Popen[str]:
-    """A run in a process of its own."""
+def start(desk: Desk, *more: str, command: str = "run", **environment: str) -> subprocess.Popen[str]:
+    """A run, or another command on the pipeline, in a process of its own."""
     script = Path(sys.executable).parent / "contender"
-    command = [script, "run", str(desk.pipeline), "--json", *more]
+    line = [script, command, str(desk.pipeline), "--json", *more]
     environment = dict(os.environ) | environment
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def until(run: subprocess.Popen[str], words: str) -> None:

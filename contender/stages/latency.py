@@ -1,0 +1,88 @@
+"""How long the challenger's answers take beside the champion's, on the machine that evaluates them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contender.kinds import kind
+from contender.plan import stage_key
+from contender.records import ReleaseManifest, SplitReport
+from contender.run import Run
+from contender.stages.model import fetch_release, serving
+from contender.stages.telling import staged
+from contender.training.devices import computing_on
+from contender.workspace import Staged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from contender.evaluation.latency import Latency, Quantile
+
+TIMINGS = (
+    "timings.parquet"  # milliseconds, one row for each example; columns challenger and, where there is one, champion
+)
+LABEL = "label"  # the role that is answered, and not given
+
+
+def measure_latency(
+    run: Run, challenger: ReleaseManifest, champion: ReleaseManifest | None, split: Staged[SplitReport], name: str
+) -> Staged[Latency]:
+    """Timings of both releases on examples of one set, one at a time; TIMINGS in its folder holds each of them.
+
+    DataError where the set has no rows, ModelError where a release cannot be loaded.
+    """
+    from contender.evaluation import latency
+
+    device, dtype = serving()
+    key = stage_key(
+        run.pipeline,
+        "latency",
+        challenger=challenger.digest,
+        champion=champion.digest if champion else None,
+        set=split.record.digests[name],
+        device=device,
+        dtype=dtype,
+    )
+
+    def compute(folder: Path) -> Latency:
+        import pyarrow.parquet as pq
+
+        releases = [challenger, *([champion] if champion else [])]
+        folders = [fetch_release(run, release) for release in releases]
+        roles = [role for role in kind(challenger.kind).roles if role != LABEL]
+        examples = latency.draw_examples(split.folder / f"{name}.arrow", roles, releases)
+        with run.hold_device() as environment, computing_on(environment):
+            models = [kind(one.kind).load(place, one) for one, place in zip(releases, folders, strict=True)]
+            times = latency.time_models(models, examples)
+            del models  # before the device is given back
+        timings = latency.timings_table(times)
+        pq.write_table(timings, folder / TIMINGS, compression="zstd")
+        return latency.summarise(timings, device)
+
+    return staged(run, "latency", key, latency.Latency, compute, latency_text)
+
+
+def read_timings(folder: Path) -> pa.Table:
+    """The milliseconds that `measure_latency` kept."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(folder / TIMINGS)
+
+
+def latency_text(found: Latency) -> str:
+    """The measure in one line: median and 95th percentile of both, and their ratio."""
+    ours = f"median {_shown(found.challenger_median)}, p95 {_shown(found.challenger_p95)}"
+    if found.champion_median is None or found.champion_p95 is None or found.ratio is None:
+        return f"{ours}, over {found.examples:,} examples"
+    bounds = (
+        f" ({found.ratio_low:.2f} to {found.ratio_high:.2f})"
+        if found.ratio_low is not None and found.ratio_high is not None
+        else ""
+    )
+    theirs = f"champion {_shown(found.champion_median)}, p95 {_shown(found.champion_p95)}"
+    return f"{ours}; {theirs}; ratio {found.ratio:.2f}{bounds}, over {found.examples:,} examples"
+
+
+def _shown(quantile: Quantile) -> str:
+    return f"{quantile.ms:.3g} ms"

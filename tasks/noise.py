@@ -1,0 +1,34 @@
+"""Policy of the noise measurement: the registry is asked again where it does not answer; the spread is shown in the UI."""
+
+from __future__ import annotations
+
+from contender.models import ResolvedBase
+from contender.noise import NoiseReport, Trial
+from contender.records import ReleaseManifest, SplitReport, TrainReport
+from contender.run import Run
+from contender.stages import noise as stages
+from contender.workspace import Staged
+from tasks.artifacts import table
+from tasks.policy import stage_task
+
+
+@stage_task
+def find_live(run: Run) -> ReleaseManifest | None:
+    return stages.find_live(run)
+
+
+@stage_task
+def try_out(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], place: str) -> Trial:
+    return stages.try_out(run, model, split, place)
+
+
+@stage_task
+def keep_noise(run: Run, base: ResolvedBase, split: Staged[SplitReport], trials: list[Trial]) -> NoiseReport:
+    report = stages.keep_noise(run, base, split, trials)
+    table(run, "noise", stages.NOISE_COLUMNS, stages.noise_rows(report), report.sentence)
+    rows = [
+        (seed, model[:16], *(f"{found.values[place]:.4f}" for found in report.spreads.values()))
+        for place, (seed, model) in enumerate(zip(report.seeds, report.models, strict=True))
+    ]
+    table(run, "noise-seeds", ("seed", "model", *report.spreads), rows, f"each seed on {report.set}")
+    return report
