@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+
+from pydantic import Field
 
 from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
@@ -18,6 +21,22 @@ from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
 
 
+class NextLook(Record):
+    """What a run's comparison could show on a held-out set, were its true gain in accuracy."""
+
+    set: str
+    generation: int
+    look: int
+    units: int = Field(description="about so many rows or keys would be judged")
+    smallest_gain: float | None = Field(description="true gain that is shown with 80% power; None: none is")
+
+    @property
+    def text(self) -> str:
+        gain = f"{self.smallest_gain:.1%} of accuracy with 80% power" if self.smallest_gain else "nothing: too few rows"
+        again = f" (look {self.look} of generation {self.generation})" if self.look > 1 or self.generation > 1 else ""
+        return f"{self.set}; smallest gain that it can show: {gain}{again}"
+
+
 class Plan(Record):
     """What a run would do."""
 
@@ -29,18 +48,14 @@ class Plan(Record):
     expected_rows: dict[str, int]
     steps: int
     judged_on: str
-    smallest_gain: float | None
+    smallest_gain: float | None = Field(description="of the looks the one that shows least")
+    looks: tuple[NextLook, ...]
     champion: str | None
     decided: bool
     warnings: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
         sets = ", ".join(f"{name} about {rows:,}" for name, rows in self.expected_rows.items())
-        gain = (
-            f"{self.smallest_gain:.1%} of accuracy with 80% power"
-            if self.smallest_gain is not None
-            else "nothing: too few rows"
-        )
         return [
             ("pipeline", self.pipeline),
             ("base model", self.base),
@@ -50,7 +65,7 @@ class Plan(Record):
             ),
             ("sets", sets),
             ("training", f"at most {self.steps:,} steps"),
-            ("judged on", f"{self.judged_on}; smallest gain that it can show: {gain}"),
+            *(("judged on", look.text) for look in self.looks),
             ("champion", self.champion or "none yet: the first release needs only the floors"),
             (
                 "now",
@@ -68,8 +83,8 @@ def check(pipeline: Pipeline) -> Plan:
     labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)["label"])
     expected = _expected_rows(pipeline, snapshot.record)
     rules = rules_of(pipeline)
-    gains = {name: _shown(run, rules, name, expected[name]) for name in rules.compared_on()}
-    gain = None if None in gains.values() else max(shown for shown in gains.values() if shown is not None)
+    looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())
+    gain = _largest([look.smallest_gain for look in looks])
     entry = run.registry.champion(pipeline.spec.promote.alias)
     train = pipeline.spec.train
     return Plan(
@@ -82,6 +97,7 @@ def check(pipeline: Pipeline) -> Plan:
         steps=math.ceil(expected["train"] / train.batch_size * train.epochs),
         judged_on=judged_set(pipeline),
         smallest_gain=gain,
+        looks=looks,
         champion=entry.release if entry else None,
         decided=find_decision(run, snapshot.record) is not None,
         warnings=tuple(_warnings(gain, rules, labels, snapshot.record)),
@@ -111,24 +127,31 @@ def _expected_rows(pipeline: Pipeline, snapshot: Snapshot) -> dict[str, int]:
     }
 
 
-def _shown(run: Run, rules: Rules, name: str, rows: int) -> float | None:
-    """The smallest gain that the next look at a set of about so many rows shows with 80% power, by all comparisons on it."""
+def _next_look(run: Run, rules: Rules, name: str, rows: int) -> NextLook:
+    """The next look at a set that will hold about so many rows; the ledger says which of them were judged before."""
     looks = run.registry.looks(name)
-    fresh = rows - (looks[-1].judged if looks else 0)
-    look = 1
-    if looks and not enough(rules, name, fresh):
-        generation = [entry for entry in looks if entry.generation == looks[-1].generation]
-        look = 1 + len(generation)
-        rows = min(rows, looks[-1].units) if enough(rules, name, looks[-1].units) else rows
-    elif looks:
-        rows = fresh
+    generation, look = 1, 1
+    if looks:
+        fresh = rows - looks[-1].judged
+        generation = looks[-1].generation
+        look = 1 + sum(entry.generation == generation for entry in looks)
+        if enough(rules, name, fresh):
+            generation, look, rows = generation + 1, 1, fresh
+        elif enough(rules, name, looks[-1].units):
+            rows = min(rows, looks[-1].units)
     alpha = alpha_of(look, rules.versus.confidence)
     gains = [
         smallest_gain(rows, alpha * share, min_gain=leaf.min_gain)
         for leaf, share in rules.versus.leaves()
         if rules.set_of(leaf) == name
     ]
-    return None if None in gains else max(gain for gain in gains if gain is not None)
+    return NextLook(set=name, generation=generation, look=look, units=rows, smallest_gain=_largest(gains))
+
+
+def _largest(gains: Sequence[float | None]) -> float | None:
+    """The largest of them; None where one is."""
+    known = [gain for gain in gains if gain is not None]
+    return max(known) if len(known) == len(gains) else None
 
 
 def _warnings(gain: float | None, rules: Rules, labels: dict[str, int], snapshot: Snapshot) -> list[str]:

@@ -54,6 +54,9 @@ def command_judge(options: argparse.Namespace) -> int:
     out.print(rules_table(verdict))
     for look in verdict.looks:
         say(out, f"  {look_sentence(look)}")
+    noise, _ = registry.newest_noise()
+    if noise:
+        say(out, f"  {noise.sentence}")
     say(out, f"  no alias was moved; to do so: contender promote {first.name} {challenger.release}")
     if options.json:
         print_document(

@@ -106,7 +106,9 @@ def test_guards_and_rules_of_the_spec_decide(desk: Desk) -> None:
     slow = desk.retrain(*golden, "--set", asked, "--set", "promote.guards={latency_p95_ms: 0.001}")
     assert slow.document["outcome"] == "kept", slow.shown
     assert "95th percentile of latency is " in slow.document["message"]
-    guards = "promote.guards={golden: {max_drop: 0.01}, latency_p95_ms: 10000, latency_median_ms: 10000, latency_ratio: 100}"
+    guards = (
+        "promote.guards={golden: {max_drop: 0.01}, latency_p95_ms: 10000, latency_median_ms: 10000, latency_ratio: 100}"
+    )
     second = desk.retrain(*golden, "--set", asked, "--set", guards)
     assert second.document["outcome"] == "promoted", second.shown
     assert set(rules(second).values()) == {"passed"}
