@@ -185,6 +185,8 @@ def rules_table(verdict: Verdict) -> Table:
     """Every rule with its estimate, interval, threshold and p-value."""
     rows = []
     for rule in verdict.rules:
+        if rule.outcome == "reported":
+            continue  # too little to judge: the report has them
         interval = f"{rule.low:+.3f} … {rule.high:+.3f}" if rule.low is not None and rule.high is not None else ""
         p_value = f"{rule.p_value:.2g}" if rule.p_value is not None else ""
         rows.append(

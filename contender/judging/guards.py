@@ -23,11 +23,13 @@ from contender.judging.fairness import refusal
 from contender.judging.held_out import Fair
 from contender.judging.rules import Rules
 from contender.judging.words import MEASURES, guard_sentence, limit_sentence
+from contender.text import shorten
 from contender.verdict import RuleOutcome, RuleResult
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SHOWN = 100  # characters of a slice's value: it is text from the data
 SMALL_SLICES = 20  # of a column that are reported though they are too small to judge
 
 
@@ -131,7 +133,7 @@ def _slices(held: Fair, fewest: int) -> Iterator[tuple[str, Fair]]:
             small += len(members) < fewest
             if small > SMALL_SLICES:
                 break
-            yield f"{column}={value}", rest.take(members)
+            yield f"{column}={shorten(value, SHOWN)}", rest.take(members)
 
 
 @dataclass(frozen=True)

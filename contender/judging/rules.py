@@ -176,10 +176,10 @@ class Guards(Section):
         description="true: a guard must be shown to hold; false: it blocks where harm beyond it is measured and shown",
     )
 
-    @property
-    def timed(self) -> bool:
-        """Whether any of them needs latencies."""
-        return any(limit is not None for limit in (self.latency_median_ms, self.latency_p95_ms, self.latency_ratio))
+    def timed(self, champion: bool) -> bool:
+        """Whether any of them needs latencies; a ratio does only where there is a champion."""
+        limits = [self.latency_median_ms, self.latency_p95_ms, self.latency_ratio if champion else None]
+        return any(limit is not None for limit in limits)
 
 
 class Rules(Record):

@@ -156,7 +156,7 @@ def _measures(
 
     found = {"model_size_mb": Measure(sum(file.size for file in challenger.files) / 1e6)}
     rules = rules_of(run.pipeline)
-    if rules.guards.timed:
+    if rules.guards.timed(champion.manifest is not None):
         timings = measure_latency(run, challenger, champion.manifest, split, rules.on)
         found |= latency_measures(read_timings(timings.folder), rules)
     return found
