@@ -364,7 +364,8 @@ def test_what_seeds_alone_move_is_drawn_beside_the_difference_and_in_numbers(tmp
     assert "over 3 seeds, measured on 2026-11-22 on 1,200 rows of test" in page.text
     assert "same model" not in page.text
     still = Page(render_report(replace(data, noise=noise_report([0.9] * 3, models=1)))).text
-    assert "seed ±0.0 points" in still and "ended in the same model: the band has no width" in still
+    assert "+10.0 points seed moved nothing" in still and "Shaded" not in still
+    assert "3 seeds moved none of these metrics" in still and "ended in the same model." in still
 
 
 @pytest.mark.parametrize("changes", [{"noise": None}, {"champion": None}, {"on_other": True}])

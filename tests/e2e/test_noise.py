@@ -67,6 +67,43 @@ def test_the_spread_over_seeds_is_measured_kept_and_found_again(desk: Desk) -> N
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_a_head_that_every_seed_fits_alike_is_reported_as_it_is(desk: Desk) -> None:
+    """Its loss is convex: what differs is the start, and the order of the rows."""
+    desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))
+    found = measure(desk, "--runs", "2", "--set", "model.method=head").document
+    models, values = set(found["noise"]["models"]), set(found["noise"]["spreads"]["accuracy"]["values"])
+    starts = {
+        (True, True): "All 2 seeds end in the same model",
+        (False, True): "The 2 seeds end in 2 different models that all have the same accuracy",
+        (False, False): "Seeds alone move accuracy by ",
+    }
+    assert found["message"].startswith(starts[len(models) == 1, len(values) == 1])
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_was_measured_is_drawn_where_releases_are_compared(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))
+    first = desk.retrain(*QUICK)
+    assert measure(desk, "--runs", "3", *QUICK).code == 0
+    desk.drop("2.csv", tickets(600, seed=2))
+    second = desk.retrain()
+    assert 'class="seed-band"' in Path(second.document["report"]).read_text(), second.shown
+    page = desk.folder / "diff.html"
+    releases = (f"desk@{first.document['release']}", str(second.document["release"]))
+    compared = desk.run("diff", *releases, "--html", str(page), "--json")
+    assert compared.code == 0, compared.shown
+    assert [one["noise"] > 0 for one in compared.document["metrics"]] == [True, True]
+    assert "the seed alone" in compared.shown and "Seeds alone move accuracy" in compared.shown
+    assert 'class="seed-band"' in page.read_text()
+
+    (record,) = (desk.registry / "desk" / "noise").iterdir()
+    record.write_bytes(record.read_bytes().replace(b"accuracy", b"accurate"))
+    damaged = desk.run("diff", *releases, "--json")
+    assert (damaged.code, damaged.document["noise"]) == (0, None)
+    assert "has other content than its sha256 says" in damaged.shown
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_a_measurement_that_was_stopped_continues_with_the_next_seed(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))
     run = start(desk, "--runs", "2", *QUICK, command="noise")

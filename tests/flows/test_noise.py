@@ -1,0 +1,57 @@
+"""The noise flow against a real Prefect server: what its runs are called and show, and what it asks again."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pytest
+from desk import PIPELINE, tickets, write_tickets
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+
+from contender.loading import load_pipeline
+from contender.spec import Pipeline
+from contender.store import MemoryStore
+from flows.noise import noise
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "gate_here")
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore.named(f"noise-{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "tickets").mkdir()
+    write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=0.3))
+    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
+    loaded = load_pipeline(tmp_path / "desk.yaml", ("train.epochs=1",))
+    promote = loaded.spec.promote.model_copy(update={"to": store.url})
+    return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})
+
+
+def test_the_server_shows_the_spread_and_a_store_that_does_not_answer_is_asked_again(
+    pipeline: Pipeline, store: MemoryStore
+) -> None:
+    store.fail("create", "unavailable", times=4, prefix="desk/noise/")  # as often as the store asks by itself
+    state = noise(pipeline, 2, trigger="test", actor="tests", return_state=True)
+    result = state.result()
+    assert (state.name, state.is_completed(), result.outcome) == ("Done", True, "done")
+    assert result.flow_run_id
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(result.flow_run_id)
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[found.id]))
+        tasks = [(task.name.rpartition("-")[0], task.run_count) for task in client.read_task_runs(flow_run_filter=only)]
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[found.id]))
+        artifacts = {one.key: one for one in client.read_artifacts(artifact_filter=mine)}
+    assert found.name == "desk · noise · test"
+    assert tasks.count(("fine-tune", 1)) == tasks.count(("try-out", 1)) == 2
+    assert ("keep-noise", 2) in tasks
+    assert {"desk-noise", "desk-noise-seeds"} <= set(artifacts)
+    assert "accuracy" in str(artifacts["desk-noise"].data)
+    written = {info.key.split("/")[1] for info in store.list("desk/")}
+    assert written == {"noise", "split"}, "no release, decision, ledger look or alias entry"
