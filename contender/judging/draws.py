@@ -42,18 +42,19 @@ class Atoms:
 
     def weights(self, generator: np.random.Generator, resamples: int) -> Iterator[Array]:
         """How often each atom is drawn: (some, atoms) float64 at a time, `resamples` in all."""
-        for some in _chunks(resamples, len(self.sizes)):
-            yield self._counts(generator, some).astype(np.float64)
+        for some in _slices(resamples, len(self.sizes)):
+            yield self._counts(generator, some.stop - some.start)
 
     def _counts(self, generator: np.random.Generator, resamples: int) -> Array:
-        if self.drawn >= FEW * len(self.sizes):
-            return generator.multinomial(self.drawn, self.sizes / self.drawn, resamples)
-        if self.drawn == len(self.sizes):
-            draws = (generator.integers(0, self.drawn, self.drawn) for _ in range(resamples))
-        else:
-            atoms = np.repeat(np.arange(len(self.sizes)), self.sizes)
-            draws = (atoms[generator.integers(0, self.drawn, self.drawn)] for _ in range(resamples))
-        return np.stack([np.bincount(drawn, minlength=len(self.sizes)) for drawn in draws])
+        atoms, drawn = len(self.sizes), self.drawn
+        if drawn >= FEW * atoms:
+            return generator.multinomial(drawn, self.sizes / drawn, resamples).astype(np.float64)
+        of_unit = None if drawn == atoms else np.repeat(np.arange(atoms), self.sizes)
+        counts = np.empty((resamples, atoms))
+        for count in counts:
+            units = generator.integers(0, drawn, drawn)
+            count[:] = np.bincount(units if of_unit is None else of_unit[units], minlength=atoms)
+        return counts
 
 
 @dataclass(frozen=True)
@@ -163,10 +164,6 @@ def _summed(statistics: Any, atoms: Atoms) -> Any:
 
 def _dense(statistics: Any) -> Array:
     return statistics if isinstance(statistics, np.ndarray) else np.asarray(statistics.toarray())
-
-
-def _chunks(count: int, width: int) -> Iterator[int]:
-    yield from (some.stop - some.start for some in _slices(count, width))
 
 
 def _slices(count: int, width: int) -> Iterator[slice]:
