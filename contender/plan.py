@@ -13,7 +13,7 @@ from contender.records import digest
 from contender.spec import Pipeline
 
 # Raise a number when the stage's output changes for the same inputs; tests/core/test_revisions.py notices.
-REVISIONS = {"snapshot": 1, "gate": 2, "split": 1, "train": 2, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 1}
+REVISIONS = {"snapshot": 1, "gate": 2, "split": 2, "train": 2, "fetch": 1, "predict": 1, "evaluate": 1, "judge": 1}
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
@@ -28,6 +28,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "data.split.test": frozenset({"split"}),
     "data.split.validation": frozenset({"split"}),
     "data.split.key": frozenset({"snapshot", "split"}),
+    "data.split.near_duplicates": frozenset({"split"}),
     "data.golden": frozenset({"snapshot", "evaluate"}),
     "quality.suite": frozenset({"gate"}),
     "quality.bad_rows": frozenset({"gate"}),

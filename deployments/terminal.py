@@ -171,7 +171,13 @@ def show_result(out: Console, result: RunResult) -> None:
     out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
     if result.verdict and result.verdict.rules:
         out.print(rules_table(result))
-    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", result.report)):
+    places = {
+        "quarantine": result.quarantine,
+        "conflicts": result.conflicts,
+        "data docs": result.data_docs,
+        "report": result.report,
+    }
+    for label, place in places.items():
         if place:
             out.print(f"  {label:<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
 
