@@ -164,9 +164,7 @@ class TrainReport(Record):
     resumed_from_step: int = 0
     attempt: int = Field(default=1, description="number of the attempt that ended it")
     recoveries: int = Field(default=0, description="times that this run continued it by itself after its process died")
-    micro_batch_size: int | None = Field(
-        default=None, description="examples at once, where memory held no whole step's"
-    )
+    micro_batch_size: int | None = Field(default=None, description="examples at once, where fewer than batch_size fit")
     checkpoints: int = Field(default=0, description="written, over all attempts")
     checkpoint_seconds: float = Field(default=0.0, description="that writing them took, part of `seconds`")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
