@@ -24,10 +24,10 @@ SHINGLE = 3  # characters
 PERMUTATIONS = 160  # at most
 MISSED = 0.001  # of the texts that are exactly as similar as the threshold
 CROWD = 64  # held-out texts of one band, and candidates of one text, that are looked at
-CHUNK_TEXTS, CHUNK_CHARACTERS = 4_096, 1 << 20  # sketched at once
+CHUNK_TEXTS, CHUNK_CHARACTERS = 4_096, 1 << 16  # sketched at once: arrays that a processor's cache holds
 BLOCK = 1 << 20  # shingles compared at once, and kept of held-out texts
-PIECE = 4_096  # shingles that one call of the sketch takes: its memory is PERMUTATIONS times as much
-NOTHING = 0x110000  # one more than the last code point: fills the shingle of a text that is shorter
+FILLER = "\n"  # fills the shingle of a shorter text: no normalised text holds one
+SEED = 1  # of datasketch's permutations
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 Array = np.ndarray[Any, Any]
@@ -46,22 +46,36 @@ def bands_of(threshold: float) -> tuple[int, int]:
     return best
 
 
-def codes(text: str) -> Array:
-    """Every shingle of a normalised text as one number, which no other shingle has, in order and with repetition: uint64."""
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
-    if len(points) < SHINGLE:
-        points = np.append(points, np.full(SHINGLE - len(points), NOTHING, np.uint64))
-    found = points[: len(points) - SHINGLE + 1].copy()
-    for place in range(1, SHINGLE):
-        found <<= np.uint64(21)  # bits of a code point; three of them fit
-        found |= points[place : len(points) - SHINGLE + 1 + place]
-    return found
+def codes(texts: Sequence[str]) -> tuple[Array, Array]:
+    """(shingles, where each text's begin): every shingle as one number that no other shingle has, in order; uint64, int64."""
+    padded = [text.ljust(SHINGLE, FILLER) for text in texts]
+    points = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    found = points[: len(points) - SHINGLE + 1]
+    for place in range(1, SHINGLE):  # the 21 bits of a code point; three of them fit
+        found = (found << np.uint64(21)) | points[place : len(points) - SHINGLE + 1 + place]
+    counts = np.array([len(text) for text in padded]) - (SHINGLE - 1)
+    across = np.repeat(np.arange(len(texts)) * (SHINGLE - 1), counts)  # so many shingles of two texts lie before
+    return found[np.arange(counts.sum()) + across], np.cumsum(counts) - counts
 
 
 def shingles(text: str) -> Array:
     """The set of a normalised text's shingles: uint64, sorted."""
-    found = np.sort(codes(text))  # several times as fast as np.unique, whose hashing is slow where most values differ
+    found = np.sort(
+        codes([text])[0]
+    )  # several times as fast as np.unique, whose hashing is slow where most values differ
     return found[np.append(True, found[1:] != found[:-1])]
+
+
+def mixed(values: Array) -> Array:
+    """The finaliser of MurmurHash3, 32 bits wide, which datasketch gives values before it permutes them."""
+    values = (values ^ (values >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    values = (values ^ (values >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return np.asarray(values ^ (values >> np.uint32(16)))
+
+
+def hashed(found: Array) -> Array:
+    """Shingles as uint32."""
+    return np.asarray((found * MULTIPLIER) >> np.uint64(32), np.uint32)
 
 
 class HeldTexts:
@@ -113,7 +127,7 @@ class NearDuplicates:
 
         self.threshold = threshold
         self.bands, self._length = bands_of(threshold)
-        self._sketch = MinHash(self.bands * self._length, seed=1, hashfunc=lambda value: value, scheme="affine32")
+        self._scales, self._shifts = MinHash(self.bands * self._length, seed=SEED, scheme="affine32").permutations
         self._held = held
         self._sizes = np.empty(len(held), np.uint32)
         keys = np.empty((self.bands, len(held)), np.uint32)
@@ -152,20 +166,21 @@ class NearDuplicates:
 
     def _band_keys(self, texts: Sequence[str]) -> Array:
         """uint32 (bands, texts): texts that share a band have the same key in it."""
-        sketches = np.stack([self._sketched(text) for text in texts]).reshape(len(texts), self.bands, self._length)
-        keys = np.zeros((len(texts), self.bands), np.uint64)
+        sketches = self.sketches(texts)
+        keys = np.zeros((self.bands, len(texts)), np.uint64)
         for place in range(self._length):
-            keys = (keys ^ sketches[:, :, place]) * MULTIPLIER
+            keys = (keys ^ sketches[place :: self._length]) * MULTIPLIER
             keys ^= keys >> np.uint64(32)
-        return keys.astype(np.uint32).T
+        return keys.astype(np.uint32)
 
-    def _sketched(self, text: str) -> Array:
-        found = codes(text) if len(text) <= PIECE else shingles(text)
-        values = (found * MULTIPLIER) >> np.uint64(32)
-        self._sketch.clear()
-        for start in range(0, len(values), PIECE):
-            self._sketch.update_batch(values[start : start + PIECE].tolist())
-        return np.asarray(self._sketch.hashvalues)
+    def sketches(self, texts: Sequence[str]) -> Array:
+        """uint32 (permutations, texts): the hash values of datasketch's MinHash, of many texts at once instead of one by one."""
+        found, starts = codes(texts)
+        values = mixed(hashed(found))
+        sketches = np.empty((len(self._scales), len(texts)), np.uint32)
+        for number, (scale, shift) in enumerate(zip(self._scales, self._shifts, strict=True)):
+            sketches[number] = np.minimum.reduceat(values * scale + shift, starts)
+        return sketches
 
     def _candidates(self, keys: Array) -> tuple[Array, Array]:
         """(rows, places of held-out texts) of pairs that share a band, by row, those that share most bands first."""
