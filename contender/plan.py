@@ -16,7 +16,7 @@ from contender.spec import Pipeline
 REVISIONS = {
     "snapshot": 1,
     "gate": 2,
-    "split": 1,
+    "split": 2,
     "train": 2,
     "fetch": 1,
     "predict": 1,
@@ -38,6 +38,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "data.split.test": frozenset({"split"}),
     "data.split.validation": frozenset({"split"}),
     "data.split.key": frozenset({"snapshot", "split"}),
+    "data.split.near_duplicates": frozenset({"split"}),
     "data.golden": frozenset({"snapshot", "evaluate"}),
     "quality.suite": frozenset({"gate"}),
     "quality.bad_rows": frozenset({"gate"}),

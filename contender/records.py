@@ -127,7 +127,9 @@ class SplitReport(Record):
     rows: dict[str, int] = Field(description="set → rows: train, validation, test, golden-<name>")
     digests: dict[str, str] = Field(description="set → sha256 over its keys, texts and labels in order")
     removed_leaks: int = Field(description="train or validation rows whose text equals a held-out row's")
+    removed_near_duplicates: int = Field(default=0, description="train or validation rows with nearly the text of one")
     removed_duplicates: int = Field(description="held-out rows that repeat another held-out row")
+    removed_conflicts: int = Field(default=0, description="held-out rows with another's key and text and not its label")
     labels: tuple[str, ...] = Field(description="label names, sorted; their index is the class id")
     label_counts: dict[str, dict[str, int]] = Field(description="set → label → rows")
 
@@ -165,9 +167,7 @@ class TrainReport(Record):
     resumed_from_step: int = 0
     attempt: int = Field(default=1, description="number of the attempt that ended it")
     recoveries: int = Field(default=0, description="times that this run continued it by itself after its process died")
-    micro_batch_size: int | None = Field(
-        default=None, description="examples at once: fewer than batch_size where memory did not hold a step's"
-    )
+    micro_batch_size: int | None = Field(default=None, description="examples at once, where fewer than batch_size fit")
     checkpoints: int = Field(default=0, description="written, over all attempts")
     checkpoint_seconds: float = Field(default=0.0, description="that writing them took, part of `seconds`")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")

@@ -54,6 +54,10 @@ class SplitOptions(Section):
     test: Share = Field(default=0.15, description="share of keys held out to judge on; 0 with golden sets")
     validation: Share = Field(default=0.10, description="share of keys held out to select the best checkpoint on")
     key: Column = Field(default="text", description="role or column whose value decides; rows of one key stay together")
+    near_duplicates: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
+        default=0.85,
+        description="rows whose text is as similar as this to a held-out one leave training; 1 or null: only equal texts",
+    )
 
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> SplitOptions:

@@ -175,10 +175,10 @@ def show_result(out: Console, result: RunResult | NoiseResult) -> None:
     verdict = getattr(result, "verdict", None)
     if verdict and verdict.rules:
         out.print(rules_table(verdict))
-    report = getattr(result, "report", None)
-    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", report)):
+    for name in ("quarantine", "conflicts", "data_docs", "report"):
+        place = getattr(result, name, None)
         if place:
-            out.print(f"  {label:<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
+            out.print(f"  {name.replace('_', ' '):<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
 
 
 def rules_table(verdict: Verdict) -> Table:

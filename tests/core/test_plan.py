@@ -30,6 +30,7 @@ OTHER: dict[str, Any] = {
     "data.split.test": 0.3,
     "data.split.validation": 0.2,
     "data.split.key": "customer",
+    "data.split.near_duplicates": 0.9,
     "data.golden": {"easy": "easy.csv"},
     "quality.suite": "own.yaml",
     "quality.bad_rows": "stop",

@@ -138,6 +138,7 @@ def report_input(
         ),
         split=SplitReport(
             rows={"train": 120, "test": rows}, digests={"test": "ee" * 32}, removed_leaks=1, removed_duplicates=2,
+            removed_near_duplicates=1_234, removed_conflicts=5,
             labels=tuple(labels), label_counts=counts,
         ),
         training=TrainReport(
@@ -308,6 +309,14 @@ def test_the_card_is_read_by_the_hub_and_rows_cannot_write_its_front_matter(tmp_
     assert "\nlicense" not in body
     assert "](javascript" not in body
     assert "\u202e" not in text
+
+
+def test_the_page_and_the_card_say_what_left_the_split(tmp_path):
+    data = report_input(tmp_path)
+    html, card = render_report(data), render_card(data)
+    assert "because a held-out row has the same text, 1,234 because one has nearly the same" in html
+    assert "2 held-out rows because they repeat another, 5 because another has the same key and text" in html
+    assert "and 1,234 that nearly do.\n5 held-out rows whose labels contradict each other are not judged on.\n" in card
 
 
 def test_the_card_names_a_base_model_of_the_hub_and_no_folder(tmp_path):

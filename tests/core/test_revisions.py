@@ -65,7 +65,7 @@ def rounded(value: Any) -> Any:
 GOLDEN = {
     "snapshot": (1, "0ac642ba1d275b98"),
     "gate": (2, "7ab7bbb1f20437c7"),
-    "split": (1, "45becaf4563ba812"),
+    "split": (2, "075c1cfab75ae017"),
 }
 # The numbers of metrics and verdicts, wording of the verdicts included.
 JUDGED = {"evaluate": (1, "50f0aad71c92abe4"), "judge": (2, "4d98f143042c036d")}
@@ -81,7 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ingest("tickets.csv", seen, options, folder / "source.arrow", base=folder, required=list(COLUMNS.values()))
     suite = load_suite("text_classification.yaml", folder)
     check(folder / "source.arrow", suite, COLUMNS, folder, suite_name="s", bad_rows="quarantine", max_bad_fraction=1.0)
-    split(folder / "source.arrow", folder / "admitted.npy", COLUMNS, (), DEFINITION, {}, folder)
+    report = split(folder / "source.arrow", folder / "admitted.npy", COLUMNS, (), DEFINITION, {}, folder, 0.7)
+    assert report.removed_near_duplicates
     return folder
 
 
