@@ -63,7 +63,7 @@ def shingles(text: str) -> Array:
     found = np.sort(
         codes([text])[0]
     )  # several times as fast as np.unique, whose hashing is slow where most values differ
-    return found[np.append(True, found[1:] != found[:-1])]
+    return np.asarray(found[np.append(True, found[1:] != found[:-1])])
 
 
 def mixed(values: Array) -> Array:
