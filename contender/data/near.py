@@ -62,7 +62,7 @@ def shingles(text: str) -> Array:
     """The set of a normalised text's shingles: uint64, sorted."""
     # Several times as fast as np.unique, whose hashing is slow where most values differ.
     found: Array = np.sort(codes([text])[0])
-    return found[np.append(True, found[1:] != found[:-1])]
+    return np.asarray(found[np.append(True, found[1:] != found[:-1])])
 
 
 def mixed(values: Array) -> Array:
