@@ -6,7 +6,6 @@ Like those of deployments/commands.py, it returns its exit code; its document go
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from contender.errors import UsageError
@@ -18,19 +17,13 @@ OUTCOMES = {"PROMOTE": "done", "KEEP": "kept", "INCONCLUSIVE": "inconclusive"}
 def command_judge(options: argparse.Namespace) -> int:
     from contender.judging.words import look_sentence
     from contender.loading import load_pipeline
-    from contender.registry.layout import is_release_id
     from contender.rejudging import rejudge, rows_of_today, rules_of_release, stored_rows
     from contender.run import EXIT_CODES
     from contender.stages.judge import rules_of
-    from deployments.lookup import find
+    from deployments.lookup import find_pair
     from deployments.terminal import console, rules_table, say
 
-    first = find(options.a, options.registry, profile=options.profile)
-    second = (
-        replace(first, named=options.b)
-        if is_release_id(options.b)
-        else find(options.b, options.registry, profile=options.profile)
-    )
+    first, second = find_pair(options.a, options.b, options.registry, options.profile)
     if first.registry.url != second.registry.url:
         raise UsageError(
             f"{options.a} lies in {first.registry.url}, {options.b} in {second.registry.url}",

@@ -28,6 +28,7 @@ from contender.data.rowfile import FILE, ROW, read_batches
 from contender.data.setfile import KEY, SetWriter
 from contender.data.values import as_text
 from contender.errors import DataError, UsageError
+from contender.keys import among
 from contender.records import SplitDefinition, SplitReport
 
 __all__ = ["KEY", "NORMALISER", "split", "train_keys_file"]
@@ -206,7 +207,7 @@ class _Leaks:
 
     def among(self, batch: pa.RecordBatch, texts: np.ndarray[Any, Any], dealing: _Dealing) -> np.ndarray[Any, Any]:
         """Which rows have the text of a held-out one, or nearly."""
-        leaked = _among(texts, self.texts)
+        leaked = among(texts, self.texts)
         self.equal += int(leaked.sum())
         if self.index is not None and not leaked.all():
             others = np.flatnonzero(~leaked)
@@ -264,14 +265,6 @@ def _second_pass(
             dealt += batch.num_rows
             if on_rows is not None:
                 on_rows(dealt)
-
-
-def _among(values: np.ndarray[Any, Any], known: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Which values are among the sorted known ones."""
-    if not len(known):
-        return np.zeros(len(values), bool)
-    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    return np.asarray(known[places] == values)
 
 
 def _load_golden(name: str, path: Path, dealing: _Dealing, kept: HeldTexts | None) -> Held:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from contender.keys import among
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FEWEST_UNITS = 20  # split keys below which no comparison is decided
@@ -19,14 +21,6 @@ def untrained(keys: Array, trained_on: Iterable[Array | None]) -> Array:
         if trained is not None:
             found |= among(keys, trained)
     return ~found
-
-
-def among(keys: Array, known: Array) -> Array:
-    """(rows,) bool: the key is among the sorted known ones."""
-    if not len(known):
-        return np.zeros(len(keys), dtype=bool)
-    places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return np.asarray(known[places] == keys)
 
 
 def refusal(keys: Array, dropped: int) -> str | None:

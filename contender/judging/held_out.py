@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contender.evaluation.outcomes import Outcomes, from_table
-from contender.judging.fairness import among, untrained
+from contender.judging.fairness import untrained
+from contender.keys import among
 from contender.verdict import Look
 
 if TYPE_CHECKING:
