@@ -15,13 +15,12 @@ OUTCOMES = {"PROMOTE": "done", "KEEP": "kept", "INCONCLUSIVE": "inconclusive"}
 
 
 def command_judge(options: argparse.Namespace) -> int:
-    from contender.judging.words import look_sentence
     from contender.loading import load_pipeline
     from contender.rejudging import rejudge, rows_of_today, rules_of_release, stored_rows
     from contender.run import EXIT_CODES
     from contender.stages.judge import rules_of
     from deployments.lookup import find_pair
-    from deployments.terminal import console, rules_table, say
+    from deployments.terminal import console, say, show_rules
 
     first, second = find_pair(options.a, options.b, options.registry, options.profile)
     if first.registry.url != second.registry.url:
@@ -44,9 +43,7 @@ def command_judge(options: argparse.Namespace) -> int:
     verdict = rejudge(registry, challenger, champion, rules, rows)
     out, outcome = console(), OUTCOMES[verdict.verdict]
     say(out, f"{verdict.verdict}: {verdict.sentence}")
-    out.print(rules_table(verdict))
-    for look in verdict.looks:
-        say(out, f"  {look_sentence(look)}")
+    show_rules(out, verdict)
     noise, _ = registry.newest_noise()
     if noise:
         say(out, f"  {noise.sentence}")

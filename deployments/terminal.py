@@ -174,11 +174,20 @@ def show_result(out: Console, result: RunResult | NoiseResult) -> None:
     out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
     verdict = getattr(result, "verdict", None)
     if verdict and verdict.rules:
-        out.print(rules_table(verdict))
+        show_rules(out, verdict)
     for name in ("quarantine", "conflicts", "data_docs", "report"):
         place = getattr(result, name, None)
         if place:
             out.print(f"  {name.replace('_', ' '):<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
+
+
+def show_rules(out: Console, verdict: Verdict) -> None:
+    """Every rule that was judged, and how much of each held-out set's life is used."""
+    from contender.judging.words import look_sentence
+
+    out.print(rules_table(verdict))
+    for look in verdict.looks:
+        say(out, f"  {look_sentence(look)}")
 
 
 def rules_table(verdict: Verdict) -> Table:

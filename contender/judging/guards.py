@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHOWN = 100  # characters of a slice's value: it is text from the data
-SMALL_SLICES = 20  # of a column that are reported though they are too small to judge
+SMALL_SLICES = 10  # of a column that are reported though they are too small to judge
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,12 @@ def facts(name: str) -> MetricFacts:
     return METRICS.get(name) or MetricFacts(TITLES[name], (), higher_is_better=False, percent=False)
 
 
+def in_sentence(metric: str) -> str:
+    """Its title inside a sentence: accuracy, F1 (macro)."""
+    title = facts(metric).title
+    return title if title[1:2].isdigit() else f"{title[0].lower()}{title[1:]}"
+
+
 def value(metric: str, number: float) -> str:
     """A metric's value as people read it: 92.4%, or 0.2817 where it is no percentage, or 41.2 ms."""
     if unit := MEASURES.get(metric):
@@ -168,7 +174,7 @@ def _listed(results: Sequence[RuleResult]) -> str:
     def part(result: RuleResult) -> str:
         found = facts(result.metric)
         border = f"{'floor' if found.higher_is_better else 'ceiling'} {value(result.metric, result.threshold)}"
-        return f"{found.title.lower()} {value(result.metric, result.estimate)} ({border})"
+        return f"{in_sentence(result.metric)} {value(result.metric, result.estimate)} ({border})"
 
     return f"{', '.join(part(result) for result in results)}."
 

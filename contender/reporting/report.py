@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from contender.evaluation.metrics import METRICS
-from contender.judging.words import MEASURES, amount, facts, look_sentence, points, value
+from contender.judging.words import MEASURES, amount, facts, in_sentence, look_sentence, points, value
 from contender.noise import size
 from contender.records import ExpectationResult, RuleResult
 from contender.reporting.changes import changes, label_counts
@@ -79,7 +79,9 @@ def _measured(data: ReportInput) -> dict[str, Any]:
     asked = {versus.metric: versus.threshold} if versus and versus.set == data.on else {}
     note = f"95%, from {RESAMPLES} bootstrap resamples"
     if versus and versus.alpha and versus.set == data.on:
-        note = f"for {METRICS[versus.metric].title.lower()} the judge's bounds, each at level {versus.alpha:.4f}; for others {note}"
+        note = (
+            f"for {in_sentence(versus.metric)} the judge's bounds, each at level {versus.alpha:.4f}; for others {note}"
+        )
     return {
         "plots": list(zip(rows, interval_plots(rows, asked, data.bands), strict=True)),
         "bands": data.bands,
@@ -174,13 +176,13 @@ def tick(number: float, percent: bool = False) -> str:
 
 def rule_name(rule: RuleResult) -> str:
     """A rule as people call it: floor on accuracy, better than the champion."""
-    title = facts(rule.metric).title
+    title = in_sentence(rule.metric)
     if rule.kind == "floor":
-        return f"{'Floor' if facts(rule.metric).higher_is_better else 'Ceiling'}: {title.lower()}"
+        return f"{'Floor' if facts(rule.metric).higher_is_better else 'Ceiling'}: {title}"
     if rule.kind == "guard":
-        return f"Guard: {title.lower()}{f' on {rule.slice or rule.set}' if rule.rule not in MEASURES else ''}"
+        return f"Guard: {title}{f' on {rule.slice or rule.set}' if rule.rule not in MEASURES else ''}"
     name = "Better than the champion" if rule.rule.startswith("superior") else "No worse than the champion"
-    return f"{name}: {title.lower()} on {rule.set}"
+    return f"{name}: {title} on {rule.set}"
 
 
 def asked(rule: RuleResult) -> str:

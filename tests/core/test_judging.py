@@ -468,7 +468,7 @@ def test_a_column_of_ids_makes_no_rule_for_each_row():
     tables = pair(800, 100, 10, 90)
     slices = pa.table({"id": [str(row) for row in range(1000)]})
     verdict = verdict_on(tables, guards=GUARD, slices=slices)
-    assert len(verdict.rules) == 21 and verdict.verdict == "PROMOTE"
+    assert len(verdict.rules) == 11 and verdict.verdict == "PROMOTE"
 
 
 def test_by_simulation_many_slices_block_by_chance_no_more_often_than_one():
