@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from contender.judging.judge import smallest_gain
+from pydantic import Field
+
+from contender.judging.judge import enough, smallest_gain
+from contender.judging.rules import Rules
+from contender.judging.spending import alpha_of
 from contender.models import resolve_base
 from contender.plan import columns, judged_set
 from contender.records import Record, Snapshot
-from contender.run import find_decision, open_run
+from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
 from contender.stages.data import look, take_snapshot
+from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
 
-LARGE_GAIN = 0.03  # a set that cannot show three points keeps most better models from being promoted
+
+class NextLook(Record):
+    """What a run's comparison could show on a held-out set, were its true gain in accuracy."""
+
+    set: str
+    generation: int
+    look: int
+    units: int = Field(description="about so many rows or keys would be judged")
+    smallest_gain: float | None = Field(description="true gain that is shown with 80% power; None: none is")
+
+    @property
+    def text(self) -> str:
+        gain = f"{self.smallest_gain:.1%} of accuracy with 80% power" if self.smallest_gain else "nothing: too few rows"
+        again = f" (look {self.look} of generation {self.generation})" if self.look > 1 or self.generation > 1 else ""
+        return f"{self.set}; smallest gain that it can show: {gain}{again}"
 
 
 class Plan(Record):
@@ -28,18 +48,14 @@ class Plan(Record):
     expected_rows: dict[str, int]
     steps: int
     judged_on: str
-    smallest_gain: float | None
+    smallest_gain: float | None = Field(description="of the looks the one that shows least")
+    looks: tuple[NextLook, ...]
     champion: str | None
     decided: bool
     warnings: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
         sets = ", ".join(f"{name} about {rows:,}" for name, rows in self.expected_rows.items())
-        gain = (
-            f"{self.smallest_gain:.1%} of accuracy with 80% power"
-            if self.smallest_gain is not None
-            else "nothing: too few rows"
-        )
         return [
             ("pipeline", self.pipeline),
             ("base model", self.base),
@@ -49,7 +65,7 @@ class Plan(Record):
             ),
             ("sets", sets),
             ("training", f"at most {self.steps:,} steps"),
-            ("judged on", f"{self.judged_on}; smallest gain that it can show: {gain}"),
+            *(("judged on", look.text) for look in self.looks),
             ("champion", self.champion or "none yet: the first release needs only the floors"),
             (
                 "now",
@@ -66,7 +82,9 @@ def check(pipeline: Pipeline) -> Plan:
     snapshot = take_snapshot(run, seen)
     labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)["label"])
     expected = _expected_rows(pipeline, snapshot.record)
-    gain = smallest_gain(expected[judged_set(pipeline)], pipeline.spec.promote.versus_champion.confidence)
+    rules = rules_of(pipeline)
+    looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())
+    gain = _largest([look.smallest_gain for look in looks])
     entry = run.registry.champion(pipeline.spec.promote.alias)
     train = pipeline.spec.train
     return Plan(
@@ -79,9 +97,10 @@ def check(pipeline: Pipeline) -> Plan:
         steps=math.ceil(expected["train"] / train.batch_size * train.epochs),
         judged_on=judged_set(pipeline),
         smallest_gain=gain,
+        looks=looks,
         champion=entry.release if entry else None,
         decided=find_decision(run, snapshot.record) is not None,
-        warnings=tuple(_warnings(gain, labels, snapshot.record)),
+        warnings=tuple(_warnings(gain, rules, labels, snapshot.record)),
     )
 
 
@@ -108,9 +127,37 @@ def _expected_rows(pipeline: Pipeline, snapshot: Snapshot) -> dict[str, int]:
     }
 
 
-def _warnings(gain: float | None, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
+def _next_look(run: Run, rules: Rules, name: str, rows: int) -> NextLook:
+    """The next look at a set that will hold about so many rows; the ledger says which of them were judged before."""
+    looks = run.registry.looks(name)
+    generation, look = 1, 1
+    if looks:
+        fresh = rows - looks[-1].judged
+        generation = looks[-1].generation
+        look = 1 + sum(entry.generation == generation for entry in looks)
+        if enough(rules, name, fresh):
+            generation, look, rows = generation + 1, 1, fresh
+        elif enough(rules, name, looks[-1].units):
+            rows = min(rows, looks[-1].units)
+    alpha = alpha_of(look, rules.versus.confidence)
+    gains = [
+        smallest_gain(rows, alpha * share, min_gain=leaf.min_gain)
+        for leaf, share in rules.versus.leaves()
+        if rules.set_of(leaf) == name
+    ]
+    return NextLook(set=name, generation=generation, look=look, units=rows, smallest_gain=_largest(gains))
+
+
+def _largest(gains: Sequence[float | None]) -> float | None:
+    """The largest of them; None where one is."""
+    known = [gain for gain in gains if gain is not None]
+    return max(known) if len(known) == len(gains) else None
+
+
+def _warnings(gain: float | None, rules: Rules, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
     found = [f"skipped {shorten(file.path, 300)}: {file.reason}" for file in snapshot.source.skipped[:20]]
-    if gain is None or gain > LARGE_GAIN:
+    wanted = rules.versus.detectable_gain + max(leaf.min_gain for leaf, _ in rules.versus.leaves())
+    if gain is None or gain > wanted:
         shown = "no gain" if gain is None else f"only gains above {gain:.1%}"
         found.append(
             f"the held-out set can show {shown}: most better models will end as inconclusive; hold out more rows"

@@ -80,7 +80,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         evaluation=contest.evaluation.record,
         release=contest.challenger,
         champion=champion,
-        champion_files=beside(run, champion, DATA_FILES) if champion else None,
+        champion_files=beside(run.registry, champion, DATA_FILES) if champion else None,
         snapshot=contest.snapshot,
         quality=contest.quality.record,
         split=contest.split.record,
@@ -155,6 +155,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         training=contest.model.record.figures(),
         report=str(report),
         **quality_places(contest.quality),
+        **_conflicts_place(contest.split),
     )
 
 
@@ -198,3 +199,8 @@ def quality_places(quality: Staged[QualityReport] | None) -> dict[str, str]:
     places = {"data_docs": quality.folder / "data_docs" / "index.html", "quarantine": quality.folder / "quarantine.csv"}
     wanted = {"data_docs"} | ({"quarantine"} if quality.record.quarantined else set())
     return {name: str(path) for name, path in places.items() if name in wanted and path.exists()}
+
+
+def _conflicts_place(split: Staged[SplitReport]) -> dict[str, str]:
+    path = split.folder / "conflicts.csv"
+    return {"conflicts": str(path)} if split.record.removed_conflicts and path.exists() else {}

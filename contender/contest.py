@@ -1,18 +1,17 @@
-"""The challenger against the champion: evaluated on the same held-out rows, judged, and what is left of it in the registry."""
+"""The challenger against the champion: what is live, and both evaluated on the same held-out rows. contender/stages/judge.py judges."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from contender.errors import AliasMoved, Missing
-from contender.plan import REVISIONS, judged_set, parts, stage_key
+from contender.plan import stage_key
 from contender.progress import Note, tell
 from contender.records import (
     AliasEntry,
@@ -21,17 +20,13 @@ from contender.records import (
     SetEvaluation,
     Snapshot,
     SplitReport,
-    Verdict,
     digest,
 )
-from contender.registry import TRAIN_KEYS, Guard
+from contender.registry import Guard, Registry
 from contender.run import Run, decision_key
 from contender.stages.model import predict, serving
-from contender.stages.telling import finish, staged
+from contender.stages.telling import staged
 from contender.workspace import Staged
-
-if TYPE_CHECKING:
-    from contender.judging.judge import Rules
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ def evaluate_both(
     }
 
     def compute(folder: Path) -> Evaluation:
-        _writeoutcomes_of(_both(run, challenger, champion, split), folder / "outcomes.parquet")
+        _write_outcomes(_both(run, challenger, champion, split), folder / "outcomes.parquet")
         return Evaluation(
             evaluation=evaluation_id(**identity),
             release=challenger.release,
@@ -138,79 +133,6 @@ def evaluate_both(
 def held_out(split: SplitReport) -> list[str]:
     """The sets that models are judged on: test, and the golden ones."""
     return [name for name, rows in split.rows.items() if rows and (name == "test" or name.startswith("golden-"))]
-
-
-def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
-    """Takes a look from the set's ledger, then compares outcomes. With no champion the floors decide alone.
-
-    A release that a rollback left is kept back without a look: a person found in use what no held-out set shows.
-    """
-    from contender.judging.judge import judge
-
-    tell(Note("judge", "started"))
-    started = time.monotonic()
-    on = judged_set(run.pipeline)
-    withdrawn = champion.entry is not None and challenger.release in champion.entry.withdrawn
-    verdict = (
-        _withdrawn(challenger, champion)
-        if withdrawn
-        else judge(
-            _rules(run),
-            outcomes_of(run, challenger, split, on),
-            outcomes_of(run, champion.manifest, split, on) if champion.manifest else None,
-            judged_against=champion.n,
-            champion_release=champion.release,
-            release=challenger.release,
-            champion_labels=champion.manifest.label_names if champion.manifest else None,
-            alpha=_spent(run, challenger, champion, split),
-            trained_on=[_train_keys(run, manifest) for manifest in (challenger, champion.manifest) if manifest],
-        )
-    )
-    key = stage_key(
-        run.pipeline, "judge", challenger=challenger.digest, against=champion.n, rows=split.record.digests[on]
-    )
-    finish(run, "judge", key, f"{verdict.verdict}: {verdict.sentence}", False, time.monotonic() - started)
-    return verdict
-
-
-def _withdrawn(challenger: ReleaseManifest, champion: Champion) -> Verdict:
-    return Verdict(
-        verdict="KEEP",
-        sentence=f"{challenger.release} was live before, and a rollback took it back: only contender promote brings it back.",
-        rules=(),
-        judged_against=champion.n,
-        champion=champion.release,
-    )
-
-
-def _spent(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> float | None:
-    """What this comparison spends of the set's ledger; nothing is compared, and spent, without a champion or with itself."""
-    if champion.manifest is None:
-        return None
-    rules, on = _rules(run), judged_set(run.pipeline)
-    if champion.manifest.digest == challenger.digest:
-        return 1 - rules.confidence
-    look = run.registry.look(
-        on,
-        set_digest=split.record.digests[on],
-        challenger=challenger.release,
-        champion=champion.manifest.release,
-        rule=digest({"revision": REVISIONS["judge"], "rules": parts(run.pipeline)["judge"]}),
-        confidence=rules.confidence,
-    )
-    return look.alpha
-
-
-def _rules(run: Run) -> Rules:
-    from contender.judging.judge import Rules
-
-    spec = run.pipeline.spec
-    return Rules(
-        primary=spec.evaluate.metrics[0],
-        floors=spec.promote.floors,
-        on=judged_set(run.pipeline),
-        **spec.promote.versus_champion.model_dump(),
-    )
 
 
 def _both(
@@ -248,7 +170,7 @@ def _evaluate(run: Run, release: ReleaseManifest, split: Staged[SplitReport]) ->
     )
 
 
-def _writeoutcomes_of(tables: Mapping[tuple[str, str], Any], path: Path) -> None:
+def _write_outcomes(tables: Mapping[tuple[str, str], Any], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -261,18 +183,13 @@ def _writeoutcomes_of(tables: Mapping[tuple[str, str], Any], path: Path) -> None
     pq.write_table(pa.concat_tables(named), path, compression="zstd")
 
 
-def _train_keys(run: Run, release: ReleaseManifest) -> Any:
-    stored = beside(run, release, TRAIN_KEYS)
-    return stored.column("key").to_numpy() if stored is not None else None
-
-
-def beside(run: Run, release: ReleaseManifest, name: str) -> Any:
+def beside(registry: Registry, release: ReleaseManifest, name: str) -> Any:
     """A parquet file beside the release's model, as a pyarrow table; None where it has none of that name."""
     import io
 
     import pyarrow.parquet as pq
 
-    stored = run.registry.beside(release.release, name)
+    stored = registry.beside(release.release, name)
     return pq.read_table(io.BytesIO(stored)) if stored is not None else None
 
 

@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 from os.path import realpath
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
 from contender.errors import SpecError, known
 from contender.files import expanded, file_url_path
-from contender.names import METRIC_NAMES, PLANNED_TASKS
+from contender.names import PLANNED_TASKS
 from contender.overrides import EXAMPLE, dotted_key, override
 from contender.spec import Pipeline, Spec
 from contender.yamlfile import Document, Key, load_yaml
@@ -32,8 +33,6 @@ PLANNED: dict[str, str] = {
     "compress": "compression",
     "data.split.by": "splits by time",
     "data.split.column": "splits by time",
-    "promote.guards": "guards on slices, golden sets and latency",
-    "promote.versus_champion.on": "judging on another set than test",
     "train.layerwise_decay": "layer-wise learning-rate decay",
     "train.dropout": "dropout",
 }
@@ -44,9 +43,6 @@ PLANNED_VALUES: dict[str, Callable[[Any], bool]] = {
     "model.base": lambda value: isinstance(value, list),
     "model.init": lambda value: value == "scratch",
     "model.method": lambda value: value == "lora",
-    "evaluate.metrics": lambda value: (
-        value[:1] in [[name] for name in METRIC_NAMES[1:]] if isinstance(value, list) else False
-    ),
 }
 
 
@@ -133,8 +129,6 @@ def _planned_faults(value: dict[str, Any]) -> list[tuple[Key, str]]:
 
 
 def _allowed(path: Key) -> str:
-    if path == ("evaluate", "metrics"):
-        return ": the first metric is the primary one, and must be accuracy"
     field = _model_at(path[:-1]).model_fields[str(path[-1])]
     options = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     return f"; allowed: {', '.join(options)}" if options else f"; it takes {field.description or 'one value'}"
@@ -188,11 +182,19 @@ def _known_keys(path: Key) -> list[str]:
 
 
 def _model_at(path: Key) -> Any:
-    """The model of a section, by its path; below a mapping every key has the same one."""
+    """The model of a section, by its path; below a mapping or a list every entry has the same one."""
     model: Any = Spec
     for part in path:
-        model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[str(part)].annotation
+        inner = {dict: 1, tuple: 0}.get(get_origin(model))
+        model = _bare(model.model_fields[str(part)].annotation if inner is None else get_args(model)[inner])
     return model
+
+
+def _bare(annotation: Any) -> Any:
+    """What an annotation says beside being optional, and without what is annotated."""
+    while get_origin(annotation) in (Annotated, UnionType, Union):
+        annotation = get_args(annotation)[0]
+    return annotation
 
 
 def _short(value: object) -> str:

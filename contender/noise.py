@@ -10,6 +10,7 @@ from pydantic import Field
 
 from contender.errors import UsageError
 from contender.evaluation.metrics import METRICS
+from contender.judging.words import in_sentence
 from contender.names import DEFAULT_RUNS, FEWEST_RUNS, MOST_RUNS
 from contender.records import Record, digest
 
@@ -77,8 +78,7 @@ class NoiseReport(Record):
 
     @property
     def sentence(self) -> str:
-        spread, facts = self.spreads[self.primary], METRICS[self.primary]
-        title = facts.title if self.primary == "f1_macro" else facts.title[0].lower() + facts.title[1:]
+        spread, title = self.spreads[self.primary], in_sentence(self.primary)
         if self.distinct == 1:
             return (
                 f"All {self.runs} seeds end in the same model, byte by byte: the seed moves nothing here, and whatever differs between "

@@ -16,13 +16,13 @@ from contender.spec import Pipeline
 REVISIONS = {
     "snapshot": 1,
     "gate": 2,
-    "split": 1,
+    "split": 2,
     "train": 2,
     "fetch": 1,
     "predict": 1,
     "latency": 1,
     "evaluate": 1,
-    "judge": 1,
+    "judge": 2,
 }
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
@@ -38,6 +38,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "data.split.test": frozenset({"split"}),
     "data.split.validation": frozenset({"split"}),
     "data.split.key": frozenset({"snapshot", "split"}),
+    "data.split.near_duplicates": frozenset({"split"}),
     "data.golden": frozenset({"snapshot", "evaluate"}),
     "quality.suite": frozenset({"gate"}),
     "quality.bad_rows": frozenset({"gate"}),
@@ -53,6 +54,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "promote.alias": frozenset({"alias"}),
     "promote.floors": frozenset({"judge"}),
     "promote.versus_champion": frozenset({"judge"}),
+    "promote.guards": frozenset({"judge"}),
     "promote.signing_key": frozenset({"signature"}),
     "promote.single_writer": frozenset({"writer"}),
     "stores": frozenset({"stores"}),
@@ -92,8 +94,9 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "judge": {
             "on": judged_set(pipeline),
             "primary": spec.evaluate.metrics[0],
-            "floors": promote.floors,
+            "floors": {name: floor.model_dump() for name, floor in promote.floors.items()},
             "versus_champion": promote.versus_champion.model_dump(),
+            "guards": promote.guards.model_dump(),
         },
         "fetch": {},
         "predict": {},
@@ -129,7 +132,7 @@ def required_columns(pipeline: Pipeline) -> list[str]:
 
 
 def judged_set(pipeline: Pipeline) -> str:
-    """The set that decides: test, or the first golden set where nothing is split off."""
+    """The set that floors are judged on, and comparisons that name no other: test, or the first golden set without one."""
     return "test" if pipeline.spec.data.split.test else f"golden-{next(iter(pipeline.spec.data.golden))}"
 
 

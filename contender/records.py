@@ -10,6 +10,9 @@ from contender.canonical import Record as Record
 from contender.canonical import canonical_json as canonical_json
 from contender.canonical import digest as digest
 from contender.canonical import sha256_hex as sha256_hex
+from contender.verdict import Look as Look
+from contender.verdict import RuleResult as RuleResult
+from contender.verdict import Verdict as Verdict
 
 
 class FileEntry(Record):
@@ -124,7 +127,9 @@ class SplitReport(Record):
     rows: dict[str, int] = Field(description="set → rows: train, validation, test, golden-<name>")
     digests: dict[str, str] = Field(description="set → sha256 over its keys, texts and labels in order")
     removed_leaks: int = Field(description="train or validation rows whose text equals a held-out row's")
+    removed_near_duplicates: int = Field(default=0, description="train or validation rows with nearly the text of one")
     removed_duplicates: int = Field(description="held-out rows that repeat another held-out row")
+    removed_conflicts: int = Field(default=0, description="held-out rows with another's key and text and not its label")
     labels: tuple[str, ...] = Field(description="label names, sorted; their index is the class id")
     label_counts: dict[str, dict[str, int]] = Field(description="set → label → rows")
 
@@ -162,9 +167,7 @@ class TrainReport(Record):
     resumed_from_step: int = 0
     attempt: int = Field(default=1, description="number of the attempt that ended it")
     recoveries: int = Field(default=0, description="times that this run continued it by itself after its process died")
-    micro_batch_size: int | None = Field(
-        default=None, description="examples at once: fewer than batch_size where memory did not hold a step's"
-    )
+    micro_batch_size: int | None = Field(default=None, description="examples at once, where fewer than batch_size fit")
     checkpoints: int = Field(default=0, description="written, over all attempts")
     checkpoint_seconds: float = Field(default=0.0, description="that writing them took, part of `seconds`")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
@@ -236,7 +239,14 @@ class LedgerEntry(Record):
     challenger: str
     champion: str | None
     rule: str = Field(description="digest of the rule")
+    generation: int = Field(
+        ge=1, description="rows that were judged together for the first time; it has an alpha of its own"
+    )
+    look: int = Field(ge=1, description="number of the look at its generation")
     alpha: float = Field(description="the share of 1 − confidence that this look spends")
+    added: str | None = Field(default=None, description="sha256 of the keys that this look takes into its generation")
+    units: int = Field(description="keys of the generation, with this look's")
+    judged: int = Field(description="keys that any look at the set ever judged, with this one")
     writer: str
     at: str
 
@@ -273,39 +283,6 @@ class EvaluationManifest(Record):
     release: str
     files: tuple[FileEntry, ...]
     created: str = Field(description="UTC, ISO 8601")
-
-
-class RuleResult(Record):
-    """One rule of the verdict, with everything needed to check it by hand."""
-
-    rule: str = Field(description="floor:accuracy, superior:accuracy, …")
-    set: str
-    metric: str
-    estimate: float = Field(description="the metric for a floor, challenger − champion for a comparison")
-    low: float | None = Field(default=None, description="lower end of the confidence interval")
-    high: float | None = None
-    threshold: float
-    p_value: float | None = None
-    alpha: float | None = None
-    rows: int
-    outcome: Literal["passed", "failed", "undecided"]
-    sentence: str
-    rows_needed: int | None = Field(default=None, description="about how many rows would decide, where undecided")
-    units: int | None = Field(default=None, description="split keys compared, where several rows share one; else rows")
-    better: int | None = Field(default=None, description="units on which the challenger is right more often")
-    worse: int | None = Field(default=None, description="units on which the champion is right more often")
-    dropped: int = Field(default=0, description="rows left out because one of the models trained on them")
-    unknown_labels: int = Field(default=0, description="rows whose label the champion does not know; it has them wrong")
-
-
-class Verdict(Record):
-    """PROMOTE: every rule passed. KEEP: a rule is decided against. INCONCLUSIVE: the rest."""
-
-    verdict: Literal["PROMOTE", "KEEP", "INCONCLUSIVE"]
-    sentence: str
-    rules: tuple[RuleResult, ...]
-    judged_against: int = Field(description="n of the champion's alias entry; 0: there was none")
-    champion: str | None = None
 
 
 Outcome = Literal[

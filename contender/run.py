@@ -96,6 +96,7 @@ class RunResult(Record):
     flow_run_id: str | None = None
     report: str | None = None
     quarantine: str | None = None
+    conflicts: str | None = None
     data_docs: str | None = None
     registry: str | None = None
 

@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -22,9 +20,11 @@ from pydantic import (
 from contender import specrules
 from contender.errors import known
 from contender.files import expanded
-from contender.names import METRIC_NAMES, ROLES, UNBOUNDED_METRICS
+from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
+from contender.names import METRIC_NAMES, ROLES
 from contender.records import Record, digest
 from contender.secretref import check_reference
+from contender.section import Section
 from contender.training.options import CheckpointOptions, TrainOptions
 
 Location = Annotated[str, AfterValidator(specrules.location)]
@@ -32,16 +32,6 @@ Folder = Annotated[str, AfterValidator(specrules.folder)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, AfterValidator(specrules.name)]
 Column = Annotated[str, Field(min_length=1)]
-
-
-class Section(Record):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields[info.field_name] if info.field_name else None
-        return specrules.no_flag(value) if field is not None and specrules.takes_number(field.annotation) else value
 
 
 class CsvOptions(Section):
@@ -64,6 +54,10 @@ class SplitOptions(Section):
     test: Share = Field(default=0.15, description="share of keys held out to judge on; 0 with golden sets")
     validation: Share = Field(default=0.10, description="share of keys held out to select the best checkpoint on")
     key: Column = Field(default="text", description="role or column whose value decides; rows of one key stay together")
+    near_duplicates: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
+        default=0.85,
+        description="rows whose text is as similar as this to a held-out one leave training; 1 or null: only equal texts",
+    )
 
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> SplitOptions:
@@ -125,25 +119,6 @@ class Evaluate(Section):
         return value
 
 
-class VersusChampion(Section):
-    """What a challenger must show against the champion, on the test split."""
-
-    rule: Literal["superior", "non_inferior"] = "superior"
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    min_gain: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="superior by more than this")
-    margin: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="non_inferior: the loss that is accepted"
-    )
-
-    @model_validator(mode="after")
-    def _margin_where_needed(self) -> VersusChampion:
-        if (self.rule == "non_inferior") != (self.margin is not None):
-            raise ValueError("margin goes with rule: non_inferior, and is required there")
-        if self.rule == "non_inferior" and self.min_gain:
-            raise ValueError("min_gain goes with rule: superior")
-        return self
-
-
 class Promote(Section):
     """Where releases live, and what it takes to become the live one."""
 
@@ -151,10 +126,11 @@ class Promote(Section):
         default=".contender/registry", description="the registry: a local folder or s3://bucket/prefix"
     )
     alias: Name = "production"
-    floors: dict[str, Annotated[float, BeforeValidator(specrules.no_flag), Field(ge=0)]] = Field(
-        default={}, description="metric → lowest (or highest) value"
+    floors: Annotated[Floors, AfterValidator(floors_within_reach)] = Field(
+        default={}, description="metric → lowest (or highest) value, or {value: …, by: lower_bound}"
     )
     versus_champion: VersusChampion = VersusChampion()
+    guards: Guards = Guards()
     signing_key: Annotated[str, AfterValidator(check_reference)] | None = Field(
         default=None, description="where the Ed25519 key is that signs releases: env:NAME or file:/path of a PEM"
     )
@@ -163,21 +139,6 @@ class Promote(Section):
         description="you promise that nothing else writes to this registry at the same time: a store without create-only is then "
         "accepted, and this pipeline's runs wait for each other's promotions; docs/storage.md",
     )
-
-    @field_validator("floors")
-    @classmethod
-    def _within_reach(cls, value: dict[str, float]) -> dict[str, float]:
-        found = []
-        for metric, floor in value.items():
-            if metric not in METRIC_NAMES:
-                found.append(((metric,), known("metric", metric, METRIC_NAMES)))
-            elif floor > 1 and metric not in UNBOUNDED_METRICS:
-                found.append(
-                    ((metric,), f"is {floor:g}, and {metric} is a share between 0 and 1: write {floor / 100:g}?")
-                )
-        if found:
-            raise specrules.misfits(found)
-        return value
 
 
 class StoreOptions(Section):
@@ -227,7 +188,7 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
-        if found := [*self._role_faults(), *self._split_faults()]:
+        if found := [*self._role_faults(), *self._split_faults(), *self._rule_faults()]:
             raise specrules.misfits(found)
         return self
 
@@ -248,6 +209,17 @@ class Spec(Section):
         column = self.columns.get(split.key, split.key)
         if column == self.columns["label"] != self.columns["text"]:
             yield ("data", "split", "key"), "is the label: all rows of a label would fall into the same set"
+
+    def _rule_faults(self) -> Iterator[specrules.Fault]:
+        sets = [*(["test"] if self.data.split.test else []), *(f"golden-{name}" for name in self.data.golden)]
+        for leaf, _ in self.promote.versus_champion.leaves():
+            if leaf.on is not None and set_name(leaf.on) not in sets:
+                yield ("promote", "versus_champion"), f"on: {known('held-out set', leaf.on, sets)}"
+        guards = self.promote.guards
+        if guards.slices.max_drop is not None and not self.evaluate.slices:
+            yield ("promote", "guards", "slices"), "guards the columns of evaluate.slices, and there are none"
+        if guards.golden.max_drop is not None and not self.data.golden:
+            yield ("promote", "guards", "golden"), "guards the sets of data.golden, and there are none"
 
     @property
     def columns(self) -> dict[str, str]:

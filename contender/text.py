@@ -5,8 +5,10 @@ HTML is escaped by the templates; everything here is about what escaping alone l
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 # Characters that act instead of showing: controls, line and paragraph separators, direction marks and overrides, zero-width and
 # invisible ones, tags, lone surrogates. The joiners U+200C and U+200D stay: Persian and emoji need them.
@@ -18,6 +20,7 @@ SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 REDACTED_LENGTH = 200  # characters of a row that a redacted text shows
 NAME_LENGTH = 80  # characters of a column's or a label's name in a message
+MAX_CELL = 10_000  # characters of a CSV cell; the row's file and number lead to the rest
 LOOKED_AT = 10_000  # characters of a row that redaction reads, so that a 10 MB cell costs nothing
 
 FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")
@@ -49,6 +52,26 @@ def csv_safe(cell: str) -> str:
     """A CSV cell that a spreadsheet shows instead of computing: `=1+1` becomes `'=1+1`, control characters their escapes."""
     shown = visible(cell)
     return f"'{shown}" if FORMULA.match(shown) or (cell[:1] in "\t\r\n" and cell) else shown
+
+
+def safe_cell(value: Any) -> str:
+    """A value that a spreadsheet shows and does not run, a terminal prints and does not obey; numbers stay numbers."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) > MAX_CELL:
+        text = f"{text[:MAX_CELL]}… ({len(text)} characters)"
+    return text if _is_number(text) else csv_safe(text)
+
+
+def _is_number(text: str) -> bool:
+    if not text.isascii() or not text.isprintable():
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def markdown_safe(text: str) -> str:

@@ -77,12 +77,12 @@ def _ended(arguments: list[str]) -> int:
 
 def _act(command: str) -> Any:
     """The function that does a command."""
-    from deployments import commands, doctoring, noise_command, registry_commands, release_commands
+    from deployments import commands, doctoring, judging_command, noise_command, registry_commands, release_commands
 
     name = f"command_{command}"
     return next(
         vars(module)[name]
-        for module in (commands, noise_command, registry_commands, release_commands, doctoring)
+        for module in (commands, registry_commands, release_commands, doctoring, judging_command, noise_command)
         if name in vars(module)
     )
 
@@ -163,6 +163,18 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
     _moving(one)
     one.add_argument("release", metavar="RELEASE", nargs="?", help="r-… (default: the one that was live before)")
 
+    one = command("judge", "judge two releases again on a held-out set; takes a look at its ledger and moves no alias")
+    one.add_argument("a", metavar="A", help="the challenger: NAME, NAME@ALIAS or NAME@RELEASE")
+    one.add_argument("b", metavar="B", help="the champion: the same, or a RELEASE of A's pipeline")
+    one.add_argument("--on", metavar="SET", default="test", help="test, or the name of a golden set (default: test)")
+    one.add_argument(
+        "--pipeline",
+        metavar="FILE",
+        help="try both on this pipeline's rows of today, by its rules (default: the outcomes that the registry keeps, A's rules)",
+    )
+    _overrides(one)
+    _registry(one)
+
     one = command("diff", "what differs between two releases: data, spec, metrics, environment")
     one.add_argument("a", metavar="A", help="NAME, NAME@ALIAS or NAME@RELEASE")
     one.add_argument("b", metavar="B", help="the same, or a RELEASE of A's pipeline")
@@ -218,6 +230,10 @@ def _at_least_one(text: str) -> int:
 
 def _pipeline(one: argparse.ArgumentParser) -> None:
     one.add_argument("pipeline", metavar="PIPELINE", help="the pipeline's YAML file")
+    _overrides(one)
+
+
+def _overrides(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--set",
         dest="overrides",

@@ -70,6 +70,12 @@ def find(
     return replace(found, named=release)
 
 
+def find_pair(a: str, b: str, registry: str | None, profile: str | None = None) -> tuple[Target, Target]:
+    """Two releases of which something is asked: the second may be a release alone, of the first one's pipeline."""
+    first = find(a, registry, profile=profile)
+    return first, replace(first, named=b) if is_release_id(b) else find(b, registry, profile=profile)
+
+
 def folder_or_target(
     name: str,
     registry: str | None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,19 +74,12 @@ def command_rollback(options: argparse.Namespace) -> int:
 
 def command_diff(options: argparse.Namespace) -> int:
     from contender.files import write_durably
-    from contender.registry.layout import is_release_id
     from contender.reporting.difference import difference, noise_of, render_difference, side
     from contender.workspace import translated_os_errors
-    from deployments.lookup import find
+    from deployments.lookup import find_pair
     from deployments.terminal import console, say
 
-    first = find(options.a, options.registry, profile=options.profile)
-    # A release alone is one of the same registry.
-    second = (
-        replace(first, named=options.b)
-        if is_release_id(options.b)
-        else find(options.b, options.registry, profile=options.profile)
-    )
+    first, second = find_pair(options.a, options.b, options.registry, options.profile)
     out = console()
     noise, faults = noise_of(first.registry, second.registry)
     for fault in faults:

@@ -174,21 +174,34 @@ def show_result(out: Console, result: RunResult | NoiseResult) -> None:
     out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
     verdict = getattr(result, "verdict", None)
     if verdict and verdict.rules:
-        out.print(rules_table(verdict))
-    report = getattr(result, "report", None)
-    for label, place in (("quarantine", result.quarantine), ("data docs", result.data_docs), ("report", report)):
+        show_rules(out, verdict)
+    for name in ("quarantine", "conflicts", "data_docs", "report"):
+        place = getattr(result, name, None)
         if place:
-            out.print(f"  {label:<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
+            out.print(f"  {name.replace('_', ' '):<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
+
+
+def show_rules(out: Console, verdict: Verdict) -> None:
+    """Every rule that was judged, and how much of each held-out set's life is used."""
+    from contender.judging.words import look_sentence
+
+    out.print(rules_table(verdict))
+    for look in verdict.looks:
+        say(out, f"  {look_sentence(look)}")
 
 
 def rules_table(verdict: Verdict) -> Table:
+    """Every rule with its estimate, interval, threshold and p-value."""
     rows = []
     for rule in verdict.rules:
+        if rule.outcome == "reported":
+            continue  # too little to judge: the report has them
         interval = f"{rule.low:+.3f} … {rule.high:+.3f}" if rule.low is not None and rule.high is not None else ""
         p_value = f"{rule.p_value:.2g}" if rule.p_value is not None else ""
         rows.append(
             (
-                rule.rule,
+                f"{rule.rule} {rule.slice}" if rule.slice else rule.rule,
+                rule.set,
                 rule.outcome,
                 f"{rule.estimate:.4f}",
                 interval,
@@ -197,7 +210,7 @@ def rules_table(verdict: Verdict) -> Table:
                 f"{rule.rows:,}",
             )
         )
-    return table(("rule", "outcome", "estimate", "interval", "threshold", "p", "rows"), rows)
+    return table(("rule", "on", "outcome", "estimate", "interval", "threshold", "p", "rows"), rows)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

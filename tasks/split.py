@@ -17,7 +17,9 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
         rows = [(name, f"{count:,}") for name, count in split.record.rows.items()]
         rows += [
             ("removed: text of a held-out row", f"{split.record.removed_leaks:,}"),
+            ("removed: nearly the text of a held-out row", f"{split.record.removed_near_duplicates:,}"),
             ("removed: repeated held-out row", f"{split.record.removed_duplicates:,}"),
+            ("quarantined: held-out row that contradicts another", f"{split.record.removed_conflicts:,}"),
         ]
         table(run, "split", ("set", "rows"), rows, f"{len(split.record.labels)} labels")
     return split

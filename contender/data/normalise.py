@@ -25,6 +25,11 @@ def seed_of(salt: str, purpose: str) -> int:
 
 def hashes(texts: Iterable[str], seed: int) -> list[int]:
     """Salted 64-bit hashes of the normalised texts."""
+    return plain_hashes(map(normalised, texts), seed)
+
+
+def plain_hashes(texts: Iterable[str], seed: int) -> list[int]:
+    """Salted 64-bit hashes of the texts as they are."""
     from xxhash import xxh64_intdigest
 
-    return [xxh64_intdigest(normalised(text).encode("utf-8", "surrogatepass"), seed) for text in texts]
+    return [xxh64_intdigest(text.encode("utf-8", "surrogatepass"), seed) for text in texts]

@@ -4,16 +4,16 @@
 
 A row's set depends on the pipeline's salt and its own key alone, so it never moves while data grows, shrinks or changes order.
 Two passes over the row file, batch by batch. The first hashes keys and texts (16 bytes per row, kept in a file); the second
-writes the sets. In memory stay 24 bytes per held-out row. Equality of texts is equality of 64-bit salted hashes: among a hundred
-million pairs of rows the chance of one false match is below one in a hundred thousand million.
+writes the sets. In memory stay 32 bytes per held-out row, and 172 per held-out text where near-duplicates are looked for. Equality
+of texts is equality of 64-bit salted hashes: among a hundred million pairs of rows the chance of one false match is below one in a
+hundred thousand million.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contender.data.normalise import NORMALISER, hashes, seed_of
+from contender.data.heldout import Conflicts, Held
+from contender.data.near import HeldTexts, NearDuplicates
+from contender.data.normalise import NORMALISER, hashes, normalised, plain_hashes, seed_of
 from contender.data.rowfile import FILE, ROW, read_batches
+from contender.data.setfile import KEY, SetWriter
 from contender.data.values import as_text
 from contender.errors import DataError, UsageError
-from contender.records import SplitDefinition, SplitReport, sha256_hex
+from contender.keys import among
+from contender.records import SplitDefinition, SplitReport
 
 __all__ = ["KEY", "NORMALISER", "split", "train_keys_file"]
 
-KEY = "_key"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
 
 
 def split(
@@ -42,36 +44,50 @@ def split(
     definition: SplitDefinition,
     golden: Mapping[str, Path],
     out: Path,
+    near_duplicates: float | None = None,
+    on_rows: Callable[[int], None] | None = None,
+    on_held: Callable[[int], None] | None = None,
 ) -> SplitReport:
     """Deals the admitted rows of a row file and writes one row file per set into `out`.
 
     `admitted` is an .npy of sorted int64 row numbers; `columns` maps roles to columns. A set's file holds its roles and the `keep`
-    columns as text, and `_key`, the uint64 hash of the split key. Held-out rows that repeat key and text, and train or validation
-    rows with the text of a held-out row, are left out and counted. Raises DataError where no rows or one class are left to train.
+    columns as text, and `_key`, the uint64 hash of the split key. Left out and counted are held-out rows that repeat key and text,
+    all of those whose labels differ then (`conflicts.csv` names them), and train or validation rows with the text of a held-out
+    row, or one as similar to it as `near_duplicates` says (contender/data/near.py; None or 1: only the same text). `on_rows` hears
+    how many rows were dealt, `on_held` how many held-out texts were indexed. Raises DataError where no rows or one class are left
+    to train, or nothing of a held-out set.
     """
     _check_definition(definition, columns, keep)
     dealing = _Dealing(columns, tuple(keep), definition)
-    held = {f"golden-{name}": _load_golden(name, path, dealing) for name, path in sorted(golden.items())}
     indices = np.load(admitted, mmap_mode="r")
-    hashed = out / ".hashes"
-    try:
-        test = _first_pass(rows, indices, dealing, hashed)
-        held_texts = np.unique(np.concatenate([test.texts, *(one.texts for one in held.values())]))
-        sets = {name: _SetWriter(out / f"{name}.arrow", dealing) for name in _set_names(definition, held)}
-        try:
-            leaks = _second_pass(rows, indices, dealing, hashed, test, held_texts, sets)
-            for name, one in held.items():
-                _write_golden(golden[name.removeprefix("golden-")], dealing, one, sets[name])
-        finally:
-            for writer in sets.values():
-                writer.close()
-    finally:
-        hashed.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        threshold = 1.0 if near_duplicates is None else near_duplicates
+        kept = HeldTexts(out / ".held") if threshold < 1 else None
+        if kept is not None:
+            stack.callback(kept.close)
+        held = {f"golden-{name}": _load_golden(name, path, dealing, kept) for name, path in sorted(golden.items())}
+        hashed = out / ".hashes"
+        stack.callback(hashed.unlink, missing_ok=True)
+        test = _first_pass(rows, indices, dealing, hashed, kept)
+        sets = {name: SetWriter(out / f"{name}.arrow", columns, keep) for name in _set_names(definition, held)}
+        for writer in sets.values():
+            stack.callback(writer.close)
+        conflicts = Conflicts(out / "conflicts.csv", columns)
+        stack.callback(conflicts.close)
+        texts = np.unique(np.concatenate([test.texts, *(one.texts for one in held.values())]))
+        leaks = _Leaks(texts, None if kept is None else NearDuplicates(kept.finish(), threshold, on_held))
+        _second_pass(rows, indices, dealing, hashed, test, leaks, sets, conflicts, on_rows)
+        for name, one in held.items():
+            _write_golden(name, golden[name.removeprefix("golden-")], dealing, one, sets[name], conflicts)
+    for name, one in {TEST: test, **held}.items():
+        conflicts.check(name, one)
     report = SplitReport(
         rows={name: writer.rows for name, writer in sets.items()},
         digests={name: writer.digest for name, writer in sets.items()},
-        removed_leaks=leaks,
+        removed_leaks=leaks.equal,
+        removed_near_duplicates=leaks.near,
         removed_duplicates=test.repeated + sum(one.repeated for one in held.values()),
+        removed_conflicts=test.conflicts + sum(one.conflicts for one in held.values()),
         labels=tuple(sorted({*sets[TRAIN].labels, *sets[VALIDATION].labels})),
         label_counts={name: dict(sorted(writer.labels.items())) for name, writer in sets.items()},
     )
@@ -116,94 +132,30 @@ class _Dealing:
         # The upper 53 bits are what a float64 holds exactly.
         return np.asarray((keys >> np.uint64(11)).astype(np.float64) / 2.0**53)
 
-    def hashed(self, batch: pa.RecordBatch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """(key hashes, text hashes) of a batch; the text's own where the data has no key column, as golden sets may not."""
-        text = as_text(batch.column(self.columns["text"])).to_pylist()
-        texts = np.array(hashes(text, seed_of(self.definition.salt, "text")), np.uint64)
+    def normalised(self, batch: pa.RecordBatch) -> list[str]:
+        """The normalised texts of a batch."""
+        return [normalised(text) for text in as_text(batch.column(self.columns["text"])).to_pylist()]
+
+    def texts(self, forms: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Hashes of normalised texts."""
+        return np.array(plain_hashes(forms, seed_of(self.definition.salt, "text")), np.uint64)
+
+    def keys(self, batch: pa.RecordBatch, forms: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Key hashes of a batch; the text's own where the data has no key column, as golden sets may not."""
         column = self.key_column
-        if column not in batch.schema.names:
-            column = self.columns["text"]
-        keys = text if column == self.columns["text"] else as_text(batch.column(column)).to_pylist()
+        if column == self.columns["text"] or column not in batch.schema.names:
+            return np.array(plain_hashes(forms, self.key_seed), np.uint64)
+        keys = as_text(batch.column(column)).to_pylist()
         # A row without a key is a key of its own kind: all of them stay together.
-        return np.array(hashes((key or "" for key in keys), self.key_seed), np.uint64), texts
+        return np.array(hashes((key or "" for key in keys), self.key_seed), np.uint64)
+
+    def labels(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
+        """Hashes of the labels as they are."""
+        labels = as_text(batch.column(self.columns["label"])).to_pylist()
+        return np.array(plain_hashes(labels, seed_of(self.definition.salt, "label")), np.uint64)
 
 
-@dataclass
-class _Held:
-    """The rows of one held-out set, in order: which of them stay, and the hashes of their texts."""
-
-    pairs: list[np.ndarray[Any, Any]] = field(default_factory=list)
-    parts: list[np.ndarray[Any, Any]] = field(default_factory=list)
-    stays: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty(0, bool))
-    texts: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty(0, np.uint64))
-
-    def add(self, keys: np.ndarray[Any, Any], texts: np.ndarray[Any, Any]) -> None:
-        self.pairs.append((keys * MIX) ^ texts)
-        self.parts.append(texts)
-
-    def finish(self) -> _Held:
-        pairs = np.concatenate([np.empty(0, np.uint64), *self.pairs])
-        _, first = np.unique(pairs, return_index=True)
-        self.stays = np.zeros(len(pairs), bool)
-        self.stays[first] = True
-        self.texts = np.unique(np.concatenate([np.empty(0, np.uint64), *self.parts]))
-        self.pairs, self.parts = [], []
-        return self
-
-    @property
-    def repeated(self) -> int:
-        return int((~self.stays).sum())
-
-
-class _SetWriter:
-    """One set's row file, its counts, and its digest, which depends on the rows and not on how they came in batches."""
-
-    def __init__(self, path: Path, dealing: _Dealing) -> None:
-        self.rows = 0
-        self.labels: Counter[str] = Counter()
-        self._dealing = dealing
-        names = [*dealing.columns, *dealing.keep]
-        self._schema = pa.schema([*((name, pa.string()) for name in names), (KEY, pa.uint64())])
-        self._sink = pa.OSFile(str(path), "wb")
-        self._writer = pa.ipc.new_stream(self._sink, self._schema)
-        self._parts = [hashlib.sha256() for _ in range(1 + 2 * len(dealing.columns))]
-
-    def add(self, batch: pa.RecordBatch, keys: np.ndarray[Any, Any]) -> None:
-        if not batch.num_rows:
-            return
-        roles = [as_text(batch.column(column)) for column in self._dealing.columns.values()]
-        kept = [self._kept(batch, name) for name in self._dealing.keep]
-        arrays = [*roles, *kept, pa.array(keys, pa.uint64())]
-        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self.rows += batch.num_rows
-        self._digest(keys, roles)
-        label = roles[list(self._dealing.columns).index("label")]
-        for entry in pc.value_counts(label).to_pylist():
-            self.labels[entry["values"]] += entry["counts"]
-
-    def close(self) -> None:
-        if not self.rows:
-            # datasets cannot open a stream without any batch.
-            self._writer.write_batch(pa.RecordBatch.from_pylist([], schema=self._schema))
-        self._writer.close()
-        self._sink.close()
-
-    @property
-    def digest(self) -> str:
-        return sha256_hex(b"".join(part.digest() for part in self._parts))
-
-    def _kept(self, batch: pa.RecordBatch, name: str) -> pa.Array:
-        there = name in batch.schema.names
-        return as_text(batch.column(name)) if there else pa.nulls(batch.num_rows, pa.string())
-
-    def _digest(self, keys: np.ndarray[Any, Any], roles: Sequence[pa.Array]) -> None:
-        self._parts[0].update(keys.astype("<u8").tobytes())
-        for number, array in enumerate(roles):
-            self._parts[1 + 2 * number].update(pc.binary_length(array).to_numpy().astype("<i8").tobytes())
-            self._parts[2 + 2 * number].update("".join(array.to_pylist()).encode("utf-8", "surrogatepass"))
-
-
-def _set_names(definition: SplitDefinition, held: Mapping[str, _Held]) -> list[str]:
+def _set_names(definition: SplitDefinition, held: Mapping[str, Held]) -> list[str]:
     return [TRAIN, VALIDATION, *([TEST] if definition.test else []), *held]
 
 
@@ -244,15 +196,41 @@ def _check_roles(batch: pa.RecordBatch, columns: Mapping[str, str], who: str, ad
             raise DataError(f"{who} without a {role}, such as {where} ({column} is null)", advice)
 
 
-def _first_pass(rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing, hashed: Path) -> _Held:
-    """Hashes every admitted row into the file `hashed`, and finds which test rows stay."""
-    test = _Held()
+@dataclass
+class _Leaks:
+    """What training must not see, and how many rows were left out for it."""
+
+    texts: np.ndarray[Any, Any]  # hashes of held-out texts, sorted
+    index: NearDuplicates | None
+    equal: int = 0
+    near: int = 0
+
+    def among(self, batch: pa.RecordBatch, texts: np.ndarray[Any, Any], dealing: _Dealing) -> np.ndarray[Any, Any]:
+        """Which rows have the text of a held-out one, or nearly."""
+        leaked = among(texts, self.texts)
+        self.equal += int(leaked.sum())
+        if self.index is not None and not leaked.all():
+            others = np.flatnonzero(~leaked)
+            near = self.index.among(texts[others], dealing.normalised(batch.take(pa.array(others))))
+            self.near += int(near.sum())
+            leaked[others] = near
+        return leaked
+
+
+def _first_pass(
+    rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing, hashed: Path, kept: HeldTexts | None
+) -> Held:
+    """Hashes every admitted row into the file `hashed`, and finds which test rows stay; their texts go into `kept`."""
+    test = Held()
     with hashed.open("wb") as sink:
         for batch in _admitted(rows, indices, dealing):
-            keys, texts = dealing.hashed(batch)
+            forms = dealing.normalised(batch)
+            keys, texts = dealing.keys(batch, forms), dealing.texts(forms)
             sink.write(np.stack([keys, texts]).tobytes())
             held = dealing.shares(keys) < dealing.bounds()[0]
-            test.add(keys[held], texts[held])
+            test.add(keys[held], texts[held], dealing.labels(batch.filter(pa.array(held))))
+            if kept is not None:
+                kept.add(texts[held], [forms[place] for place in np.flatnonzero(held)])
     return test.finish()
 
 
@@ -261,53 +239,58 @@ def _second_pass(
     indices: np.ndarray[Any, Any],
     dealing: _Dealing,
     hashed: Path,
-    test: _Held,
-    held_texts: np.ndarray[Any, Any],
-    sets: Mapping[str, _SetWriter],
-) -> int:
-    """Writes train, validation and test; the number of rows left out because a held-out row has their text."""
-    leaks = seen = 0
+    test: Held,
+    leaks: _Leaks,
+    sets: Mapping[str, SetWriter],
+    conflicts: Conflicts,
+    on_rows: Callable[[int], None] | None,
+) -> None:
+    """Writes train, validation and test, and the conflicts of test."""
+    dealt = seen = 0
     with hashed.open("rb") as source:
         for batch in _admitted(rows, indices, dealing):
             keys, texts = np.frombuffer(source.read(16 * batch.num_rows), np.uint64).reshape(2, -1)
             number = np.searchsorted(dealing.bounds(), dealing.shares(keys), side="right")
             is_test = number == 0
-            stays = is_test.copy()
-            stays[is_test] = test.stays[seen : seen + int(is_test.sum())]
-            seen += int(is_test.sum())
-            leaked = ~is_test & _among(texts, held_texts)
-            leaks += int(leaked.sum())
-            chosen = {TEST: stays, VALIDATION: (number == 1) & ~leaked, TRAIN: (number == 2) & ~leaked}
-            for name, mask in chosen.items():
+            of_test = slice(seen, seen + int(is_test.sum()))
+            seen = of_test.stop
+            stays = ~is_test
+            stays[is_test] = test.stays[of_test]
+            stays[~is_test] = ~leaks.among(batch.filter(pa.array(~is_test)), texts[~is_test], dealing)
+            for place, name in enumerate((TEST, VALIDATION, TRAIN)):
+                mask = stays & (number == place)
                 if mask.any():
                     sets[name].add(batch.filter(pa.array(mask)), keys[mask])
-    return leaks
+            conflicts.add(TEST, batch.filter(pa.array(is_test)).filter(pa.array(test.conflicting[of_test])))
+            dealt += batch.num_rows
+            if on_rows is not None:
+                on_rows(dealt)
 
 
-def _among(values: np.ndarray[Any, Any], known: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Which values are among the sorted known ones."""
-    if not len(known):
-        return np.zeros(len(values), bool)
-    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    return np.asarray(known[places] == values)
-
-
-def _load_golden(name: str, path: Path, dealing: _Dealing) -> _Held:
-    held = _Held()
+def _load_golden(name: str, path: Path, dealing: _Dealing, kept: HeldTexts | None) -> Held:
+    held = Held()
     for batch in read_batches(path):
         advice = "Correct the row, or take it out: golden sets pass no quality gate."
         _check_roles(batch, dealing.columns, f"golden set {name} has rows", advice)
-        held.add(*dealing.hashed(batch))
+        forms = dealing.normalised(batch)
+        texts = dealing.texts(forms)
+        held.add(dealing.keys(batch, forms), texts, dealing.labels(batch))
+        if kept is not None:
+            kept.add(texts, forms)
     return held.finish()
 
 
-def _write_golden(path: Path, dealing: _Dealing, held: _Held, writer: _SetWriter) -> None:
+def _write_golden(
+    name: str, path: Path, dealing: _Dealing, held: Held, writer: SetWriter, conflicts: Conflicts
+) -> None:
     seen = 0
     for batch in read_batches(path):
-        stays = held.stays[seen : seen + batch.num_rows]
-        seen += batch.num_rows
-        keys, _ = dealing.hashed(batch)
+        part = slice(seen, seen + batch.num_rows)
+        seen = part.stop
+        stays = held.stays[part]
+        keys = dealing.keys(batch, dealing.normalised(batch))
         writer.add(batch.filter(pa.array(stays)), keys[stays])
+        conflicts.add(name, batch.filter(pa.array(held.conflicting[part])))
 
 
 def _checked(report: SplitReport) -> SplitReport:
@@ -315,8 +298,10 @@ def _checked(report: SplitReport) -> SplitReport:
     if not report.rows[TRAIN]:
         raise DataError(
             f"no rows are left to train on: {', '.join(f'{count:,} {name}' for name, count in report.rows.items())}, "
-            f"{report.removed_leaks:,} removed because a held-out row has their text",
-            "Bring more rows, or hold out less in data.split.",
+            f"{report.removed_leaks + report.removed_near_duplicates:,} removed because a held-out row has their text"
+            + (f" or nearly ({report.removed_near_duplicates:,})" if report.removed_near_duplicates else ""),
+            "Bring more rows, or hold out less in data.split"
+            + (", or raise data.split.near_duplicates." if report.removed_near_duplicates else "."),
         )
     if not report.rows.get(TEST, 1):
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,13 +76,13 @@ def _by_slice(
             column,
             {
                 value: {"rows": float(len(members))} | scores(outcomes.take(members), metrics)
-                for value, members in _groups(table.column(column))
+                for value, members in islice(groups(table.column(column)), SLICE_VALUES)
             },
         )
 
 
-def _groups(column: pa.ChunkedArray) -> Iterator[tuple[str, Array]]:
-    """The most frequent values of a column, each with the indices of its rows."""
+def groups(column: pa.ChunkedArray) -> Iterator[tuple[str, Array]]:
+    """The values of a column, the most frequent first, each with the indices of its rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -91,5 +92,5 @@ def _groups(column: pa.ChunkedArray) -> Iterator[tuple[str, Array]]:
     order = np.argsort(codes, kind="stable")
     counts = np.bincount(codes, minlength=len(names))
     starts = np.concatenate([[0], np.cumsum(counts)])
-    for code in np.argsort(-counts, kind="stable")[:SLICE_VALUES]:
+    for code in np.argsort(-counts, kind="stable"):
         yield names[code], order[starts[code] : starts[code + 1]]

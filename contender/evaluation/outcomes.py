@@ -59,7 +59,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class PerClass:
-    """Counts (classes,) of rows: predicted rightly, predicted, labelled so."""
+    """Counts (…, classes) of rows: predicted rightly, predicted, labelled so."""
 
     hits: Array
     predicted: Array
@@ -69,6 +69,11 @@ class PerClass:
     def present(self) -> Array:
         """Classes that occur as a label or as a prediction; averages are over these."""
         return (self.support + self.predicted) > 0
+
+    @property
+    def rows(self) -> Array:
+        """(…): every row has one label."""
+        return np.asarray(self.support.sum(axis=-1))
 
     @property
     def precision(self) -> Array:
@@ -81,6 +86,10 @@ class PerClass:
     @property
     def f1(self) -> Array:
         return _share(2 * self.hits, self.predicted + self.support)
+
+    def macro(self, of_class: Array) -> Array:
+        """(…): the mean over the classes present of a share that is 0 for the others."""
+        return np.asarray(of_class.sum(axis=-1) / self.present.sum(axis=-1))
 
 
 def from_table(table: pa.Table) -> Outcomes:
@@ -100,6 +109,18 @@ def from_arrays(**columns: Any) -> Outcomes:
     rows = len(next(iter(columns.values())))
     filled = {"label": [""] * rows, "prediction": [""] * rows} | columns
     return from_table(pa.table(filled))
+
+
+def shared_codes(ours: Outcomes, theirs: Outcomes) -> tuple[Outcomes, Outcomes]:
+    """Both models' outcomes as codes into one list of names."""
+    names = list(dict.fromkeys([*ours.names, *theirs.names]))
+    place = {name: code for code, name in enumerate(names)}
+
+    def recoded(model: Outcomes) -> Outcomes:
+        codes = np.array([place[name] for name in model.names])
+        return Outcomes(names, codes[model.labels], codes[model.predictions], model.p_label, model.confidence)
+
+    return recoded(ours), recoded(theirs)
 
 
 def _codes(labels: pa.ChunkedArray, predictions: pa.ChunkedArray) -> tuple[list[str], Array, Array]:
@@ -127,4 +148,4 @@ def _probabilities(table: pa.Table, column: str) -> Array | None:
 
 def _share(part: Array, whole: Array) -> Array:
     """part / whole, 0 where the whole is 0."""
-    return np.divide(part, whole, out=np.zeros(len(part), dtype=np.float64), where=whole > 0)
+    return np.divide(part, whole, out=np.zeros(np.shape(part), dtype=np.float64), where=whole > 0)

@@ -5,13 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from contender.evaluation.metrics import METRICS
-from contender.records import RuleResult
+from contender.evaluation.metrics import METRICS, MetricFacts
+from contender.judging.rules import Requirement, Rules
+from contender.verdict import Look, RuleResult
+
+# Guarded quantities that are no metrics of outcomes → their unit.
+MEASURES = {"model_size_mb": "MB", "latency_median_ms": "ms", "latency_p95_ms": "ms", "latency_ratio": "times"}
+TITLES = {
+    "model_size_mb": "Model size",
+    "latency_median_ms": "Median latency",
+    "latency_p95_ms": "95th percentile of latency",
+    "latency_ratio": "Median latency",
+}
+
+
+def facts(name: str) -> MetricFacts:
+    """Of a metric, or of a guarded quantity that is none."""
+    return METRICS.get(name) or MetricFacts(TITLES[name], (), higher_is_better=False, percent=False)
+
+
+def in_sentence(metric: str) -> str:
+    """Its title inside a sentence: accuracy, F1 (macro)."""
+    title = facts(metric).title
+    return title if title[1:2].isdigit() else f"{title[0].lower()}{title[1:]}"
 
 
 def value(metric: str, number: float) -> str:
-    """A metric's value as people read it: 92.4%, or 0.2817 where it is no percentage."""
+    """A metric's value as people read it: 92.4%, or 0.2817 where it is no percentage, or 41.2 ms."""
+    if unit := MEASURES.get(metric):
+        return f"{number:,.3g} {unit}" if number < 1000 else f"{number:,.0f} {unit}"
     return f"{number:.1%}" if METRICS[metric].percent else f"{number:.4f}"
+
+
+def amount(metric: str, number: float, sign: bool = False) -> str:
+    """A difference of a metric: 1.9 points, or 0.0312 where it is no percentage."""
+    if facts(metric).percent:
+        return points(number, sign)
+    return f"{number:{'+' if sign else ''}.4f}".replace("-", "−")
 
 
 def points(share: float, sign: bool = False) -> str:
@@ -30,83 +60,174 @@ def about(count: int) -> str:
     return f"{round(count, -digits):,}"
 
 
-def floor_sentence(result: RuleResult, higher_is_better: bool) -> str:
+def floor_sentence(result: RuleResult, higher_is_better: bool, bounded: bool = False) -> str:
+    title, limit = facts(result.metric).title, "floor" if higher_is_better else "ceiling"
+    border = f"the {limit} of {value(result.metric, result.threshold)}"
+    if result.outcome == "undecided" or (bounded and result.outcome == "passed"):
+        bound = result.low if higher_is_better else result.high
+        assert bound is not None
+        shown = f"its {'lower' if higher_is_better else 'upper'} bound {value(result.metric, bound)}"
+        side = f"{shown} reaches" if result.outcome == "passed" else f"but {shown} does not reach"
+        return (
+            f"{title} on {result.set} is {value(result.metric, result.estimate)}, {side} {border}.{_left_out(result)}"
+        )
     reached = result.outcome == "passed"
     side = ("at or above" if reached else "below") if higher_is_better else ("at or below" if reached else "above")
-    title = METRICS[result.metric].title
-    return (
-        f"{title} on {result.set} is {value(result.metric, result.estimate)}, {side} the "
-        f"{'floor' if higher_is_better else 'ceiling'} of {value(result.metric, result.threshold)}.{_left_out(result)}"
-    )
+    return f"{title} on {result.set} is {value(result.metric, result.estimate)}, {side} {border}.{_left_out(result)}"
 
 
-def comparison_sentence(result: RuleResult, row_gain: float, refusal: str | None) -> str:
+def unmeasured_sentence(result: RuleResult) -> str:
+    title = facts(result.metric).title
+    return f"{title} cannot be measured: the model trained on all {result.dropped:,} rows of {result.set}."
+
+
+def comparison_sentence(result: RuleResult, refusal: str | None) -> str:
     """One sentence on the comparison with the champion, and one on what was left out of it."""
     if refusal is not None:
         return f"{refusal[0].upper()}{refusal[1:]}: nothing to decide on {result.set}.{_left_out(result)}"
-    return f"{_finding(result, row_gain)}{_left_out(result)}{_strange_labels(result)}"
+    return f"{_finding(result)}{_left_out(result)}{_strange_labels(result)}"
 
 
-def verdict_sentence(verdict: str, results: Sequence[RuleResult], on: str, compared: bool) -> str:
-    """The verdict in one sentence or two, the decisive rule first."""
+def guard_sentence(result: RuleResult, refusal: str | None) -> str:
+    """One sentence on a guarded slice or set."""
+    where = f"{result.set}, {result.slice}" if result.slice else result.set
+    title, allowed = facts(result.metric).title, amount(result.metric, -result.threshold)
+    change = amount(result.metric, result.estimate, sign=True)
+    if refusal is not None:
+        return f"{title} on {where} is not judged: {refusal} ({change})."
+    assert result.p_value is not None and result.alpha is not None and result.low is not None
+    worse = "worse" if result.estimate < 0 else "better"
+    found = f"{title} on {where} is {amount(result.metric, abs(result.estimate))} {worse} on {result.rows:,} rows"
+    if not result.estimate:
+        found = f"{title} on {where} is the same on {result.rows:,} rows"
+    test = f"{p_value(result.p_value)}, level {result.alpha:.4g}"
+    if result.outcome == "failed":
+        return f"{found}, more than the {allowed} allowed, and shown to be worse ({test}).{_left_out(result)}"
+    if result.outcome == "undecided":
+        bound = amount(result.metric, result.low, sign=True)
+        return f"{found}, but not shown to be within the {allowed} allowed: at worst {bound} ({test}). {_more(result)}"
+    return f"{found}, within what is allowed: {_why_passed(result, allowed)} ({test})."
+
+
+def _why_passed(result: RuleResult, allowed: str) -> str:
+    if -result.estimate <= -result.threshold:
+        return f"a drop of {allowed}"
+    return f"more than {allowed}, but not shown to be a drop at all"
+
+
+def limit_sentence(result: RuleResult) -> str:
+    """One sentence on a guarded quantity with a ceiling."""
+    title, measured = facts(result.metric).title, value(result.metric, result.estimate)
+    relation = " of the champion's" if result.metric == "latency_ratio" else ""
+    bounds = ""
+    if result.low is not None and result.high is not None:
+        bounds = f" (between {value(result.metric, result.low)} and {value(result.metric, result.high)})"
+    limit = value(result.metric, result.threshold)
+    side = {"passed": "within", "failed": "above"}.get(result.outcome, "not shown to be within")
+    if result.outcome == "passed" and result.estimate > result.threshold:
+        side = "not shown to be above"
+    return f"{title} is {measured}{relation}{bounds}, {side} the limit of {limit}."
+
+
+def composed(rules: Rules) -> str:
+    """How the comparisons go together: superior accuracy on test, or (… and …)."""
+
+    def said(rule: Requirement, inner: bool) -> str:
+        if not rule.parts:
+            bound = amount(rules.metric_of(rule), abs(rule.threshold))
+            beyond = f" by more than {bound}" if rule.min_gain else f" within {bound}" if rule.margin else ""
+            return f"{rule.rule} {rules.metric_of(rule)}{beyond} on {rules.set_of(rule)}"
+        text = (" or " if rule.any else " and ").join(said(part, True) for part in rule.parts)
+        return f"({text})" if inner and len(rule.parts) > 1 else text
+
+    return said(rules.versus, False)
+
+
+def verdict_sentence(verdict: str, results: Sequence[RuleResult], compared: str, on: str, champion: bool) -> str:
+    """The verdict in one sentence or two, the decisive rules first. `compared`: what the comparisons came to together."""
     if not results:
         return f"There is no champion yet and no floor is set: the first release is promoted as it is, judged on {on}."
-    if verdict == "PROMOTE" and not compared:
+    if verdict == "PROMOTE" and not champion:
         return f"There is no champion yet, and every floor is reached: {_listed(results)}"
+    wanted = {"KEEP": "failed", "INCONCLUSIVE": "undecided"}.get(verdict, "passed")
     decisive = [
-        result for result in results if result.outcome == {"KEEP": "failed", "INCONCLUSIVE": "undecided"}.get(verdict)
+        result for result in results if result.outcome == wanted and (result.kind != "comparison" or compared == wanted)
     ]
-    return " ".join(result.sentence for result in (decisive or results[:1]))
+    if verdict == "PROMOTE":
+        decisive = [result for result in decisive if result.kind == "comparison"]
+    return " ".join(result.sentence for result in decisive)
+
+
+def look_sentence(look: Look) -> str:
+    """How much of a held-out set's life is used."""
+    again = f" of generation {look.generation}" if look.generation > 1 else ""
+    waiting = ""
+    if look.waiting:
+        waiting = f"; {look.waiting:,} that were never judged wait until they suffice on their own"
+    return (
+        f"Look {look.look}{again} at {look.set} ({look.units:,} rows or keys) spends {look.alpha:.2g}: "
+        f"{look.spent:.0%} of what all looks at them may spend is used{waiting}."
+    )
 
 
 def _listed(results: Sequence[RuleResult]) -> str:
     def part(result: RuleResult) -> str:
-        facts = METRICS[result.metric]
-        border = f"{'floor' if facts.higher_is_better else 'ceiling'} {value(result.metric, result.threshold)}"
-        return f"{facts.title.lower()} {value(result.metric, result.estimate)} ({border})"
+        found = facts(result.metric)
+        border = f"{'floor' if found.higher_is_better else 'ceiling'} {value(result.metric, result.threshold)}"
+        return f"{in_sentence(result.metric)} {value(result.metric, result.estimate)} ({border})"
 
     return f"{', '.join(part(result) for result in results)}."
 
 
-def _finding(result: RuleResult, row_gain: float) -> str:
-    units = "rows" if result.units == result.rows else "split keys"
+def _finding(result: RuleResult) -> str:
     assert (
         result.p_value is not None and result.alpha is not None and result.low is not None and result.high is not None
     )
-    title = METRICS[result.metric].title
-    counts = f"{result.better:,} {units} better and {result.worse:,} worse of {result.units:,}"
-    test = f"{p_value(result.p_value)}, needed ≤ {result.alpha:.4f}"
-    if units != "rows":
-        counts = f"{counts}, by row {points(row_gain, sign=True)}"
+    title = facts(result.metric).title
+    test = f"{p_value(result.p_value)}, needed ≤ {result.alpha:{'.4f' if result.alpha >= 1e-4 else '.1e'}}"
+    gain, counts = _gain(result), _counts(result)
     if result.outcome == "passed":
-        return f"{title} on {result.set} {_shown(result)}: {points(result.estimate, sign=True)}, {counts} ({test})."
+        return f"{title} on {result.set} {_shown(result)}: {gain}, {counts} ({test})."
     if result.outcome == "failed":
-        most = f"the gain is at most {points(result.high, sign=True)}"
+        most = f"the gain is at most {amount(result.metric, result.high, sign=True)}"
         return f"{title} on {result.set} is not {_wanted(result)}: {most}; {counts}."
+    low, high = (amount(result.metric, bound, sign=True) for bound in (result.low, result.high))
     return (
-        f"{title} on {result.set} is not shown to be {_wanted(result)}, nor the opposite: {points(result.estimate, sign=True)}, "
-        f"between {points(result.low, sign=True)} and {points(result.high, sign=True)}, {counts} ({test}). {_more(result)}"
+        f"{title} on {result.set} is not shown to be {_wanted(result)}, nor the opposite: {gain}, "
+        f"a gain between {low} and {high}, {counts} ({test}). {_more(result)}"
     )
+
+
+def _gain(result: RuleResult) -> str:
+    if facts(result.metric).higher_is_better:
+        return amount(result.metric, result.estimate, sign=True)
+    return f"{'worse' if result.estimate < 0 else 'better'} by {amount(result.metric, abs(result.estimate))}"
+
+
+def _counts(result: RuleResult) -> str:
+    units = "rows" if result.units == result.rows else "split keys"
+    of_rows = "" if units == "rows" else f" with {result.rows:,} rows"
+    if result.better is None or result.worse is None:
+        return f"on {result.units:,} {units}{of_rows}"
+    return f"{result.better:,} {units} better and {result.worse:,} worse of {result.units:,}{of_rows}"
+
+
+def _better(result: RuleResult) -> str:
+    return "higher" if facts(result.metric).higher_is_better else "lower"
 
 
 def _shown(result: RuleResult) -> str:
+    bound = amount(result.metric, abs(result.threshold))
     if result.rule.startswith("non_inferior"):
-        return f"is shown to be at most {points(-result.threshold)} lower"
-    return (
-        "is shown to be higher"
-        if result.threshold == 0
-        else f"is shown to be more than {points(result.threshold)} higher"
-    )
+        return f"is shown to be at most {bound} {'lower' if _better(result) == 'higher' else 'higher'}"
+    return f"is shown to be {_better(result) if result.threshold == 0 else f'more than {bound} {_better(result)}'}"
 
 
 def _wanted(result: RuleResult) -> str:
+    bound = amount(result.metric, abs(result.threshold))
     if result.rule.startswith("non_inferior"):
-        return f"within {points(-result.threshold)} of the champion's"
-    return (
-        "higher than the champion's"
-        if result.threshold == 0
-        else f"more than {points(result.threshold)} higher than the champion's"
-    )
+        return f"within {bound} of the champion's"
+    return f"{'' if result.threshold == 0 else f'more than {bound} '}{_better(result)} than the champion's"
 
 
 def _more(result: RuleResult) -> str:
@@ -116,9 +237,12 @@ def _more(result: RuleResult) -> str:
 
 
 def _left_out(result: RuleResult) -> str:
-    if not result.dropped:
-        return ""
-    return f" {result.dropped:,} rows that a model trained on are left out."
+    found = ""
+    if result.dropped:
+        found += f" {result.dropped:,} rows that a model trained on are left out."
+    if result.waiting:
+        found += f" {result.waiting:,} rows that were never judged wait until they suffice on their own."
+    return found
 
 
 def _strange_labels(result: RuleResult) -> str:

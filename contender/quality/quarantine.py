@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
 
 from contender.quality.plan import Planned
-from contender.text import csv_safe
-
-MAX_CELL = 10_000  # characters; the row's file and number lead to the rest
-
-
-def safe_cell(value: Any) -> str:
-    """A value that a spreadsheet shows and does not run, a terminal prints and does not obey; numbers stay numbers."""
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if len(text) > MAX_CELL:
-        text = f"{text[:MAX_CELL]}… ({len(text)} characters)"
-    return text if _is_number(text) else csv_safe(text)
-
-
-def _is_number(text: str) -> bool:
-    if not text.isascii() or not text.isprintable():
-        return False
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+from contender.text import safe_cell
 
 
 class Quarantine:

@@ -24,10 +24,10 @@ from contender.records import (
 from contender.registry.aliases import AliasLog, Said, alias_names, earlier
 from contender.registry.claims import Claims
 from contender.registry.collector import Collector
+from contender.registry.decisions import Decisions, freeze_split
 from contender.registry.evaluations import Evaluations
 from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder_signers, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
-from contender.registry.ledger import Decisions, Ledger, freeze_split
 from contender.registry.noise import NoiseRecords
 from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
     from contender.noise import NoiseReport
+    from contender.registry.ledger import Comparison, Enough, Keys, Taken
 
 __all__ = [
     "DATA_FILES",
@@ -308,11 +309,17 @@ class Registry:
         """For people: every decision that can be read, and one sentence for each that is damaged."""
         return self._decisions.readable()
 
-    def look(
-        self, held_out: str, set_digest: str, challenger: str, champion: str | None, rule: str, confidence: float
-    ) -> LedgerEntry:
-        """The ledger entry of this comparison on the held-out set, with the alpha that it may spend; found or added."""
-        return Ledger(self._store, self._layout, held_out).look(challenger, champion, set_digest, rule, confidence)
+    def look(self, held_out: str, comparison: Comparison, keys: Keys, confidence: float, enough: Enough) -> Taken:
+        """The look that this comparison takes at the held-out set: found or added, with its alpha and the keys that it judges."""
+        from contender.registry.ledger import Ledger
+
+        return Ledger(self._store, self._layout, held_out).look(comparison, keys, confidence, enough)
+
+    def looks(self, held_out: str) -> list[LedgerEntry]:
+        """Every look at the held-out set, in order."""
+        from contender.registry.ledger import Ledger
+
+        return Ledger(self._store, self._layout, held_out).entries()
 
     def freeze_split(self, definition: SplitDefinition) -> SplitDefinition:
         """The split's definition that stands for this pipeline."""

@@ -3,8 +3,8 @@
 <store>/<pipeline>/releases/<release>/model/…                    evaluations/<release>/<evaluation>/…
                    releases/<release>/manifest.json              decisions/<key>.json
                    releases/<release>/train_keys.parquet         ledger/<set>/<n>.json
-                   releases/<release>/data_files.parquet         split/<n>.json
-                   releases/<release>/signatures/<key>.json      aliases/<alias>/<n>.json
+                   releases/<release>/data_files.parquet         judged/<set>/<sha256>.parquet
+                   releases/<release>/signatures/<key>.json      split/<n>.json, aliases/<alias>/<n>.json
                    releases/<release>/claims/, deleting.json     aliases/<alias>.json
                    noise/<key>.json
 """
@@ -82,6 +82,10 @@ class Layout:
 
     def ledger(self, held_out: str) -> str:
         return f"{self.pipeline}/ledger/{check_name('set', held_out)}/"
+
+    def judged(self, held_out: str, sha256: str) -> str:
+        """The keys that one look judged for the first time."""
+        return f"{self.pipeline}/judged/{check_name('set', held_out)}/{check_name('keys', sha256)}.parquet"
 
     def noises(self) -> str:
         return f"{self.pipeline}/noise/"

@@ -1,126 +1,178 @@
-"""What is written once per pipeline: decisions, looks at held-out sets, and the split's definition."""
+"""The ledger of a held-out set: which rows were judged how often, and what each look may err.
+
+Look k at a generation spends (1 − confidence)·6/(π²k²), which sums to 1 − confidence over all k: however long a schedule goes on, the
+chance that any of its challengers is promoted though it is not better stays below that. A generation is the rows that are judged
+together. It takes new rows in while they are too few to show what is worth showing; then it is closed, rows that come later wait,
+never judged, and become the next generation as soon as they alone suffice, with an alpha of its own.
+"""
 
 from __future__ import annotations
 
-import math
+import io
 import secrets
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from contender.errors import AlreadyExists, Damaged, Missing
-from contender.records import Decision, LedgerEntry, Record, SplitDefinition
-from contender.registry.layout import Layout, now, number_of, numbered, parsed, sealed
+from contender.judging.spending import alpha_of
+from contender.records import LedgerEntry, Look, sha256_hex
+from contender.registry.decisions import numbered_entries
+from contender.registry.layout import Layout, now, numbered, sealed
 from contender.store import Store
 from contender.store.transfer import at_once
 
-R = TypeVar("R", bound=Record)
+Keys = np.ndarray[Any, np.dtype[np.uint64]]
+Enough = Callable[[int], bool]
+
+NO_KEYS: Keys = np.empty(0, np.uint64)
 
 
-class Decisions:
-    """The record that every finished run left."""
+@dataclass(frozen=True)
+class Comparison:
+    """What makes a look the same look: a retry finds its entry, an edited rule does not."""
 
-    def __init__(self, store: Store, layout: Layout) -> None:
-        self._store = store
-        self._layout = layout
-        self._folder = f"{layout.pipeline}/decisions/"
+    challenger: str
+    champion: str | None
+    set_digest: str
+    rule: str
 
-    def decide(self, decision: Decision) -> Decision:
-        """The decision that stands under this key: this one, or the one that was first."""
-        key = self._layout.decision(decision.key)
-        try:
-            self._store.create(key, sealed(decision))
-        except AlreadyExists:
-            return parsed(Decision, self._store.get(key), key)
-        return decision
+    def is_of(self, entry: LedgerEntry) -> bool:
+        return (self.challenger, self.champion, self.set_digest, self.rule) == (
+            entry.challenger,
+            entry.champion,
+            entry.set_digest,
+            entry.rule,
+        )
 
-    def all(self, prefix: str = "") -> list[Decision]:
-        """Every decision whose key starts with `prefix`, in the order of the keys."""
-        return at_once(self._read, self._keys(prefix), threads=8)
 
-    def readable(self) -> tuple[list[Decision], list[str]]:
-        """Every decision that can be read, in the order of the keys, and for each other one what is wrong with it.
+@dataclass(frozen=True)
+class Taken:
+    """A look that was taken: its entry, what it may spend, and the sorted keys that it judges."""
 
-        For people alone: what is decided on these grounds asks `all`, which fails where one is damaged.
-        """
-
-        def one(key: str) -> Decision | str:
-            try:
-                return self._read(key)
-            except (Damaged, Missing) as error:
-                return error.what
-
-        found = at_once(one, self._keys(), threads=8)
-        decisions = [decision for decision in found if isinstance(decision, Decision)]
-        return decisions, [fault for fault in found if isinstance(fault, str)]
-
-    def _keys(self, prefix: str = "") -> list[str]:
-        return [info.key for info in self._store.list(self._folder + prefix) if info.key.endswith(".json")]
-
-    def _read(self, key: str) -> Decision:
-        return parsed(Decision, self._store.get(key), key)
-
-    def name_an_entry_of(self, alias: str) -> bool:
-        """Whether any run saw or made an entry of the alias; asked where the alias's log is empty."""
-        return any(found.alias == alias and (found.judged_against or found.alias_entry) for found in self.all())
+    entry: LedgerEntry
+    look: Look
+    keys: Keys
 
 
 class Ledger:
-    """The looks at one held-out set: each spends its share of the error that the set's whole life may cost."""
+    """The looks at one held-out set."""
 
     def __init__(self, store: Store, layout: Layout, held_out: str) -> None:
         self._store = store
+        self._layout = layout
         self._folder = layout.ledger(held_out)
         self._set = held_out
+        self._known: dict[str, Keys] = {}
 
-    def look(self, challenger: str, champion: str | None, set_digest: str, rule: str, confidence: float) -> LedgerEntry:
+    def entries(self) -> list[LedgerEntry]:
+        """Every look, in order; Damaged where one is missing."""
+        return numbered_entries(self._store, self._folder, LedgerEntry)
+
+    def look(self, comparison: Comparison, keys: Keys, confidence: float, enough: Enough) -> Taken:
         """The entry of this comparison, found or added as the next number, before outcomes are compared.
 
-        Look k spends (1 − confidence)·6/(π²k²), which sums to 1 − confidence over all k.
+        keys: of every row that can be compared. `enough` says whether so many keys can show what is worth showing.
         """
-        comparison = (challenger, champion, set_digest, rule)
+        keys = np.unique(keys)
         while True:
-            entries = numbered_entries(self._store, self._folder, LedgerEntry)
-            for entry in entries:
-                if (entry.challenger, entry.champion, entry.set_digest, entry.rule) == comparison:
-                    return entry
-            n = len(entries) + 1
-            entry = LedgerEntry(
-                n=n,
-                set=self._set,
-                set_digest=set_digest,
-                challenger=challenger,
-                champion=champion,
-                rule=rule,
-                alpha=(1 - confidence) * 6 / (math.pi**2 * n**2),
-                writer=secrets.token_hex(16),
-                at=now(),
-            )
+            entries = self.entries()
+            found = next((entry for entry in entries if comparison.is_of(entry)), None)
+            if found is not None:
+                return self._taken(entries[: found.n], keys, confidence)
+            entry, added = self._next(entries, comparison, keys, confidence, enough)
+            if entry.added:
+                self._keep(entry.added, added)  # before the entry that names them
+                self._known[entry.added] = added
             try:
-                self._store.create(numbered(self._folder, n), sealed(entry))
+                self._store.create(numbered(self._folder, entry.n), sealed(entry))
             except AlreadyExists:
                 continue  # another comparison took the number, or a rival wrote this very one
-            return entry
+            return self._taken([*entries, entry], keys, confidence)
 
-
-def freeze_split(store: Store, layout: Layout, definition: SplitDefinition) -> SplitDefinition:
-    """The definition that stands for the pipeline: the newest one in the registry, else this one from now on."""
-    folder = layout.splits()
-    standing = numbered_entries(store, folder, SplitDefinition)
-    if standing:
-        return standing[-1]
-    key = numbered(folder, 1)
-    try:
-        store.create(key, sealed(definition))
-    except AlreadyExists:
-        return parsed(SplitDefinition, store.get(key), key)
-    return definition
-
-
-def numbered_entries(store: Store, folder: str, record: type[R]) -> list[R]:
-    """Entries 1, 2, 3, … of a folder; Damaged where one is missing or names another number."""
-    numbers = [number_of(folder, info.key) for info in store.list(folder)]
-    if numbers != list(range(1, len(numbers) + 1)):
-        raise Damaged(
-            f"{folder} has a gap: entries {numbers[:20]}", "Entries are never deleted: restore them from a backup."
+    def _next(
+        self, entries: Sequence[LedgerEntry], comparison: Comparison, keys: Keys, confidence: float, enough: Enough
+    ) -> tuple[LedgerEntry, Keys]:
+        """The entry that would follow, and the keys that it takes in."""
+        judged = self._keys(entries)
+        fresh = np.setdiff1d(keys, judged, assume_unique=True)
+        generation = entries[-1].generation if entries else 1
+        standing = self._keys(entry for entry in entries if entry.generation == generation)
+        if entries and enough(len(fresh)):
+            generation, standing, added = generation + 1, NO_KEYS, fresh
+        elif not enough(len(np.intersect1d(keys, standing, assume_unique=True))):
+            added = fresh
+        else:
+            added = NO_KEYS
+        look = 1 + sum(entry.generation == generation for entry in entries)
+        entry = LedgerEntry(
+            n=len(entries) + 1,
+            set=self._set,
+            set_digest=comparison.set_digest,
+            challenger=comparison.challenger,
+            champion=comparison.champion,
+            rule=comparison.rule,
+            generation=generation,
+            look=look,
+            alpha=alpha_of(look, confidence),
+            added=sha256_hex(_bytes(added)) if len(added) else None,
+            units=len(standing) + len(added),
+            judged=len(judged) + len(added),
+            writer=secrets.token_hex(16),
+            at=now(),
         )
-    keys = [numbered(folder, n) for n in numbers]
-    return at_once(lambda key: parsed(record, store.get(key), key), keys, threads=8)
+        return entry, added
+
+    def _taken(self, entries: Sequence[LedgerEntry], keys: Keys, confidence: float) -> Taken:
+        """The last of the entries as a look: at its generation's keys as far as they are among `keys`."""
+        last = entries[-1]
+        together = [entry for entry in entries if entry.generation == last.generation]
+        judges = np.intersect1d(keys, self._keys(together), assume_unique=True)
+        look = Look(
+            set=self._set,
+            generation=last.generation,
+            look=last.look,
+            alpha=last.alpha,
+            spent=sum(entry.alpha for entry in together) / (1 - confidence),
+            units=len(judges),
+            waiting=len(np.setdiff1d(keys, self._keys(entries), assume_unique=True)),
+        )
+        return Taken(last, look, judges)
+
+    def _keys(self, entries: Iterable[LedgerEntry]) -> Keys:
+        """Sorted keys that these entries took in."""
+        names = list(dict.fromkeys(entry.added for entry in entries if entry.added))
+        unread = [name for name in names if name not in self._known]
+        self._known |= dict(zip(unread, at_once(self._read, unread, threads=8), strict=True))
+        return np.unique(np.concatenate([NO_KEYS, *(self._known[name] for name in names)]))
+
+    def _keep(self, name: str, keys: Keys) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        out = io.BytesIO()
+        pq.write_table(pa.table({"key": pa.array(keys, pa.uint64())}), out, compression="zstd")
+        with suppress(AlreadyExists):  # an earlier attempt's, with the same keys
+            self._store.create(self._layout.judged(self._set, name), out.getvalue())
+
+    def _read(self, name: str) -> Keys:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        key = self._layout.judged(self._set, name)
+        try:
+            keys: Keys = pq.read_table(io.BytesIO(self._store.get(key))).column("key").to_numpy()
+        except (pa.ArrowException, KeyError, OSError):
+            keys = NO_KEYS
+        except Missing:
+            raise Damaged(f"{key} is missing", "The ledger names it: restore it from a backup.") from None
+        if sha256_hex(_bytes(keys)) != name:
+            raise Damaged(f"{key} has other content than its sha256 says", "Restore it from a backup.")
+        return keys
+
+
+def _bytes(keys: Keys) -> bytes:
+    return keys.astype("<u8").tobytes()

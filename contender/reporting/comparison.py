@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from contender.evaluation.metrics import METRICS, metric
-from contender.evaluation.outcomes import Array, Outcomes, from_table
+from contender.evaluation.metrics import METRICS
+from contender.evaluation.outcomes import from_table
+from contender.judging.resampling import bootstrap
 from contender.reporting.data import ReportInput
 
 RESAMPLES = 200  # enough for a standard error within 5%
-MOST_UNITS = (
-    5_000  # units drawn at a time; on larger sets the error is scaled by the square root, as it falls with size
-)
 Z = 1.959964  # both ends of a 95% normal interval
 SEED = 20_170  # fixed: the same outcomes give the same page
 
@@ -48,7 +43,7 @@ class MetricRow:
 
 def metric_rows(data: ReportInput) -> list[MetricRow]:
     errors = _standard_errors(data)
-    floors = {rule.metric: rule.threshold for rule in data.verdict.rules if rule.rule.startswith("floor")}
+    floors = {rule.metric: rule.threshold for rule in data.verdict.rules if rule.kind == "floor"}
     return [_row(data, name, errors[name], floors.get(name)) for name in data.metrics]
 
 
@@ -59,9 +54,16 @@ def _row(data: ReportInput, name: str, error: float, floor: float | None) -> Met
     centre = challenger if other is None else challenger - other
     low, high, level = centre - Z * error, centre + Z * error, "95%"
     rule = data.versus
-    if rule and rule.metric == name and rule.alpha and rule.low is not None and rule.high is not None:
-        # The judge's own bounds, so that the picture and the verdict say the same.
-        low, high, level = rule.low, rule.high, f"{1 - 2 * rule.alpha:.1%}"
+    if (
+        rule
+        and (rule.metric, rule.set) == (name, data.on)
+        and rule.alpha
+        and rule.low is not None
+        and rule.high is not None
+    ):
+        # The judge's own bounds, so that the picture and the verdict say the same; they are of the gain.
+        low, high = (rule.low, rule.high) if facts.higher_is_better else (-rule.high, -rule.low)
+        level = f"{1 - 2 * rule.alpha:.1%}"
     return MetricRow(
         name, facts.title, facts.percent, facts.higher_is_better, challenger, other, low, high, floor, level
     )
@@ -71,28 +73,5 @@ def _standard_errors(data: ReportInput) -> dict[str, float]:
     """Metric → bootstrap standard error of the difference (or of the value), split keys drawn with replacement."""
     ours = from_table(data.outcomes)
     theirs = None if data.champion_outcomes is None else from_table(data.champion_outcomes)
-    modules = {name: metric(name) for name in data.metrics}
-    draws = list(_draws(data.outcomes.column("key").to_numpy()))
-    scale = np.sqrt(min(1.0, MOST_UNITS / len(np.unique(data.outcomes.column("key").to_numpy()))))
-    return {
-        name: float(np.std(_values(module.score, ours, theirs, draws), ddof=1) * scale)
-        for name, module in modules.items()
-    }
-
-
-def _values(
-    score: Callable[[Outcomes], float], ours: Outcomes, theirs: Outcomes | None, draws: Sequence[Array]
-) -> list[float]:
-    return [score(ours.take(rows)) - (score(theirs.take(rows)) if theirs else 0.0) for rows in draws]
-
-
-def _draws(keys: Array) -> Iterator[Array]:
-    """Rows of keys drawn with replacement: indices into the table, RESAMPLES times."""
-    generator = np.random.default_rng(SEED)
-    order = np.argsort(keys, kind="stable")
-    _, starts, sizes = np.unique(keys[order], return_index=True, return_counts=True)
-    for _ in range(RESAMPLES):
-        drawn = generator.integers(0, len(starts), min(len(starts), MOST_UNITS))
-        size = sizes[drawn]
-        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
-        yield order[np.repeat(starts[drawn], size) + within]
+    keys = data.outcomes.column("key").to_numpy()
+    return {name: bootstrap(name, ours, theirs, keys, SEED, RESAMPLES).error for name in data.metrics}

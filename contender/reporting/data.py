@@ -69,8 +69,8 @@ class ReportInput:
     @property
     def metrics(self) -> list[str]:
         """Metric names; the primary one first."""
-        primary = [rule.metric for rule in self.verdict.rules if ":" in rule.rule and not rule.rule.startswith("floor")]
-        first = primary[:1] or (["accuracy"] if "accuracy" in self.judged.metrics else [])
+        versus = self.versus
+        first = [versus.metric] if versus and versus.metric in self.judged.metrics else []
         return [*first, *(name for name in self.judged.metrics if name not in first)]
 
     @property
@@ -83,5 +83,5 @@ class ReportInput:
 
     @property
     def versus(self) -> RuleResult | None:
-        """The rule that compared the challenger with the champion."""
-        return next((rule for rule in self.verdict.rules if not rule.rule.startswith("floor")), None)
+        """The first rule that compared the challenger with the champion."""
+        return self.verdict.versus

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contender.evaluation.evaluate import read_columns
-from contender.evaluation.outcomes import Array, Outcomes, from_table
+from contender.evaluation.outcomes import Array, Outcomes, from_table, shared_codes
 from contender.reporting.data import Examples, ReportInput
 from contender.text import redact, shorten
 
@@ -65,7 +65,7 @@ class Findings:
 def find(data: ReportInput) -> Findings:
     ours, theirs = from_table(data.outcomes), None
     if data.champion_outcomes is not None:
-        ours, theirs = _shared_codes(ours, from_table(data.champion_outcomes))
+        ours, theirs = shared_codes(ours, from_table(data.champion_outcomes))
     nobody = np.zeros(ours.rows, dtype=bool)
     fixed = ours.right & ~theirs.right if theirs else nobody
     broken = ~ours.right & theirs.right if theirs else nobody
@@ -80,18 +80,6 @@ def find(data: ReportInput) -> Findings:
         wrong_count=int((~ours.right & ~broken).sum()),
         rows=ours.rows,
     )
-
-
-def _shared_codes(ours: Outcomes, theirs: Outcomes) -> tuple[Outcomes, Outcomes]:
-    """Both models' outcomes as codes into one list of names."""
-    names = list(dict.fromkeys([*ours.names, *theirs.names]))
-    place = {name: code for code, name in enumerate(names)}
-
-    def recoded(model: Outcomes) -> Outcomes:
-        codes = np.array([place[name] for name in model.names])
-        return Outcomes(names, codes[model.labels], codes[model.predictions], model.p_label, model.confidence)
-
-    return recoded(ours), recoded(theirs)
 
 
 def _confusions(ours: Outcomes, theirs: Outcomes | None) -> list[Confusion]:

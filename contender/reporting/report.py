@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from contender.evaluation.metrics import METRICS
-from contender.judging.words import points, value
+from contender.judging.words import MEASURES, amount, facts, in_sentence, look_sentence, points, value
 from contender.noise import size
 from contender.records import ExpectationResult, RuleResult
 from contender.reporting.changes import changes, label_counts
@@ -53,6 +53,8 @@ def render_report(data: ReportInput) -> str:
         rule_name=rule_name,
         asked=asked,
         bounds=bounds,
+        test_name=test_name,
+        look_sentence=look_sentence,
     )
 
 
@@ -74,10 +76,12 @@ def warm_up() -> None:
 def _measured(data: ReportInput) -> dict[str, Any]:
     """Metrics on the set that decides, drawn, and every held-out set beside the champion's."""
     rows, versus = metric_rows(data), data.versus
-    asked = {versus.metric: versus.threshold} if versus else {}
+    asked = {versus.metric: versus.threshold} if versus and versus.set == data.on else {}
     note = f"95%, from {RESAMPLES} bootstrap resamples"
-    if versus and versus.alpha:
-        note = f"for {METRICS[versus.metric].title.lower()} the judge's bounds, each at level {versus.alpha:.4f}; for others {note}"
+    if versus and versus.alpha and versus.set == data.on:
+        note = (
+            f"for {in_sentence(versus.metric)} the judge's bounds, each at level {versus.alpha:.4f}; for others {note}"
+        )
     return {
         "plots": list(zip(rows, interval_plots(rows, asked, data.bands), strict=True)),
         "bands": data.bands,
@@ -159,7 +163,7 @@ def shown(text: object) -> Markup:
 
 def signed(name: str, number: float) -> str:
     """A difference of a metric: +1.9 points, or −0.0312 where it is no percentage."""
-    return points(number, sign=True) if METRICS[name].percent else f"{number:+.4f}".replace("-", "−")
+    return amount(name, number, sign=True)
 
 
 def tick(number: float, percent: bool = False) -> str:
@@ -172,25 +176,44 @@ def tick(number: float, percent: bool = False) -> str:
 
 def rule_name(rule: RuleResult) -> str:
     """A rule as people call it: floor on accuracy, better than the champion."""
-    title = METRICS[rule.metric].title
-    if rule.rule.startswith("floor"):
-        return f"{'Floor' if METRICS[rule.metric].higher_is_better else 'Ceiling'}: {title.lower()}"
-    return "Better than the champion" if rule.rule.startswith("superior") else "No worse than the champion"
+    title = in_sentence(rule.metric)
+    if rule.kind == "floor":
+        return f"{'Floor' if facts(rule.metric).higher_is_better else 'Ceiling'}: {title}"
+    if rule.kind == "guard":
+        return f"Guard: {title}{f' on {rule.slice or rule.set}' if rule.rule not in MEASURES else ''}"
+    name = "Better than the champion" if rule.rule.startswith("superior") else "No worse than the champion"
+    return f"{name}: {title} on {rule.set}"
 
 
 def asked(rule: RuleResult) -> str:
     """What the rule asks for: at least 85.0%; a gain above 0.5 points."""
-    if not rule.rule.startswith("floor"):
-        return "a gain above 0" if rule.threshold == 0 else f"a gain above {points(rule.threshold, sign=True)}"
-    return f"{'at least' if METRICS[rule.metric].higher_is_better else 'at most'} {value(rule.metric, rule.threshold)}"
+    if rule.kind == "guard" and rule.rule not in MEASURES:
+        return f"no drop beyond {amount(rule.metric, -rule.threshold)}"
+    if rule.kind == "comparison":
+        return (
+            "a gain above 0"
+            if rule.threshold == 0
+            else f"a gain above {amount(rule.metric, rule.threshold, sign=True)}"
+        )
+    return f"{'at least' if facts(rule.metric).higher_is_better else 'at most'} {value(rule.metric, rule.threshold)}"
+
+
+def test_name(rule: RuleResult) -> str:
+    """The test that decided a comparison, in words."""
+    if rule.resamples:
+        sign = "the larger p-value of the exact sign test by key and of a " if rule.better is not None else "a "
+        return f"{sign}paired bootstrap with {rule.resamples:,} resamples"
+    if rule.threshold == 0:
+        return "the exact binomial test of better rows among better and worse ones (McNemar)"
+    return "the exact unconditional test, ordered by the score statistic"
 
 
 def bounds(rule: RuleResult) -> str:
     """The rule's interval: of the gain, or of the metric itself for a floor."""
     assert rule.low is not None and rule.high is not None
-    if rule.rule.startswith("floor"):
+    if rule.kind == "floor" or rule.rule in MEASURES:
         return f"{value(rule.metric, rule.low)} to {value(rule.metric, rule.high)}"
-    return f"{points(rule.low, sign=True)} to {points(rule.high, sign=True)}"
+    return f"{amount(rule.metric, rule.low, sign=True)} to {amount(rule.metric, rule.high, sign=True)}"
 
 
 def duration(seconds: float) -> str:

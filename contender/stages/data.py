@@ -95,6 +95,9 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
             definition,
             {name: snapshot.folder / f"golden-{name}.arrow" for name in run.pipeline.spec.data.golden},
             folder,
+            near_duplicates=run.pipeline.spec.data.split.near_duplicates,
+            on_rows=rows_told("split", "dealing", quality.record.rows - quality.record.quarantined),
+            on_held=rows_told("split", "indexing held-out texts"),
         )
 
     admitted = sha256_file(quality.folder / "admitted.npy")
@@ -160,8 +163,12 @@ def _read(snapshot: Snapshot) -> str:
 
 
 def _dealt(split: SplitReport) -> str:
-    removed = split.removed_leaks + split.removed_duplicates
+    removed = split.removed_leaks + split.removed_near_duplicates + split.removed_duplicates
+    conflicts = split.removed_conflicts
     # A record that was found has its sets sorted by name.
     golden = sorted(name for name in split.rows if name.startswith("golden-"))
     sets = [name for name in ("train", "validation", "test", *golden) if name in split.rows]
-    return ", ".join(f"{name} {split.rows[name]:,}" for name in sets) + (f"; {removed:,} removed" if removed else "")
+    told = [", ".join(f"{name} {split.rows[name]:,}" for name in sets)]
+    told += [f"{removed:,} removed"] if removed else []
+    told += [f"{conflicts:,} held-out rows contradict each other"] if conflicts else []
+    return "; ".join(told)

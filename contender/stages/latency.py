@@ -15,6 +15,8 @@ from contender.training.devices import computing_on
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contender.evaluation.latency import Latency, Quantile
 
 TIMINGS = (
@@ -59,6 +61,13 @@ def measure_latency(
         return latency.summarise(timings, device)
 
     return staged(run, "latency", key, latency.Latency, compute, latency_text)
+
+
+def read_timings(folder: Path) -> pa.Table:
+    """The milliseconds that `measure_latency` kept."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(folder / TIMINGS)
 
 
 def latency_text(found: Latency) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,8 @@ from desk import PIPELINE, tickets, write_tickets
 
 from contender.check import Plan, check
 from contender.loading import load_pipeline
+from contender.registry.ledger import Comparison
+from contender.run import open_run
 
 
 @pytest.fixture
@@ -67,3 +70,28 @@ def test_the_warning_about_a_file_left_out_is_short(desk: Path) -> None:
     (deep / "notes.txt").write_text("")
     (warning,) = [warning for warning in plan(desk).warnings if warning.startswith("skipped")]
     assert len(warning) < 500 and "not one of the formats" in warning
+
+
+def test_what_the_next_look_can_show_follows_the_ledger(desk: Path) -> None:
+    write_tickets(desk / "tickets" / "1.csv", tickets(2_000, seed=1))
+    first = plan(desk)
+    (look,) = first.looks
+    assert (look.set, look.generation, look.look) == ("test", 1, 1) and look.units == first.expected_rows["test"]
+    assert first.smallest_gain == look.smallest_gain
+
+    registry = open_run(load_pipeline(desk / "desk.yaml"), "").registry
+    for name in "abc":
+        comparison = Comparison(name, "champion", "digest", "rule")
+        registry.look("test", comparison, np.arange(look.units, dtype=np.uint64), 0.95, lambda units: units > 100)
+    later = plan(desk)
+    assert (later.looks[0].look, later.looks[0].generation) == (4, 1)
+    assert later.smallest_gain > first.smallest_gain
+    assert "(look 4 of generation 1)" in dict(later.lines())["judged on"]
+
+    write_tickets(desk / "tickets" / "2.csv", tickets(8_000, seed=2))
+    fresh = plan(desk).looks[0]
+    assert (fresh.generation, fresh.look) == (2, 1)
+    assert fresh.units < plan(desk).expected_rows["test"]
+    assert (
+        plan(desk, "promote.versus_champion={any: [{}, {min_gain: 0.01}]}").smallest_gain > fresh.smallest_gain + 0.01
+    )

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, multinomial
 
 from contender.judging import paired
-from contender.judging.judge import FIRST_LOOK, smallest_gain
+from contender.judging.judge import smallest_gain
+from contender.judging.spending import alpha_of
+
+FIRST = alpha_of(1, 0.95)
 
 
 def tables(units):
@@ -140,24 +143,24 @@ def test_by_simulation_no_true_difference_is_promoted_less_often_than_alpha(gain
 
 @pytest.mark.parametrize("rows", [400, 1_500, 6_000])
 def test_by_simulation_the_smallest_gain_is_shown_with_the_power_that_it_names(rows):
-    alpha, repeats, discordant = 0.05 * FIRST_LOOK, 20_000, 0.08
-    gain = smallest_gain(rows, 0.95, power=0.8, discordant=discordant)
+    repeats, discordant = 20_000, 0.08
+    gain = smallest_gain(rows, FIRST, power=0.8, discordant=discordant)
     found = simulated(rows, (discordant + gain) / 2, (discordant - gain) / 2, repeats, seed=12)
-    shown = sum(count for (b, w), count in found if paired.mcnemar(int(b), int(w)) <= alpha)
+    shown = sum(count for (b, w), count in found if paired.mcnemar(int(b), int(w)) <= FIRST)
     assert shown / repeats == pytest.approx(0.8, abs=4 * math.sqrt(0.16 / repeats))
 
 
 def test_the_smallest_gain_falls_with_rows_and_is_none_for_too_few():
-    gains = [smallest_gain(rows, 0.95) for rows in (40, 100, 1_000, 10_000, 1_000_000)]
+    gains = [smallest_gain(rows, FIRST) for rows in (40, 100, 1_000, 10_000, 1_000_000)]
     assert gains == sorted(gains, reverse=True)
-    assert smallest_gain(5, 0.95) is None
-    assert smallest_gain(0, 0.95) is None
-    assert smallest_gain(1_000, 0.95, min_gain=0.01) == pytest.approx(smallest_gain(1_000, 0.95) + 0.01)
+    assert smallest_gain(5, FIRST) is None
+    assert smallest_gain(0, FIRST) is None
+    assert smallest_gain(1_000, FIRST, min_gain=0.01) == pytest.approx(smallest_gain(1_000, FIRST) + 0.01)
 
 
 def test_a_million_rows_take_seconds_at_most():
     assert paired.superiority(60_000, 49_000, 1_000_000, 0.01) < 0.01
-    assert smallest_gain(1_000_000, 0.95) < 0.001
+    assert smallest_gain(1_000_000, FIRST) < 0.001
 
 
 @pytest.mark.parametrize(("better", "worse", "units"), [(12, 8, 200), (40, 30, 1_000), (8, 12, 200)])

@@ -114,7 +114,7 @@ def test_metrics_are_modules_of_evaluate_with_its_own_way_in():
     import datasets  # noqa: F401 - what evaluate needs, imported as the run does
 
     accuracy = metric("accuracy")
-    assert type(accuracy).__mro__[2].__module__ == "evaluate.module"
+    assert "evaluate.module" in {base.__module__ for base in type(accuracy).__mro__}
     assert accuracy.compute(predictions=["a", "b"], references=["a", "a"]) == {"accuracy": 0.5}
     accuracy.add_batch(predictions=["a"], references=["a"])
     accuracy.add(prediction="b", reference="a")

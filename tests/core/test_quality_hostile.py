@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contender.quality.quarantine import MAX_CELL, safe_cell
-from contender.text import ACTING
+from contender.text import ACTING, MAX_CELL, safe_cell
 
 ATTACKS = [
     "<script>alert('owned')</script>",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from contender.errors import AliasMoved, Damaged, OutcomeUnknown, StoreUnavailab
 from contender.records import AliasEntry, Decision
 from contender.registry import Registry
 from contender.registry.layout import parsed, sealed
+from contender.registry.ledger import Comparison
 from contender.store import MemoryStore, Store
 
 
@@ -264,7 +266,7 @@ def test_a_name_that_could_climb_out_is_refused(name: str):
         lambda: found.champion(name),
         lambda: found.release(name),
         lambda: found.evaluation("r-1", name),
-        lambda: found.look(name, "d", "r", None, "rule", 0.95),
+        lambda: found.look(name, Comparison("r", None, "d", "rule"), np.arange(9, dtype=np.uint64), 0.95, bool),
         lambda: found.decide(decision(None).model_copy(update={"key": name})),
     ):
         with pytest.raises(UsageError, match="no name of a"):

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from contender.errors import Damaged, StoreUnavailable, UsageError
 from contender.records import Decision, Evaluation, LedgerEntry, SplitDefinition
 from contender.registry import Registry
 from contender.registry.layout import parsed
+from contender.registry.ledger import Comparison
 from contender.store import MemoryStore, Store
 
 RELEASE = "r-0123456789abcdef"
@@ -159,8 +161,11 @@ def test_a_damaged_decision_hides_no_other_from_whoever_reads_the_history():
 # --- the ledger ---
 
 
-def look(registry: Registry, challenger: str, rule: str = "rule", digest: str = "d") -> LedgerEntry:
-    return registry.look("test", digest, challenger, None, rule, confidence=0.95)
+KEYS = np.arange(100, dtype=np.uint64)
+
+
+def look(registry: Registry, challenger: str, rule: str = "rule", digest: str = "d", name: str = "test") -> LedgerEntry:
+    return registry.look(name, Comparison(challenger, None, digest, rule), KEYS, 0.95, lambda units: units > 20).entry
 
 
 def test_a_look_is_found_again_and_another_comparison_is_the_next_one(store: Store):
@@ -172,7 +177,7 @@ def test_a_look_is_found_again_and_another_comparison_is_the_next_one(store: Sto
         3,
         4,
     ]
-    assert registry.look("golden", "d", "a", None, "rule", 0.95).n == 1
+    assert look(registry, "a", name="golden-hard").n == 1
 
 
 def test_racing_looks_take_a_number_each(store: Store):

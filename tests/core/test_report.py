@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from noisy import noise_report
 
 from contender.evaluation.evaluate import evaluate_set
-from contender.judging.judge import Rules, judge
+from contender.judging.held_out import HeldOut
+from contender.judging.judge import judge
+from contender.judging.rules import Rules
 from contender.records import (
     CurvePoint,
     Evaluation,
@@ -37,6 +39,7 @@ from contender.reporting.card import render_card
 from contender.reporting.charts import Scale
 from contender.reporting.data import ReportInput
 from contender.reporting.report import duration, render_report, tick
+from contender.verdict import Look
 
 EVIL = (
     "<script>document.title='owned'</script>\" onload='x' {{ 7*7 }} \x1b[31m \u202egnp.exe\u202c ](javascript:1) \x00"
@@ -55,6 +58,9 @@ def table(labels, predictions, sure=0.9):
             "confidence": pa.array([sure] * rows, pa.float32()),
         }
     )
+
+
+LOOK = Look(set="test", generation=1, look=1, alpha=0.0304, spent=0.608, units=60)
 
 
 def manifest(release, labels, **lineage):
@@ -85,12 +91,10 @@ def report_input(
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, held.schema) as out:
         out.write_table(held)
     verdict = judge(
-        Rules(primary="accuracy", floors={"accuracy": 0.5, "log_loss": 2.0}),
-        ours,
-        theirs if champion else None,
+        Rules.model_validate({"primary": "accuracy", "floors": {"accuracy": 0.5, "log_loss": 2.0}}),
+        {"test": HeldOut(ours, theirs if champion else None, look=LOOK if champion else None)},
         judged_against=3 if champion else 0,
         champion_release="r-1111111111111111" if champion else None,
-        alpha=0.0304 if champion else None,
     )
     source = FileSet(
         files=(SourceFile(path=EVIL + ".csv", size=5, sha256="aa" * 32, rows=60),),
@@ -134,6 +138,7 @@ def report_input(
         ),
         split=SplitReport(
             rows={"train": 120, "test": rows}, digests={"test": "ee" * 32}, removed_leaks=1, removed_duplicates=2,
+            removed_near_duplicates=1_234, removed_conflicts=5,
             labels=tuple(labels), label_counts=counts,
         ),
         training=TrainReport(
@@ -304,6 +309,14 @@ def test_the_card_is_read_by_the_hub_and_rows_cannot_write_its_front_matter(tmp_
     assert "\nlicense" not in body
     assert "](javascript" not in body
     assert "\u202e" not in text
+
+
+def test_the_page_and_the_card_say_what_left_the_split(tmp_path):
+    data = report_input(tmp_path)
+    html, card = render_report(data), render_card(data)
+    assert "because a held-out row has the same text, 1,234 because one has nearly the same" in html
+    assert "2 held-out rows because they repeat another, 5 because another has the same key and text" in html
+    assert "and 1,234 that nearly do.\n5 held-out rows whose labels contradict each other are not judged on.\n" in card
 
 
 def test_the_card_names_a_base_model_of_the_hub_and_no_folder(tmp_path):

@@ -16,11 +16,14 @@ from contender.data.source import ReadOptions, ingest, open_rows, peek
 from contender.data.split import split
 from contender.evaluation.evaluate import evaluate_set
 from contender.evaluation.metrics import METRICS
-from contender.judging.judge import Rules, judge
+from contender.judging.held_out import HeldOut
+from contender.judging.judge import judge
+from contender.judging.rules import Rules
 from contender.plan import REVISIONS
 from contender.quality.gate import check
 from contender.quality.suites import load_suite
 from contender.records import SplitDefinition, digest
+from contender.verdict import Look
 
 ROWS = [
     f"ticket {n}: the parcel of order {n * 7919 % 1000} is {'late' if n % 3 else 'wet'},{'delay' if n % 3 else 'damage'}"
@@ -62,10 +65,10 @@ def rounded(value: Any) -> Any:
 GOLDEN = {
     "snapshot": (1, "0ac642ba1d275b98"),
     "gate": (2, "7ab7bbb1f20437c7"),
-    "split": (1, "45becaf4563ba812"),
+    "split": (2, "075c1cfab75ae017"),
 }
 # The numbers of metrics and verdicts, wording of the verdicts included.
-JUDGED = {"evaluate": (1, "50f0aad71c92abe4"), "judge": (1, "e8274a88c57aa3a2")}
+JUDGED = {"evaluate": (1, "50f0aad71c92abe4"), "judge": (2, "4d98f143042c036d")}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ingest("tickets.csv", seen, options, folder / "source.arrow", base=folder, required=list(COLUMNS.values()))
     suite = load_suite("text_classification.yaml", folder)
     check(folder / "source.arrow", suite, COLUMNS, folder, suite_name="s", bad_rows="quarantine", max_bad_fraction=1.0)
-    split(folder / "source.arrow", folder / "admitted.npy", COLUMNS, (), DEFINITION, {}, folder)
+    report = split(folder / "source.arrow", folder / "admitted.npy", COLUMNS, (), DEFINITION, {}, folder, 0.7)
+    assert report.removed_near_duplicates
     return folder
 
 
@@ -98,11 +102,15 @@ def test_outputs_change_only_with_their_revision(folder: Path) -> None:
 
 def test_metrics_and_verdicts_change_only_with_their_revision(tmp_path: Path) -> None:
     evaluation = evaluate_set("test", tmp_path / "unread.arrow", "0", outcomes(7), list(METRICS), ())
-    rules = Rules(primary="accuracy", floors={"accuracy": 0.8, "log_loss": 2.0}, min_gain=0.01)
+    floors = {"accuracy": 0.8, "log_loss": 2.0}
+    rules = Rules.model_validate({"primary": "accuracy", "floors": floors, "versus": {"min_gain": 0.01}})
+    look = Look(set="test", generation=1, look=1, alpha=0.03, spent=0.6, units=24)
+
+    def held(ours: int, theirs: int | None) -> HeldOut:
+        return HeldOut(outcomes(ours), outcomes(theirs) if theirs else None, look=look)
+
     verdicts = [
-        judge(rules, outcomes(ours), outcomes(theirs) if theirs else None, judged_against=1, alpha=0.03).model_dump(
-            mode="json"
-        )
+        judge(rules, {"test": held(ours, theirs)}, judged_against=1).model_dump(mode="json")
         for ours, theirs in ((20, 4), (4, 20), (9, 10), (5, None), (4, None))
     ]
     assert [verdict["verdict"] for verdict in verdicts] == ["PROMOTE", "KEEP", "INCONCLUSIVE", "PROMOTE", "KEEP"]

@@ -1,5 +1,8 @@
 """The split's promises: rows never move, held-out rows are unique and unseen, shares hold, digests tell sets apart."""
 
+import csv
+import zlib
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contender.data.normalise import NORMALISER, normalised
+from contender.data.normalise import NORMALISER, hashes, normalised, seed_of
 from contender.data.rowfile import RowWriter, open_rows
 from contender.data.split import split, train_keys_file
 from contender.errors import DataError, UsageError
@@ -42,7 +45,7 @@ def rows_of(texts: list[str], labels: int = 2) -> list[dict]:
 
 
 def dealt(
-    folder: Path, rows: list[dict], golden=None, keep=(), admitted=None, batch=10_000, **changes
+    folder: Path, rows: list[dict], golden=None, keep=(), admitted=None, batch=10_000, near=None, **changes
 ) -> tuple[SplitReport, dict]:
     folder.mkdir(exist_ok=True)
     row_file(folder / "rows.arrow", rows, batch)
@@ -50,8 +53,15 @@ def dealt(
     held = {name: row_file(folder / f"g-{name}.arrow", these) for name, these in (golden or {}).items()}
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    report = split(folder / "rows.arrow", folder / "admitted.npy", COLUMNS, keep, definition(**changes), held, out)
+    (out / "conflicts.csv").unlink(missing_ok=True)
+    admitted_rows = folder / "admitted.npy"
+    report = split(folder / "rows.arrow", admitted_rows, COLUMNS, keep, definition(**changes), held, out, near)
     return report, {name: list(open_rows(out / f"{name}.arrow")) for name in report.rows}
+
+
+def one_label_each(texts: list[str]) -> list[dict]:
+    """Rows whose label follows from their text, so that none contradict each other."""
+    return [{"body": text, "intent": f"l{zlib.crc32(normalised(text).encode()) % 2}"} for text in texts]
 
 
 def where(sets: dict) -> dict[str, str]:
@@ -80,7 +90,7 @@ def test_a_key_keeps_its_set_when_rows_are_added_removed_and_reordered(folder, a
     _, before = dealt(folder, rows_of(BASE))
     texts = [text for n, text in enumerate(BASE) if n not in removed] + added
     random.shuffle(texts)
-    _, after = dealt(folder, rows_of(texts), batch=7)
+    _, after = dealt(folder, one_label_each(texts), batch=7)
     earlier, later = where(before), where(after)
     assert all(later[text] == earlier[text] for text in earlier.keys() & later.keys())
     assert len(earlier.keys() & later.keys()) >= 40
@@ -119,7 +129,7 @@ def test_more_test_rows_leave_the_earlier_ones_in_test(tmp_path):
 
 def test_the_split_of_known_rows_is_this_one(tmp_path):
     """A change here moves rows of every pipeline that exists: it needs a new NORMALISER, and a new split."""
-    report, sets = dealt(tmp_path, rows_of([*BASE, "Straße ﬁn\u00a0Ａ", "STRASSE FIN A"]))
+    report, sets = dealt(tmp_path, [*rows_of([*BASE, "Straße ﬁn\u00a0Ａ"]), {"body": "STRASSE FIN A", "intent": "l0"}])
     assert report.rows == GOLDEN_ROWS and sets["train"][0]["_key"] == GOLDEN_KEY and NORMALISER == 1
     assert report.digests["test"] == GOLDEN_DIGEST
 
@@ -138,8 +148,9 @@ texts = st.sampled_from(["a", "A", " a ", "b", "c", "ﬁ", "fi", "d e", "d  E", 
 def test_held_out_rows_are_unique_and_no_training_row_has_their_text(folder, triples, golden):
     rows = [{"body": text, "intent": label, "who": who} for text, label, who in triples]
     rows += [{"body": f"fill {n}", "intent": "xy"[n % 2], "who": f"fill {n}"} for n in range(30)]
-    report, sets = dealt(folder, rows, golden={"hard": rows_of(golden)}, key="who", keep=["who"], batch=7)
-    assert sum(report.rows.values()) + report.removed_leaks + report.removed_duplicates == len(rows) + len(golden)
+    report, sets = dealt(folder, rows, golden={"hard": one_label_each(golden)}, key="who", keep=["who"], batch=7)
+    removed = report.removed_leaks + report.removed_duplicates + report.removed_conflicts
+    assert sum(report.rows.values()) + removed == len(rows) + len(golden)
     pairs = [(normalised(row["who"]), normalised(row["text"])) for row in sets["test"]]
     assert len(pairs) == len(set(pairs)) and len({normalised(row["text"]) for row in sets["golden-hard"]}) == len(
         sets["golden-hard"]
@@ -149,12 +160,93 @@ def test_held_out_rows_are_unique_and_no_training_row_has_their_text(folder, tri
 
 
 def test_what_is_removed_is_counted(tmp_path):
-    golden = rows_of(["Question number 7", "question NUMBER 7 ", "new"])
+    golden = one_label_each(["Question number 7", "question NUMBER 7 ", "new"])
     report, sets = dealt(tmp_path, rows_of(BASE), golden={"g": golden}, test=0.0)
     assert (report.removed_leaks, report.removed_duplicates, report.rows["golden-g"]) == (1, 1, 2)
     assert "test" not in report.rows and "question number 7" not in where(
         {name: sets[name] for name in ("train", "validation")}
     )
+
+
+# --- rows that contradict each other
+
+
+def contradicting(rows: list[dict], of: str) -> set[tuple[str, str]]:
+    """(key, text) of those that have several labels."""
+    labels = defaultdict(set)
+    for row in rows:
+        labels[normalised(row[of]), normalised(row["body"])].add(row["intent"])
+    return {pair for pair, found in labels.items() if len(found) > 1}
+
+
+contested = st.lists(st.tuples(texts, st.sampled_from("xy"), st.sampled_from("pqrstuvw")), max_size=40)
+
+
+@quick
+@given(contested, st.lists(st.tuples(texts, st.sampled_from("xy")), max_size=8), st.randoms(use_true_random=False))
+def test_no_held_out_row_stays_that_another_contradicts(folder, triples, golden, random):
+    rows = [{"body": text, "intent": label, "who": who} for text, label, who in triples]
+    rows += [{"body": f"fill {n}", "intent": "xy"[n % 2], "who": f"fill {n}"} for n in range(40)]
+    hard = [{"body": text, "intent": label} for text, label in [*golden, ("sure", "x")]]
+    report, sets = dealt(folder, rows, golden={"hard": hard}, key="who", keep=["who"], batch=7)
+    in_test = [row for row in rows if hashes([row["who"]], seed_of("s", "key"))[0] / 2.0**64 < 0.3]
+    wrong, wrong_hard = contradicting(in_test, "who"), contradicting(hard, "body")
+    left = {(normalised(row["who"]), normalised(row["text"])) for row in sets["test"]}
+    assert left == {(normalised(row["who"]), normalised(row["body"])) for row in in_test} - wrong
+    assert {normalised(row["text"]) for row in sets["golden-hard"]} == {normalised(row["body"]) for row in hard} - {
+        text for text, _ in wrong_hard
+    }
+    assert report.removed_conflicts == sum(
+        (normalised(row[of]), normalised(row["body"])) in pairs
+        for these, of, pairs in ((in_test, "who", wrong), (hard, "body", wrong_hard))
+        for row in these
+    )
+    random.shuffle(rows)
+    again, _ = dealt(folder, rows, golden={"hard": hard[::-1]}, key="who", keep=["who"], batch=3)
+    assert (again.removed_conflicts, again.rows) == (report.removed_conflicts, report.rows)
+
+
+def test_rows_that_contradict_each_other_are_listed_with_their_places(tmp_path):
+    rows = [*rows_of(BASE), *({"body": "=1+1", "intent": label} for label in ("l0", "l1", "l0"))]
+    golden = [{"body": "Sure", "intent": "l0"}, {"body": "odd", "intent": "l0"}, {"body": " ODD", "intent": "l1"}]
+    report, sets = dealt(tmp_path, rows, golden={"g": golden}, test=0.9, validation=0.0, batch=9)
+    assert report.removed_conflicts == 5 and report.rows["golden-g"] == 1
+    with (tmp_path / "out" / "conflicts.csv").open(encoding="utf-8", newline="") as lines:
+        assert list(csv.reader(lines)) == [
+            ["_file", "_row", "set", "label", "text"],
+            ["data.csv", "61", "test", "l0", "'=1+1"],
+            ["data.csv", "62", "test", "l1", "'=1+1"],
+            ["data.csv", "63", "test", "l0", "'=1+1"],
+            ["data.csv", "2", "golden-g", "l0", "odd"],
+            ["data.csv", "3", "golden-g", "l1", " ODD"],
+        ]
+    assert not {"=1+1", "odd"} & where(sets).keys()
+
+
+def test_training_rows_may_contradict_each_other(tmp_path):
+    rows = [*rows_of(BASE), *({"body": "it depends", "intent": label} for label in ("l0", "l1"))]
+    report, _ = dealt(tmp_path, rows, golden={"g": rows_of(["one"])}, test=0.0)
+    assert report.removed_conflicts == 0 and sum(report.rows.values()) == 63
+    assert not (tmp_path / "out" / "conflicts.csv").exists()
+
+
+def test_a_held_out_set_that_contradicts_itself_throughout_is_an_error_that_says_where(tmp_path):
+    golden = [{"body": "odd", "intent": label} for label in ("l0", "l1")]
+    with pytest.raises(
+        DataError, match=r"no row of golden-g is left: .* the 2 .* row 1 of data\.csv \(labelled 'l0'\)"
+    ):
+        dealt(tmp_path, rows_of(BASE), golden={"g": golden})
+    rows = [row | {"intent": label} for row in rows_of(BASE) for label in ("l0", "l1")]
+    with pytest.raises(DataError, match="no row of test is left"):
+        dealt(tmp_path, rows)
+
+
+def test_a_contradicting_text_stays_out_of_training(tmp_path):
+    """Corrected, it is held out again: a model that had trained on it would be judged on what it knows."""
+    rows = [{"body": f"text {n % 30}", "intent": f"l{n % 2}", "who": f"w{n}"} for n in range(90)]
+    golden = [{"body": text, "intent": label} for text, label in (("text 7", "l0"), ("text 7", "l1"), ("new", "l0"))]
+    report, sets = dealt(tmp_path, rows, golden={"g": golden}, test=0.0, key="who", keep=["who"])
+    assert report.removed_leaks == 3 and "text 7" not in where(sets)
 
 
 def test_golden_sets_without_the_key_column_are_told_apart_by_their_text(tmp_path):

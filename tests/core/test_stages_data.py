@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from desk import PIPELINE, tickets, write_tickets
 
+from contender.conclusion import _conflicts_place
 from contender.errors import DataError, SourceChanged, UsageError
 from contender.loading import load_pipeline
 from contender.records import SplitReport
 from contender.run import Run, open_run
-from contender.stages.data import _dealt, look, take_snapshot
+from contender.stages.data import _dealt, check_quality, look, split_rows, take_snapshot
+from contender.workspace import Staged
 
 
 @pytest.fixture
@@ -84,3 +86,23 @@ def test_a_split_that_was_found_is_told_like_one_that_was_dealt() -> None:
     dealt = SplitReport(rows=rows, digests={}, removed_leaks=1, removed_duplicates=2, labels=(), label_counts={})
     found = SplitReport.from_bytes(dealt.to_bytes())
     assert _dealt(dealt) == _dealt(found) == "train 695, validation 74, test 125, golden-hard 10; 3 removed"
+    more = dealt.model_copy(update={"removed_near_duplicates": 1_000, "removed_conflicts": 2})
+    assert _dealt(more).endswith("; 1,003 removed; 2 held-out rows contradict each other")
+
+
+def test_another_threshold_deals_anew_under_the_same_frozen_definition(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "hard.csv").write_text("body,colour\nword1 word2 word3 red,red\nodd,red\nodd,blue\n")
+    golden = "data.golden={hard: hard.csv}"
+
+    def dealt(*overrides: str) -> Staged[SplitReport]:
+        run = run_in(tmp_path, golden, *overrides)
+        snapshot = take_snapshot(run, look(run))
+        return split_rows(run, snapshot, check_quality(run, snapshot, None))
+
+    first, off = dealt(), dealt("data.split.near_duplicates=null")
+    assert not off.cached and off.key != first.key and off.record.removed_near_duplicates == 0
+    assert dealt().cached and dealt("data.split.near_duplicates=0.85").key == first.key
+    assert first.record.digests["test"] == off.record.digests["test"]
+    assert (first.record.removed_conflicts, first.record.rows["golden-hard"]) == (2, 1)
+    listed = Path(_conflicts_place(first)["conflicts"]).read_text().splitlines()
+    assert listed[1:] == ["hard.csv,2,golden-hard,red,odd", "hard.csv,3,golden-hard,blue,odd"]

@@ -14,7 +14,7 @@ from desk import COLOURS, Desk, tickets
 KEYS = {
     "pipeline", "outcome", "message", "snapshot", "release", "champion", "alias_entry", "metrics", "evaluations", "verdict",
     "training",
-    "seconds", "stages", "flow_run_id", "report", "quarantine", "data_docs", "registry",
+    "seconds", "stages", "flow_run_id", "report", "quarantine", "conflicts", "data_docs", "registry",
 }  # fmt: skip
 STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge"]
 

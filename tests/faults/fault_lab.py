@@ -20,7 +20,7 @@ from tiny import build_tiny_base
 from contender.files import describe_files
 from contender.records import LedgerEntry
 from contender.registry import Registry
-from contender.registry.ledger import numbered_entries
+from contender.registry.decisions import numbered_entries
 from contender.store import LocalStore
 
 Start = Literal["first", "champion", "bare"]

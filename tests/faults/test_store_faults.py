@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 from faulty_proxy import KINDS, FaultyProxy, faulty
 
 from contender.errors import AliasMoved, ContenderError, Damaged, OutcomeUnknown, StoreUnavailable, Transient
 from contender.records import AliasEntry, Decision, Evaluation, LedgerEntry, ReleaseDraft, ReleaseManifest
 from contender.registry import Registry
+from contender.registry.ledger import Comparison
 from contender.store.s3 import S3Store
 
 T = TypeVar("T")
@@ -57,6 +59,9 @@ def model(folder: Path, dice: random.Random, size: int) -> Path:
     (folder / "config.json").write_text(f'{{"n": {dice.random()}}}')
     (folder / "model.safetensors").write_bytes(dice.randbytes(size))
     return folder
+
+
+KEYS = np.arange(100, dtype=np.uint64)
 
 
 class Promoter:
@@ -115,7 +120,8 @@ class Promoter:
         return self.registry.save_evaluation(record, folder)
 
     def _look(self, challenger: str) -> LedgerEntry:
-        return self.registry.look("test", "digest", challenger, "r-0", "rule", 0.95)
+        comparison = Comparison(challenger, "r-0", "digest", "rule")
+        return self.registry.look("test", comparison, KEYS, 0.95, lambda units: units > 20).entry
 
     def _promoted(self, manifest: ReleaseManifest, name: str) -> AliasEntry | None:
         """As a run does, and its successor where the outcome was unknown: it finds its own entry by the decision that it names."""

@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 
+from contender.judging.rules import Floor
 from contender.loading import load_pipeline
 from contender.progress import Note, listening
 from contender.registry import Registry
@@ -63,7 +64,7 @@ def seen_by_the_server(result: RunResult) -> tuple[FlowRun, dict[str, str], set[
 
 
 def with_floor(pipeline: Pipeline, floor: float) -> Pipeline:
-    promote = pipeline.spec.promote.model_copy(update={"floors": {"accuracy": floor}})
+    promote = pipeline.spec.promote.model_copy(update={"floors": {"accuracy": Floor(value=floor)}})
     return pipeline.model_copy(update={"spec": pipeline.spec.model_copy(update={"promote": promote})})
 
 

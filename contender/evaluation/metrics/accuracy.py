@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from contender.evaluation.metrics import base
-from contender.evaluation.outcomes import Outcomes
+from contender.evaluation.outcomes import Array, PerClass
 
 
-class Accuracy(base.OutcomeMetric):
+class Accuracy(base.ClassMetric):
     description = __doc__
 
-    def score(self, outcomes: Outcomes) -> float:
-        return float(outcomes.per_class.hits.sum() / outcomes.rows)
+    def from_counts(self, counts: PerClass) -> Array:
+        return np.asarray(counts.hits.sum(axis=-1) / counts.rows)

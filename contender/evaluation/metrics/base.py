@@ -14,7 +14,10 @@ from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from contender.evaluation.outcomes import Outcomes, from_arrays
+import numpy as np
+
+from contender.evaluation.metrics import METRICS
+from contender.evaluation.outcomes import Array, Outcomes, PerClass, from_arrays
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,7 +46,7 @@ _module = evaluate_module()
 
 
 class OutcomeMetric(_module.Metric, metaclass=ABCMeta):  # type: ignore[misc, name-defined]
-    """A metric that is a function of outcomes.
+    """A metric that is a function of outcomes and of the weight of each row.
 
     `compute(predictions=…, references=…)` is evaluate's own way in, for any caller. `score(outcomes)` is the same number from
     outcomes that are prepared already, without copying a million rows through evaluate's buffer.
@@ -53,6 +56,7 @@ class OutcomeMetric(_module.Metric, metaclass=ABCMeta):  # type: ignore[misc, na
     citation: ClassVar[str] = ""
     # The metric's input in evaluate's words → the outcome column that it is.
     inputs: ClassVar[dict[str, str]] = {"predictions": "prediction", "references": "label"}
+    span: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # the least and the largest value there can be
 
     def __init__(self, **options: Any) -> None:
         # In memory and under an id of its own: evaluate's cache files and their locks race between processes.
@@ -63,9 +67,22 @@ class OutcomeMetric(_module.Metric, metaclass=ABCMeta):  # type: ignore[misc, na
         """The name under which `compute` returns the value; the module's own name."""
         return type(self).__module__.rpartition(".")[2]
 
+    @property
+    def higher_is_better(self) -> bool:
+        """As the list of metrics says; a metric that is not in it says it itself, or more is better."""
+        return self.key not in METRICS or METRICS[self.key].higher_is_better
+
     @abstractmethod
+    def value(self, outcomes: Outcomes, weights: Array) -> Array:
+        """The metric (resamples,) with each row counted as often as weights (resamples, rows) say.
+
+        A class that no counted row has as its label or its prediction is treated as if it were not there.
+        UsageError where a column that the metric needs is missing.
+        """
+
     def score(self, outcomes: Outcomes) -> float:
-        """The metric's value."""
+        """The metric's value: every row counted once."""
+        return float(self.value(outcomes, np.ones((1, outcomes.rows)))[0])
 
     def _info(self) -> Any:
         from datasets import Features, Value
@@ -86,3 +103,65 @@ class OutcomeMetric(_module.Metric, metaclass=ABCMeta):  # type: ignore[misc, na
     def _build_data_dir(self) -> str:
         # evaluate makes its cache folder here, also for a metric that keeps everything in memory, and fails in a read-only home.
         return str(self._data_dir_root)
+
+
+class AdditiveMetric(OutcomeMetric):
+    """A metric that is a function of sums over rows, so that resampling needs only the sums."""
+
+    @abstractmethod
+    def statistics(self, outcomes: Outcomes) -> Any:
+        """What each row adds to the sums: (rows, s) float64, an array or scipy's csr_array."""
+
+    @abstractmethod
+    def from_sums(self, sums: Array) -> Array:
+        """The metric (…) of sums (…, s)."""
+
+    def cells(self, outcomes: Outcomes) -> Array | None:
+        """Codes (rows,) int64 that are equal for rows with equal statistics; None where rows are hardly ever alike."""
+        return None
+
+    def value(self, outcomes: Outcomes, weights: Array) -> Array:
+        return self.from_sums(weights @ self.statistics(outcomes))
+
+    def score(self, outcomes: Outcomes) -> float:
+        return float(self.from_sums(self.statistics(outcomes).sum(axis=0)))
+
+
+class ClassMetric(AdditiveMetric):
+    """A metric of how often each class is a label, is predicted, and is predicted rightly."""
+
+    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    @abstractmethod
+    def from_counts(self, counts: PerClass) -> Array:
+        """The metric (…) of counts (…, classes)."""
+
+    def statistics(self, outcomes: Outcomes) -> Any:
+        size = len(outcomes.names)
+        hits = one_hot(outcomes.labels, size, outcomes.right)
+        return beside(hits, one_hot(outcomes.predictions, size), one_hot(outcomes.labels, size))
+
+    def from_sums(self, sums: Array) -> Array:
+        return self.from_counts(PerClass(*np.split(sums, 3, axis=-1)))
+
+    def cells(self, outcomes: Outcomes) -> Array | None:
+        return outcomes.labels.astype(np.int64) * len(outcomes.names) + outcomes.predictions
+
+    def score(self, outcomes: Outcomes) -> float:
+        return float(self.from_counts(outcomes.per_class))
+
+
+def one_hot(codes: Array, size: int, values: Array | None = None) -> Any:
+    """csr_array (rows, size): in each row the value, or 1, at the row's code."""
+    from scipy.sparse import csr_array
+
+    rows = len(codes)
+    filled = np.ones(rows) if values is None else values.astype(np.float64)
+    return csr_array((filled, codes, np.arange(rows + 1)), shape=(rows, size))
+
+
+def beside(*columns: Any) -> Any:
+    """csr_array of arrays (rows, …), one beside the other."""
+    from scipy.sparse import hstack
+
+    return hstack(columns, format="csr")

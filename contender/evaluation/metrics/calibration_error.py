@@ -6,18 +6,18 @@ that it has. After Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neu
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from contender.errors import UsageError
 from contender.evaluation.metrics import base
-from contender.evaluation.outcomes import Outcomes
+from contender.evaluation.outcomes import Array, Outcomes
 
 BINS = 15
 
 
-class CalibrationError(base.OutcomeMetric):
+class CalibrationError(base.AdditiveMetric):
     description = __doc__
     citation = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017, https://arxiv.org/abs/1706.04599"
     inputs: ClassVar[dict[str, str]] = {
@@ -25,11 +25,15 @@ class CalibrationError(base.OutcomeMetric):
         "references": "label",
         "confidence": "confidence",
     }
+    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def score(self, outcomes: Outcomes) -> float:
+    def statistics(self, outcomes: Outcomes) -> Any:
+        """csr_array (rows, BINS + 1): right less confidence at the row's bin, and 1."""
         if outcomes.confidence is None:
             raise UsageError("calibration_error needs confidence, the probability of the prediction", "Predict again.")
         bins = np.clip(np.ceil(outcomes.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        right = np.bincount(bins, weights=outcomes.right, minlength=BINS)
-        confidence = np.bincount(bins, weights=outcomes.confidence, minlength=BINS)
-        return float(np.abs(right - confidence).sum() / outcomes.rows)
+        apart = base.one_hot(bins, BINS, outcomes.right - outcomes.confidence)
+        return base.beside(apart, np.ones((outcomes.rows, 1)))
+
+    def from_sums(self, sums: Array) -> Array:
+        return np.asarray(np.abs(sums[..., :BINS]).sum(axis=-1) / sums[..., BINS])

@@ -6,12 +6,11 @@ A class that is a label or a prediction somewhere takes part.
 from __future__ import annotations
 
 from contender.evaluation.metrics import base
-from contender.evaluation.outcomes import Outcomes
+from contender.evaluation.outcomes import Array, PerClass
 
 
-class F1Macro(base.OutcomeMetric):
+class F1Macro(base.ClassMetric):
     description = __doc__
 
-    def score(self, outcomes: Outcomes) -> float:
-        counts = outcomes.per_class
-        return float(counts.f1[counts.present].mean())
+    def from_counts(self, counts: PerClass) -> Array:
+        return counts.macro(counts.f1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from contender.evaluation.metrics import base
-from contender.evaluation.outcomes import Outcomes
+from contender.evaluation.outcomes import Array, PerClass
 
 
-class F1Weighted(base.OutcomeMetric):
+class F1Weighted(base.ClassMetric):
     description = __doc__
 
-    def score(self, outcomes: Outcomes) -> float:
-        counts = outcomes.per_class
-        return float((counts.f1 * counts.support).sum() / outcomes.rows)
+    def from_counts(self, counts: PerClass) -> Array:
+        return np.asarray((counts.f1 * counts.support).sum(axis=-1) / counts.rows)

@@ -1,0 +1,66 @@
+"""The files of a split: one row file per set, with roles, kept columns and the hash of the split key, all roles as text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contender.data.values import as_text
+from contender.records import sha256_hex
+
+KEY = "_key"
+
+
+class SetWriter:
+    """One set's row file, its counts, and its digest, which depends on the rows and not on how they came in batches."""
+
+    def __init__(self, path: Path, columns: Mapping[str, str], keep: Sequence[str]) -> None:
+        self.rows = 0
+        self.labels: Counter[str] = Counter()
+        self._columns, self._keep = columns, keep
+        names = [*columns, *keep]
+        self._schema = pa.schema([*((name, pa.string()) for name in names), (KEY, pa.uint64())])
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_stream(self._sink, self._schema)
+        self._parts = [hashlib.sha256() for _ in range(1 + 2 * len(columns))]
+
+    def add(self, batch: pa.RecordBatch, keys: np.ndarray[Any, Any]) -> None:
+        if not batch.num_rows:
+            return
+        roles = [as_text(batch.column(column)) for column in self._columns.values()]
+        kept = [self._kept(batch, name) for name in self._keep]
+        arrays = [*roles, *kept, pa.array(keys, pa.uint64())]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self.rows += batch.num_rows
+        self._digest(keys, roles)
+        label = roles[list(self._columns).index("label")]
+        for entry in pc.value_counts(label).to_pylist():
+            self.labels[entry["values"]] += entry["counts"]
+
+    def close(self) -> None:
+        if not self.rows:
+            # datasets cannot open a stream without any batch.
+            self._writer.write_batch(pa.RecordBatch.from_pylist([], schema=self._schema))
+        self._writer.close()
+        self._sink.close()
+
+    @property
+    def digest(self) -> str:
+        return sha256_hex(b"".join(part.digest() for part in self._parts))
+
+    def _kept(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        there = name in batch.schema.names
+        return as_text(batch.column(name)) if there else pa.nulls(batch.num_rows, pa.string())
+
+    def _digest(self, keys: np.ndarray[Any, Any], roles: Sequence[pa.Array]) -> None:
+        self._parts[0].update(keys.astype("<u8").tobytes())
+        for number, array in enumerate(roles):
+            self._parts[1 + 2 * number].update(pc.binary_length(array).to_numpy().astype("<i8").tobytes())
+            self._parts[2 + 2 * number].update("".join(array.to_pylist()).encode("utf-8", "surrogatepass"))

@@ -1,0 +1,172 @@
+"""Drawing held-out units with replacement: what is drawn, how often, and what a metric makes of it.
+
+A unit is a row, or all rows of one split key. Atoms are what a draw counts: a cell of rows that are alike to the metric, a unit, or
+a block of units. Only an atom's summed statistics are kept, so that a million resamples of rows are a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from contender.evaluation.outcomes import Array, Outcomes
+
+if TYPE_CHECKING:
+    from contender.evaluation.metrics.base import OutcomeMetric
+
+Method = Literal["cells", "units", "blocks"]
+
+MOST_UNITS = 100_000  # above, blocks of units are drawn
+BLOCKS = 20_000  # a standard error from so many blocks is off by about 1/√(2·20,000) = 0.5%: less than 10,000 resamples leave
+DEALT = 9_801  # seed of dealing units into blocks
+FEW = 10  # rows per cell below which drawing rows one by one is faster than drawing each cell's binomial count
+ELEMENTS = 1 << 21  # of a matrix at a time: 16 MiB
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """What is drawn: `sizes` (atoms,) how many units each stands for, `of_row` (rows,) each row's atom."""
+
+    method: Method
+    units: int
+    sizes: Array
+    of_row: Array
+
+    @property
+    def drawn(self) -> int:
+        """How many are drawn for one resample."""
+        return int(self.sizes.sum())
+
+    def weights(self, generator: np.random.Generator, resamples: int) -> Iterator[Array]:
+        """How often each atom is drawn: (some, atoms) float64 at a time, `resamples` in all."""
+        for some in _slices(resamples, len(self.sizes)):
+            yield self._counts(generator, some.stop - some.start)
+
+    def _counts(self, generator: np.random.Generator, resamples: int) -> Array:
+        atoms, drawn = len(self.sizes), self.drawn
+        if drawn >= FEW * atoms:
+            return generator.multinomial(drawn, self.sizes / drawn, resamples).astype(np.float64)
+        of_unit = None if drawn == atoms else np.repeat(np.arange(atoms), self.sizes)
+        counts = np.empty((resamples, atoms))
+        for count in counts:
+            units = generator.integers(0, drawn, drawn)
+            count[:] = np.bincount(units if of_unit is None else of_unit[units], minlength=atoms)
+        return counts
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A metric's gain as a function of how often each atom is drawn, oriented so that more is better."""
+
+    atoms: Atoms
+    of_weights: Callable[[Array], Array]  # (resamples, atoms) → (resamples,)
+    of_all: float
+    without: Array  # (atoms,) the gain without one unit of the atom (one block of units)
+    work: int  # numbers touched for one resample
+
+
+def gain_of(metric: OutcomeMetric, models: Sequence[Outcomes], keys: Array | None) -> Gain:
+    """The gain of the first model over the second, or the value of one alone, which is not turned around."""
+    from contender.evaluation.metrics.base import AdditiveMetric
+
+    sign = 1.0 if len(models) == 1 or metric.higher_is_better else -1.0
+
+    def apart(values: Sequence[Array]) -> Array:
+        return values[0] if len(values) == 1 else sign * (values[0] - values[1])
+
+    if isinstance(metric, AdditiveMetric):
+        return _additive(metric, models, keys, apart)
+    atoms = _dealt(*_units(models[0].rows, keys), BLOCKS)
+
+    def of_weights(weights: Array) -> Array:
+        by_row = [weights[some][:, atoms.of_row] for some in _slices(len(weights), models[0].rows)]
+        return np.concatenate([apart([metric.value(model, rows) for model in models]) for rows in by_row])
+
+    count = len(atoms.sizes)
+    without = [of_weights(1.0 - np.eye(count)[some]) for some in _slices(count, count)] if count > 1 else [np.zeros(1)]
+    return Gain(
+        atoms=atoms,
+        of_weights=of_weights,
+        of_all=float(apart([np.asarray(metric.score(model)) for model in models])),
+        without=np.concatenate(without),
+        work=models[0].rows,
+    )
+
+
+def _additive(
+    metric: Any, models: Sequence[Outcomes], keys: Array | None, apart: Callable[[Sequence[Array]], Array]
+) -> Gain:
+    atoms = _atoms(metric, models, keys)
+    statistics = [_summed(metric.statistics(model), atoms) for model in models]
+    totals = [each.T @ atoms.sizes for each in statistics]
+
+    def of_weights(weights: Array) -> Array:
+        return apart([metric.from_sums(weights @ each) for each in statistics])
+
+    def without(some: slice) -> Array:
+        left = [total - _dense(each[some]) for total, each in zip(totals, statistics, strict=True)]
+        return apart([metric.from_sums(sums) for sums in left])
+
+    count = len(atoms.sizes)
+    alone = [without(some) for some in _slices(count, len(totals[0]))] if atoms.drawn > 1 else [np.zeros(count)]
+    return Gain(
+        atoms=atoms,
+        of_weights=of_weights,
+        of_all=float(apart([metric.from_sums(total) for total in totals])),
+        without=np.concatenate(alone),
+        work=atoms.drawn + sum(getattr(each, "nnz", each.size) for each in statistics),
+    )
+
+
+def _atoms(metric: Any, models: Sequence[Outcomes], keys: Array | None) -> Atoms:
+    rows = models[0].rows
+    of_row, units = _units(rows, keys)
+    codes = [code for model in models if units == rows and (code := metric.cells(model)) is not None]
+    if not codes:
+        return _dealt(of_row, units, MOST_UNITS)
+    cell: Array = np.zeros(rows, dtype=np.int64)
+    for each in codes:
+        _, found = np.unique(each, return_inverse=True)
+        _, cell = np.unique(cell * (int(found.max()) + 1) + found, return_inverse=True)
+    return Atoms("cells", rows, np.bincount(cell), cell)
+
+
+def _units(rows: int, keys: Array | None) -> tuple[Array, int]:
+    """Each row's unit (rows,), and how many there are."""
+    if keys is None:
+        return np.arange(rows), rows
+    distinct, of_row = np.unique(keys, return_inverse=True)
+    return of_row, len(distinct)
+
+
+def _dealt(of_row: Array, units: int, most: int) -> Atoms:
+    """Units as atoms; where there are too many, blocks of equal numbers of units that chance has put together."""
+    if units <= most:
+        return Atoms("units", units, np.ones(units, dtype=np.int64), of_row)
+    block = np.random.default_rng(DEALT).permutation(units) % BLOCKS
+    return Atoms("blocks", units, np.ones(BLOCKS, dtype=np.int64), block[of_row])
+
+
+def _summed(statistics: Any, atoms: Atoms) -> Any:
+    """Statistics (atoms, s): of a row of each cell, or summed over the rows of each unit or block."""
+    if atoms.method == "cells":
+        _, first = np.unique(atoms.of_row, return_index=True)
+        return statistics[first]
+    if atoms.method == "units" and len(atoms.of_row) == atoms.units:
+        return statistics[np.argsort(atoms.of_row)]
+    from contender.evaluation.metrics.base import one_hot
+
+    return one_hot(atoms.of_row, len(atoms.sizes)).T.tocsr() @ statistics
+
+
+def _dense(statistics: Any) -> Array:
+    return statistics if isinstance(statistics, np.ndarray) else np.asarray(statistics.toarray())
+
+
+def _slices(count: int, width: int) -> Iterator[slice]:
+    """Rows of a matrix (count, width), so many at a time as memory allows."""
+    step = max(1, ELEMENTS // max(1, width))
+    yield from (slice(start, min(start + step, count)) for start in range(0, count, step))

@@ -1,0 +1,86 @@
+"""What is written once per pipeline: decisions, and the split's definition."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from contender.errors import AlreadyExists, Damaged, Missing
+from contender.records import Decision, Record, SplitDefinition
+from contender.registry.layout import Layout, number_of, numbered, parsed, sealed
+from contender.store import Store
+from contender.store.transfer import at_once
+
+R = TypeVar("R", bound=Record)
+
+
+class Decisions:
+    """The record that every finished run left."""
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+        self._folder = f"{layout.pipeline}/decisions/"
+
+    def decide(self, decision: Decision) -> Decision:
+        """The decision that stands under this key: this one, or the one that was first."""
+        key = self._layout.decision(decision.key)
+        try:
+            self._store.create(key, sealed(decision))
+        except AlreadyExists:
+            return parsed(Decision, self._store.get(key), key)
+        return decision
+
+    def all(self, prefix: str = "") -> list[Decision]:
+        """Every decision whose key starts with `prefix`, in the order of the keys."""
+        return at_once(self._read, self._keys(prefix), threads=8)
+
+    def readable(self) -> tuple[list[Decision], list[str]]:
+        """Every decision that can be read, in the order of the keys, and for each other one what is wrong with it.
+
+        For people alone: what is decided on these grounds asks `all`, which fails where one is damaged.
+        """
+
+        def one(key: str) -> Decision | str:
+            try:
+                return self._read(key)
+            except (Damaged, Missing) as error:
+                return error.what
+
+        found = at_once(one, self._keys(), threads=8)
+        decisions = [decision for decision in found if isinstance(decision, Decision)]
+        return decisions, [fault for fault in found if isinstance(fault, str)]
+
+    def _keys(self, prefix: str = "") -> list[str]:
+        return [info.key for info in self._store.list(self._folder + prefix) if info.key.endswith(".json")]
+
+    def _read(self, key: str) -> Decision:
+        return parsed(Decision, self._store.get(key), key)
+
+    def name_an_entry_of(self, alias: str) -> bool:
+        """Whether any run saw or made an entry of the alias; asked where the alias's log is empty."""
+        return any(found.alias == alias and (found.judged_against or found.alias_entry) for found in self.all())
+
+
+def freeze_split(store: Store, layout: Layout, definition: SplitDefinition) -> SplitDefinition:
+    """The definition that stands for the pipeline: the newest one in the registry, else this one from now on."""
+    folder = layout.splits()
+    standing = numbered_entries(store, folder, SplitDefinition)
+    if standing:
+        return standing[-1]
+    key = numbered(folder, 1)
+    try:
+        store.create(key, sealed(definition))
+    except AlreadyExists:
+        return parsed(SplitDefinition, store.get(key), key)
+    return definition
+
+
+def numbered_entries(store: Store, folder: str, record: type[R]) -> list[R]:
+    """Entries 1, 2, 3, … of a folder; Damaged where one is missing or names another number."""
+    numbers = [number_of(folder, info.key) for info in store.list(folder)]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise Damaged(
+            f"{folder} has a gap: entries {numbers[:20]}", "Entries are never deleted: restore them from a backup."
+        )
+    keys = [numbered(folder, n) for n in numbers]
+    return at_once(lambda key: parsed(record, store.get(key), key), keys, threads=8)

@@ -1,0 +1,20 @@
+"""What every section of the spec has in common: frozen, unknown keys refused, no flags where numbers belong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, ValidationInfo, field_validator
+
+from contender import specrules
+from contender.canonical import Record
+
+
+class Section(Record):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name] if info.field_name else None
+        return specrules.no_flag(value) if field is not None and specrules.takes_number(field.annotation) else value

@@ -1,0 +1,64 @@
+"""`contender judge`: two releases against each other, by rules and on rows that are known.
+
+Like those of deployments/commands.py, it returns its exit code; its document goes to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from contender.errors import UsageError
+from deployments.documents import print_document
+
+OUTCOMES = {"PROMOTE": "done", "KEEP": "kept", "INCONCLUSIVE": "inconclusive"}
+
+
+def command_judge(options: argparse.Namespace) -> int:
+    from contender.loading import load_pipeline
+    from contender.rejudging import rejudge, rows_of_today, rules_of_release, stored_rows
+    from contender.run import EXIT_CODES
+    from contender.stages.judge import rules_of
+    from deployments.lookup import find_pair
+    from deployments.terminal import console, say, show_rules
+
+    first, second = find_pair(options.a, options.b, options.registry, options.profile)
+    if first.registry.url != second.registry.url:
+        raise UsageError(
+            f"{options.a} lies in {first.registry.url}, {options.b} in {second.registry.url}",
+            "Releases of one pipeline can be judged against each other: others were never tried on the same rows.",
+        )
+    registry = first.registry
+    (challenger, _), (champion, _) = first.release(), second.release()
+    if challenger.release == champion.release:
+        raise UsageError(f"{options.a} and {options.b} are the same release, {challenger.release}", "Name two.")
+    if options.overrides and not options.pipeline:
+        raise UsageError("--set overrides keys of a pipeline, and none is named", "Add: --pipeline FILE")
+    if options.pipeline:
+        pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
+        rules, rows = rules_of(pipeline), rows_of_today(pipeline, registry, challenger, champion, options.on)
+    else:
+        rules = rules_of_release(challenger)
+        rows = stored_rows(registry, challenger.release, champion.release, options.on)
+    verdict = rejudge(registry, challenger, champion, rules, rows)
+    out, outcome = console(), OUTCOMES[verdict.verdict]
+    say(out, f"{verdict.verdict}: {verdict.sentence}")
+    show_rules(out, verdict)
+    noise, _ = registry.newest_noise()
+    if noise:
+        say(out, f"  {noise.sentence}")
+    say(out, f"  no alias was moved; to do so: contender promote {first.name} {challenger.release}")
+    if options.json:
+        print_document(
+            {
+                "outcome": outcome,
+                "pipeline": first.name,
+                "registry": registry.url,
+                "challenger": challenger.release,
+                "champion": champion.release,
+                "on": rows.held_out,
+                "set_digest": rows.set_digest,
+                "verdict": verdict.model_dump(mode="json"),
+            }
+        )
+    return EXIT_CODES.get(outcome, 0)
