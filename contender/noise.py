@@ -11,9 +11,9 @@ from pydantic import Field
 from contender.errors import UsageError
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import in_sentence
+from contender.names import DEFAULT_RUNS, FEWEST_RUNS, MOST_RUNS
 from contender.records import Record, digest
 
-FEWEST, MOST, DEFAULT = 2, 100, 5  # trainings; a hundred know the deviation within 15%, and nobody waits for more
 SURE = 0.95  # of the bounds of a standard deviation
 
 
@@ -98,10 +98,10 @@ class NoiseReport(Record):
 
 def check_runs(runs: int) -> int:
     """The number itself; UsageError naming what is allowed where it is none to measure a spread with."""
-    if isinstance(runs, bool) or not FEWEST <= runs <= MOST:
+    if isinstance(runs, bool) or not FEWEST_RUNS <= runs <= MOST_RUNS:
         raise UsageError(
-            f"{runs} runs show no spread" if runs < FEWEST else f"{runs:,} runs are more than a spread needs",
-            f"Give a number of runs from {FEWEST} to {MOST}; {DEFAULT} is the default.",
+            f"{runs} runs show no spread" if runs < FEWEST_RUNS else f"{runs:,} runs are more than a spread needs",
+            f"Give a number of runs from {FEWEST_RUNS} to {MOST_RUNS}; {DEFAULT_RUNS} is the default.",
         )
     return runs
 

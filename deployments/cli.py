@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from contender import __version__
 from contender.errors import ContenderError, Interrupted, UsageError, internal
-from contender.noise import DEFAULT, FEWEST, MOST
+from contender.names import DEFAULT_RUNS, FEWEST_RUNS, MOST_RUNS
 
 
 class Parser(argparse.ArgumentParser):
@@ -116,7 +116,11 @@ def parser() -> argparse.ArgumentParser:
     one = command("noise", "train with other seeds, to know what the seed alone moves; releases and promotes nothing")
     _pipeline(one)
     one.add_argument(
-        "--runs", metavar="K", type=int, default=DEFAULT, help=f"trainings, {FEWEST} to {MOST} (default: {DEFAULT})"
+        "--runs",
+        metavar="K",
+        type=int,
+        default=DEFAULT_RUNS,
+        help=f"trainings, {FEWEST_RUNS} to {MOST_RUNS} (default: {DEFAULT_RUNS})",
     )
     one.add_argument("--quiet", action="store_true", help="no progress, only the result")
 

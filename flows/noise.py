@@ -13,7 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from contender.errors import ContenderError
-from contender.noise import DEFAULT, check_runs
+from contender.names import DEFAULT_RUNS
+from contender.noise import check_runs
 from contender.run import Run, open_run
 from contender.spec import Pipeline
 from contender.stages.noise import NoiseResult, noise_done, noise_ended_by, noise_refused, with_other_seeds
@@ -34,7 +35,7 @@ def run_name() -> str:
 
 
 @flow(name="noise", flow_run_name=run_name, persist_result=False)
-def noise(pipeline: Pipeline, runs: int = DEFAULT, trigger: str = "manual", actor: str = "") -> State[NoiseResult]:
+def noise(pipeline: Pipeline, runs: int = DEFAULT_RUNS, trigger: str = "manual", actor: str = "") -> State[NoiseResult]:
     """Trains a pipeline with `runs` seeds. The state is Done, or RejectedData."""
     check_runs(runs)
     run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from desk import PIPELINE
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from noisy import noise_report as report
 
@@ -26,6 +26,7 @@ from contender.store import MemoryStore
 from contender.workspace import Staged
 
 
+@settings(deadline=None)  # the first example pays for scipy's import
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20))
 def test_a_spread_is_what_the_textbook_says(values: list[float]) -> None:
     found = spread(values)
