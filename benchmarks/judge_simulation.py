@@ -1,6 +1,6 @@
 """Whether the judge keeps its promise, on simulated models whose true difference is known.
 
-    python -m benchmarks.judge_simulation [--quick] [--seed N] [--json FILE] [--judge contender|no-ledger|no-keys|naive]
+    python -m benchmarks.judge_simulation [--quick] [--jobs N] [--seed N] [--json FILE] [--judge contender|no-ledger|no-keys|naive]
 
 The promise: with no true difference, the chance that any challenger of a generation's whole life is promoted is below 1 − confidence,
 and at a single look below the look's alpha. Every line of the table is a kind of held-out set, judged many times over; a life is 50
@@ -8,8 +8,8 @@ retrains, each against the champion of its time, at looks that the product's led
 ledger (5% at each look), a point estimate (promote what measures higher), and the power at a true gain.
 
 A promotion counts where `contender.judging.judge` says PROMOTE (of the word error rate, which no pipeline can name yet: where the
-product's bootstrap shows a gain). Cases that are far from one are sorted out before, by the same exact tests, or by the same
-bootstrap begun with fewer resamples. Exit code 1: a promise is broken, the lower bound of a line's rate being above what is allowed
+product's bootstrap shows a gain). Cases that are far from one are sorted out before, by the same exact tests, or by
+the same bootstrap with fewer resamples; so is the power counted. Exit code 1: a promise is broken, the lower bound of a line's rate being above what is allowed
 at a confidence of 99.9% over all lines (Clopper and Pearson, Bonferroni). `--judge` puts a broken judge in its place, which must be
 found out.
 """
@@ -23,6 +23,8 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -33,10 +35,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.judge_scenarios import CONFIDENCE, Scenario, scenarios
-from benchmarks.simulated import Answers, Array, Shape, WordErrorRate, answers
+from benchmarks.judge_table import Result, summary, table
+from benchmarks.simulated import Answers, Array, WordErrorRate, answers
 from contender.evaluation.metrics import metric as metric_named
 from contender.evaluation.outcomes import Outcomes
 from contender.judging import paired
@@ -51,11 +53,10 @@ from contender.store.memory import MemoryStore
 from contender.verdict import Look
 
 LIFE = 50  # retrains
-CERTAINTY = 0.999  # that no promise is called broken by chance, over all lines of a table
-BEGIN = 500  # resamples that a bootstrap begins with where it is not the verdict
+BEGIN = 500  # resamples of a bootstrap that is not the verdict
 RISES = (5, 15, 25, 35, 45)  # retrains from which challengers are truly better, in a life that improves
-# verdict: a promotion is one of `contender.judging.judge`; tests: the product's tests say so; rough: its bootstrap with few resamples.
-How = Literal["verdict", "tests", "rough"]
+# verdict: a promotion is one of `contender.judging.judge`; tests: what the product's tests say, a bootstrap's with few resamples.
+How = Literal["verdict", "tests"]
 JUDGES = ("contender", "no-ledger", "no-keys", "naive")
 
 WER = WordErrorRate()
@@ -79,25 +80,6 @@ class Case:
         return gain if measured.higher_is_better else -gain
 
 
-@dataclass
-class Result:
-    """What came of a scenario. Counts of `trials`; power of `power_trials`."""
-
-    scenario: Scenario
-    allowed: float
-    trials: int = 0
-    false: int = 0
-    no_ledger: int = 0
-    naive: int = 0
-    lives: int = 0
-    power: int = 0
-    power_trials: int = 0
-    seconds: float = 0.0
-
-    def broken(self, lines: int) -> bool:
-        return paired.clopper_pearson(self.false, self.trials, (1 - CERTAINTY) / lines)[0] > self.allowed
-
-
 def promotes(case: Case, name: str, how: How = "verdict") -> bool:
     """Whether a judge promotes."""
     if not case.gain > case.scenario.threshold:
@@ -113,7 +95,7 @@ def promotes(case: Case, name: str, how: How = "verdict") -> bool:
 
 
 def _shown(case: Case, how: How) -> bool:
-    """Whether the tests show a gain; for a verdict, and where they are rough, Monte-Carlo error of few resamples is left in."""
+    """Whether the tests show a gain; for a verdict also where more resamples might say so."""
     alpha, threshold = case.look.alpha, case.scenario.threshold
     if case.scenario.metric == "accuracy":
         signs = count_signs(case.ours, case.theirs, case.keys)
@@ -122,8 +104,6 @@ def _shown(case: Case, how: How) -> bool:
         if not threshold and paired.mcnemar(signs.better, signs.worse) > alpha:
             return False
     sample = bootstrap(METRICS[case.scenario.metric], case.ours, case.theirs, case.keys, resamples=BEGIN)
-    if how == "tests":
-        return sample.p_above(threshold, alpha) <= alpha
     side = sample._side(1)
     return side._p(side.centre - threshold) <= alpha or (how == "verdict" and side.open(threshold, alpha))
 
@@ -164,7 +144,7 @@ def single_looks(scenario: Scenario, judged: str, chance: np.random.Generator) -
         one = case(scenario.threshold)
         result.trials += 1
         result.false += promotes(one, judged)
-        result.no_ledger += promotes(one, "no-ledger", "rough")
+        result.no_ledger += promotes(one, "no-ledger", "tests")
         result.naive += promotes(one, "naive")
     for _ in range(scenario.power_repeats):
         result.power_trials += 1
@@ -211,7 +191,7 @@ def lives(scenario: Scenario, judged: str, chance: np.random.Generator) -> Resul
         result.trials += generations
         result.false += len(false)
         for other in ("no_ledger", "naive"):
-            blind, _ = one_life(scenario, found, looks, masks, rises, other.replace("_", "-"), "rough")
+            blind, _ = one_life(scenario, found, looks, masks, rises, other.replace("_", "-"), "tests")
             setattr(result, other, getattr(result, other) + len(blind))
         if rises:
             result.power_trials += 1
@@ -263,77 +243,44 @@ def _promising(
     return found.clustered or _exact(better, worse, len(ours), 0.0) <= alpha
 
 
-def simulate(wanted: Sequence[Scenario], judged: str, seed: int, told: Callable[[str], None]) -> list[Result]:
-    results = []
-    for number, scenario in enumerate(wanted, start=1):
-        started = time.process_time()
-        chance = np.random.default_rng([seed, zlib.crc32(repr(replace(scenario, repeats=0)).encode())])
-        result = (lives if scenario.life else single_looks)(scenario, judged, chance)
-        result.seconds = time.process_time() - started
-        told(
-            f"{number}/{len(wanted)} {scenario.name}, {scenario.metric}, {scenario.shape.rows} rows: {result.seconds:.0f} s"
-        )
-        results.append(result)
-    return results
-
-
-def rate(count: int, trials: int) -> str:
-    """A share with its exact 95% interval."""
-    low, high = paired.clopper_pearson(count, trials, 0.025)
-    return f"{count / trials:.1%} ({low:.1%}–{high:.1%})"
-
-
-def table(results: Sequence[Result], judged: str) -> Table:
-    columns = ("set", "metric", "rows", "alike", "repeats", f"promoted by luck: {judged}", "allowed")
-    found = Table(*columns, "5% a look", "point estimate", "power", "at a gain of")
-    for result in results:
-        one, trials = result.scenario, result.trials
-        power = rate(result.power, result.power_trials) if result.power_trials else ""
-        found.add_row(
-            one.name,
-            one.metric,
-            f"{one.shape.rows:,}",
-            f"{one.shape.alike:g}",
-            f"{trials:,}",
-            rate(result.false, trials) + (" BROKEN" if result.broken(len(results)) else ""),
-            f"{result.allowed:.2%}",
-            f"{result.no_ledger / trials:.1%}",
-            f"{result.naive / trials:.1%}",
-            power,
-            f"{one.gain * 100:g} points" if power else "",
-        )
+def simulate(
+    wanted: Sequence[Scenario], judged: str, seed: int, told: Callable[[str], None], jobs: int = 1
+) -> list[Result]:
+    """Every scenario, each with random numbers of its own: how many work at once changes no count."""
+    found: list[Result] = []
+    several = [wanted, [judged] * len(wanted), [seed] * len(wanted)]
+    with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
+        for result in (pool.map if pool else map)(count, *several):
+            found.append(result)
+            of = result.scenario
+            told(f"{len(found)}/{len(wanted)} {of.name}, {of.metric}, {of.shape.rows} rows: {result.seconds:.0f} s")
     return found
 
 
-def summary(results: Sequence[Result]) -> str:
-    kept = sum(not result.broken(len(results)) for result in results)
-    of_lives = [result for result in results if result.scenario.life]
-    worst = max((result.false / result.trials for result in of_lives), default=0.0)
-    naive = [result.naive / result.trials for result in of_lives if result.scenario.life == "fixed"] or [0.0]
-    looks = [result.naive / result.trials for result in results if not result.scenario.life] or [0.0]
-    known = next((r for r in results if (r.scenario.metric, r.scenario.shape) == ("accuracy", Shape(1_000, 0.5))), None)
-    power = (
-        f"; power at a true gain of 3 points of accuracy, 1,000 rows: {known.power / known.power_trials:.0%}"
-        if known
-        else ""
-    )
-    return (
-        f"Promises kept: {kept} of {len(results)}; promoted by luck in a whole life: {worst:.1%} at worst ({1 - CONFIDENCE:.0%} allowed); "
-        f"a point estimate: {np.mean(looks):.0%} of single looks, {min(naive):.0%} of lives or more{power}."
-    )
+def count(scenario: Scenario, judged: str, seed: int) -> Result:
+    started = time.process_time()
+    chance = np.random.default_rng([seed, zlib.crc32(repr(replace(scenario, repeats=0)).encode())])
+    result = (lives if scenario.life else single_looks)(scenario, judged, chance)
+    result.seconds = time.process_time() - started
+    return result
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the repeats, in about a minute")
     parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once; they change no count")
     parser.add_argument("--json", type=Path, help="where every count goes")
     parser.add_argument(
         "--judge", choices=JUDGES, default="contender", help="a broken judge, to see that it is found out"
     )
     given = parser.parse_args()
     results = simulate(
-        scenarios(0.1 if given.quick else 1.0), given.judge, given.seed, lambda text: print(text, file=sys.stderr)
+        scenarios(0.1 if given.quick else 1.0),
+        given.judge,
+        given.seed,
+        lambda text: print(text, file=sys.stderr),
+        given.jobs,
     )
     Console(width=190).print(table(results, given.judge))
     if given.json:
