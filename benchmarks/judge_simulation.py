@@ -8,10 +8,11 @@ retrains, each against the champion of its time, at looks that the product's led
 ledger (5% at each look), a point estimate (promote what measures higher), and the power at a true gain.
 
 A promotion counts where `contender.judging.judge` says PROMOTE (of the word error rate, which no pipeline can name yet: where the
-product's bootstrap shows a gain). Cases that are far from one are sorted out before, by the same exact tests, or by
-the same bootstrap with fewer resamples; so is the power counted. Exit code 1: a promise is broken, the lower bound of a line's rate being above what is allowed
-at a confidence of 99.9% over all lines (Clopper and Pearson, Bonferroni). `--judge` puts a broken judge in its place, which must be
-found out.
+product's bootstrap shows a gain). Cases that are far from one are sorted out before, by the same exact tests, or by the same
+bootstrap with fewer resamples; so is the power counted.
+
+Exit code 1: a promise is broken, the lower bound of a line's rate being above what is allowed at a confidence of 99.9% over all lines
+(Clopper and Pearson, Bonferroni). `--judge` puts a broken judge in its place, which must be found out.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from contender.judging.evidence import Counts, Exact, Sampled, count_signs
 from contender.judging.held_out import HeldOut
 from contender.judging.judge import enough, judge
 from contender.judging.resampling import bootstrap
+from contender.judging.rules import Rules
 from contender.judging.spending import alpha_of
 from contender.registry import Registry
 from contender.registry.ledger import Comparison
@@ -152,27 +154,19 @@ def single_looks(scenario: Scenario, judged: str, chance: np.random.Generator) -
     return result
 
 
-def dealt(scenario: Scenario) -> list[tuple[Look, Array]]:
+@cache
+def dealt(shape: Shape, rules: Rules, growing: bool) -> list[tuple[Look, Array]]:
     """The looks of a life and the keys that each judges, from the product's ledger: outcomes do not move them.
 
     A growing set begins with a tenth of its keys.
     """
-    registry, rules, count = (
-        Registry(MemoryStore(), "life"),
-        scenario.rules,
-        scenario.shape.rows // scenario.shape.per_key,
-    )
+    registry, count = Registry(MemoryStore(), "life"), shape.rows // shape.per_key
     looks = []
     for number in range(1, LIFE + 1):
-        there = round(count * (0.1 + 0.9 * number / LIFE)) if scenario.life.startswith("growing") else count
+        there = round(count * (0.1 + 0.9 * number / LIFE)) if growing else count
         comparison = Comparison(f"challenger {number}", "champion", f"set of {there}", "rule")
-        taken = registry.look(
-            "test",
-            comparison,
-            np.arange(there, dtype=np.uint64),
-            CONFIDENCE,
-            lambda units: enough(rules, "test", units),
-        )
+        keys = np.arange(there, dtype=np.uint64)
+        taken = registry.look("test", comparison, keys, CONFIDENCE, lambda units: enough(rules, "test", units))
         looks.append((taken.look, taken.keys))
     return looks
 
@@ -180,9 +174,10 @@ def dealt(scenario: Scenario) -> list[tuple[Look, Array]]:
 def lives(scenario: Scenario, judged: str, chance: np.random.Generator) -> Result:
     """Whole lives. Allowed is 1 − confidence of each generation, whatever came before it: trials are generations."""
     result = Result(scenario, 1 - CONFIDENCE, lives=scenario.repeats)
-    looks = dealt(scenario)
+    growing = scenario.life.startswith("growing")
+    looks = dealt(scenario.shape, scenario.rules, growing)
     rows = np.arange(scenario.shape.rows, dtype=np.uint64)  # their keys, too, where a set grows
-    masks = [np.isin(rows, keys) if scenario.life.startswith("growing") else None for _, keys in looks]
+    masks = [np.isin(rows, keys) if growing else None for _, keys in looks]
     generations = len({look.generation for look, _ in looks})
     rises = RISES if scenario.life.endswith("improving") else ()
     for _ in range(scenario.repeats):
