@@ -26,6 +26,10 @@ class Scenario:
     kind: str = "plain"
 
     @property
+    def growing(self) -> bool:
+        return self.life.startswith("growing")
+
+    @property
     def threshold(self) -> float:
         return self.min_gain - self.margin
 

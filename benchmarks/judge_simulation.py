@@ -47,7 +47,6 @@ from contender.judging.evidence import Counts, Exact, Sampled, count_signs
 from contender.judging.held_out import HeldOut
 from contender.judging.judge import enough, judge
 from contender.judging.resampling import bootstrap
-from contender.judging.rules import Rules
 from contender.judging.spending import alpha_of
 from contender.registry import Registry
 from contender.registry.ledger import Comparison
@@ -155,15 +154,16 @@ def single_looks(scenario: Scenario, judged: str, chance: np.random.Generator) -
 
 
 @cache
-def dealt(shape: Shape, rules: Rules, growing: bool) -> list[tuple[Look, Array]]:
+def dealt(scenario: Scenario) -> list[tuple[Look, Array]]:
     """The looks of a life and the keys that each judges, from the product's ledger: outcomes do not move them.
 
     A growing set begins with a tenth of its keys.
     """
-    registry, count = Registry(MemoryStore(), "life"), shape.rows // shape.per_key
+    registry, rules = Registry(MemoryStore(), "life"), scenario.rules
+    count = scenario.shape.rows // scenario.shape.per_key
     looks = []
     for number in range(1, LIFE + 1):
-        there = round(count * (0.1 + 0.9 * number / LIFE)) if growing else count
+        there = round(count * (0.1 + 0.9 * number / LIFE)) if scenario.growing else count
         comparison = Comparison(f"challenger {number}", "champion", f"set of {there}", "rule")
         keys = np.arange(there, dtype=np.uint64)
         taken = registry.look("test", comparison, keys, CONFIDENCE, lambda units: enough(rules, "test", units))
@@ -174,10 +174,9 @@ def dealt(shape: Shape, rules: Rules, growing: bool) -> list[tuple[Look, Array]]
 def lives(scenario: Scenario, judged: str, chance: np.random.Generator) -> Result:
     """Whole lives. Allowed is 1 − confidence of each generation, whatever came before it: trials are generations."""
     result = Result(scenario, 1 - CONFIDENCE, lives=scenario.repeats)
-    growing = scenario.life.startswith("growing")
-    looks = dealt(scenario.shape, scenario.rules, growing)
+    looks = dealt(replace(scenario, repeats=0))
     rows = np.arange(scenario.shape.rows, dtype=np.uint64)  # their keys, too, where a set grows
-    masks = [np.isin(rows, keys) if growing else None for _, keys in looks]
+    masks = [np.isin(rows, keys) if scenario.growing else None for _, keys in looks]
     generations = len({look.generation for look, _ in looks})
     rises = RISES if scenario.life.endswith("improving") else ()
     for _ in range(scenario.repeats):
