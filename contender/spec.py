@@ -215,6 +215,11 @@ class Spec(Section):
         for leaf, _ in self.promote.versus_champion.leaves():
             if leaf.on is not None and set_name(leaf.on) not in sets:
                 yield ("promote", "versus_champion"), f"on: {known('held-out set', leaf.on, sets)}"
+            if (metric := leaf.metric or self.evaluate.metrics[0]) == "calibration_error":
+                yield (
+                    ("promote", "versus_champion"),
+                    f"no test of {metric} keeps its level: compare by another metric, and guard it",
+                )
         guards = self.promote.guards
         if guards.slices.max_drop is not None and not self.evaluate.slices:
             yield ("promote", "guards", "slices"), "guards the columns of evaluate.slices, and there are none"
