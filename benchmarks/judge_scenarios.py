@@ -71,6 +71,7 @@ def scenarios(scale: float) -> list[Scenario]:
     found += [
         Scenario("min_gain 1 point", "accuracy", one, times(3_000), 0.04, times(500), min_gain=0.01),
         Scenario("non-inferior, 2 points", "accuracy", one, times(3_000), 0.0, times(500), margin=0.02),
+        Scenario("large keys take it back", "accuracy", Shape(5_000, 0.5, copies=50), times(600), kind="traded"),
         Scenario("classes traded", "f1_macro", one, times(600), 0.03, times(60), kind="traded"),
         Scenario("errors in bursts", "word_errors", one, times(300), 0.01, times(40), kind="bursts"),
         *(Scenario("a life", "accuracy", Shape(rows, 0.5), times(2_000), life="fixed") for rows in (200, 1_000, 5_000)),

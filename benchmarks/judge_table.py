@@ -57,7 +57,7 @@ def table(results: Sequence[Result], judged: str) -> Table:
             f"{result.no_ledger / trials:.1%}",
             f"{result.naive / trials:.1%}",
             power,
-            f"{one.gain * 100:g} points" if power else "",
+            f"{one.gain * 100:g} point{'s' if one.gain != 0.01 else ''}" if power else "",
         )
     return found
 
@@ -65,7 +65,14 @@ def table(results: Sequence[Result], judged: str) -> Table:
 def summary(results: Sequence[Result]) -> str:
     kept = sum(not result.broken(len(results)) for result in results)
     of_lives = [result for result in results if result.scenario.life]
-    worst = max((result.false / result.trials for result in of_lives), default=0.0)
+    lucky, lived = sum(result.false for result in of_lives), sum(result.trials for result in of_lives)
+    worst = max(of_lives, key=lambda result: result.false / result.trials, default=None)
+    of_life = (
+        f"; promoted by luck in the life of a generation: {lucky / lived:.1%} of all {lived:,}, "
+        f"{rate(worst.false, worst.trials)} at worst, {1 - CONFIDENCE:.0%} allowed"
+        if worst
+        else ""
+    )
     naive = [result.naive / result.trials for result in of_lives if result.scenario.life == "fixed"] or [0.0]
     looks = [result.naive / result.trials for result in results if not result.scenario.life] or [0.0]
     known = next((r for r in results if (r.scenario.metric, r.scenario.shape) == ("accuracy", Shape(1_000, 0.5))), None)
@@ -75,6 +82,6 @@ def summary(results: Sequence[Result]) -> str:
         else ""
     )
     return (
-        f"Promises kept: {kept} of {len(results)}; promoted by luck in a whole life: {worst:.1%} at worst ({1 - CONFIDENCE:.0%} allowed); "
-        f"a point estimate: {np.mean(looks):.0%} of single looks, {min(naive):.0%} of lives or more{power}."
+        f"Promises kept: {kept} of {len(results)}{of_life}; a point estimate promotes by luck: {np.mean(looks):.0%} of single looks, "
+        f"{min(naive):.0%} of lives or more{power}."
     )

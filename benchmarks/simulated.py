@@ -70,14 +70,20 @@ class Answers:
     luck: Array  # (1 or 2, models, rows) uniform
     clustered: bool
 
-    def right(self, model: int, gain: float) -> Array:
+    def right(self, model: int, gain: float | Array) -> Array:
         """(rows,) bool, of accuracy."""
         return np.asarray(self.luck[0, model] < ACCURACY + gain)
+
+    def traded(self) -> Array:
+        """(rows,) a gain of 5 points on keys of up to 40 copies, which those of 41 to 50, fewer but larger, take back."""
+        _, of_row, sizes = np.unique(self.keys, return_inverse=True, return_counts=True)
+        small, large = sum(range(1, 41)), sum(range(41, 51))
+        return np.where(sizes[of_row] <= 40, 0.05, -0.05 * small / large)
 
     def of(self, model: int, gain: float = 0.0, kind: str = "plain") -> Outcomes:
         """One model, better than a plain one by a true `gain` in the metric."""
         if self.metric == "accuracy":
-            wrong = (~self.right(model, gain)).astype(np.int64)
+            wrong = (~self.right(model, gain + self.traded() if kind == "traded" else gain)).astype(np.int64)
             return Outcomes(("right", "wrong"), np.zeros_like(wrong), wrong)
         first, second = self.luck[:, model]
         if self.metric == "f1_macro":
