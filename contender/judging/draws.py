@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 Method = Literal["cells", "units", "blocks"]
 
 MOST_UNITS = 100_000  # above, blocks of units are drawn
+MOST_CELLS = (
+    10_000  # of more than MOST_UNITS rows: above, drawing each cell's count takes longer than drawing blocks of rows
+)
 BLOCKS = 20_000  # a standard error from so many blocks is off by about 1/√(2·20,000) = 0.5%: less than 10,000 resamples leave
 DEALT = 9_801  # seed of dealing units into blocks
+FILLED, DENSE = 20, 1 << 23  # a table of one number in twenty, of 64 MiB at most, is multiplied faster with its zeros
 FEW = 10  # rows per cell below which drawing rows one by one is faster than drawing each cell's binomial count
 ELEMENTS = 1 << 21  # of a matrix at a time: 16 MiB
 
@@ -131,7 +135,10 @@ def _atoms(metric: Any, models: Sequence[Outcomes], keys: Array | None) -> Atoms
     for each in codes:
         _, found = np.unique(each, return_inverse=True)
         _, cell = np.unique(cell * (int(found.max()) + 1) + found, return_inverse=True)
-    return Atoms("cells", rows, np.bincount(cell), cell)
+    sizes = np.bincount(cell)
+    if rows > MOST_UNITS and len(sizes) > MOST_CELLS:
+        return _dealt(of_row, units, MOST_UNITS)
+    return Atoms("cells", rows, sizes, cell)
 
 
 def _units(rows: int, keys: Array | None) -> tuple[Array, int]:
@@ -159,7 +166,10 @@ def _summed(statistics: Any, atoms: Atoms) -> Any:
         return statistics[np.argsort(atoms.of_row)]
     from contender.evaluation.metrics.base import one_hot
 
-    return one_hot(atoms.of_row, len(atoms.sizes)).T.tocsr() @ statistics
+    summed = one_hot(atoms.of_row, len(atoms.sizes)).T.tocsr() @ statistics
+    size = summed.shape[0] * summed.shape[1]
+    filled = getattr(summed, "nnz", 0) * FILLED >= size
+    return _dense(summed) if filled and size <= DENSE else summed
 
 
 def _dense(statistics: Any) -> Array:
