@@ -17,7 +17,7 @@ from contender.verdict import Look
 ONE = Scenario("one look", "accuracy", Shape(1_000, 0.5), 1_000, 0.04, 200)
 LIFE = Scenario("a life", "accuracy", Shape(300, 0.5), 100, life="fixed")
 GROWING = Scenario("growing", "accuracy", Shape(2_400, 0.5), 40, life="growing")
-IMPROVING = Scenario("improving", "accuracy", Shape(2_400, 0.5), 15, 0.03, life="growing improving")
+IMPROVING = Scenario("improving", "accuracy", Shape(1_500, 0.5), 15, 0.05, life="improving")
 KEYS = Scenario("keys", "accuracy", Shape(1_000, 0.5, per_key=10), 60)
 COPIES = Scenario("copies", "accuracy", Shape(5_000, 0.5, copies=50), 40)
 F1 = Scenario("one look", "f1_macro", Shape(200, 0.9), 25)
