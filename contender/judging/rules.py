@@ -85,7 +85,7 @@ class VersusChampion(Requirement):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
         default=0.95,
-        description="1 − the chance that any challenger of a set's whole life is promoted though it is not better",
+        description="1 − the chance that any challenger of a generation's whole life is promoted though it is not better; docs/judging.md",
     )
     detectable_gain: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=DETECTABLE_GAIN,
