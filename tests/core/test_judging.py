@@ -291,7 +291,7 @@ def test_a_verdict_agrees_with_its_own_interval(rows, min_gain):
 def test_by_simulation_equal_models_are_promoted_less_often_than_alpha():
     generator = np.random.default_rng(21)
     promoted = 0
-    for _ in range(150):
+    for _ in range(80):
         both = generator.random(150) < 0.7
         ours, theirs = (both | (generator.random(150) < 0.4) for _ in range(2))
         labels = ["a"] * 150
@@ -474,14 +474,14 @@ def test_a_column_of_ids_makes_no_rule_for_each_row():
 def test_by_simulation_many_slices_block_by_chance_no_more_often_than_one():
     """No slice is worse; twenty are guarded against any drop at all."""
     generator, blocked = np.random.default_rng(3), 0
-    for _ in range(150):
+    for _ in range(80):
         parts = [
             (f"s{n}", pair(92 - b - w + 8, b, w, 0)) for n, (b, w) in enumerate(generator.binomial(8, 0.5, (20, 2)))
         ]
         tables, slices = sliced(*parts)
         verdict = verdict_on(tables, guards={"slices": {"max_drop": 0.0}}, slices=slices)
         blocked += any(rule.outcome == "failed" for rule in verdict.rules if rule.kind == "guard")
-    assert blocked <= 0.05 * 150 + 3 * np.sqrt(150 * 0.05 * 0.95)
+    assert blocked <= 0.05 * 80 + 3 * np.sqrt(80 * 0.05 * 0.95)
 
 
 def test_golden_sets_are_guarded_too():
