@@ -90,7 +90,7 @@ def test_keys_that_were_changed_after_they_were_written_are_damage() -> None:
 sizes = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 200)), min_size=1, max_size=12)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(sizes)
 def test_laws_of_every_history(windows: list[tuple[int, int]]) -> None:
     """Rows come and go: a key belongs to one generation, and each generation spends less than 1 − confidence."""
@@ -110,7 +110,7 @@ def test_laws_of_every_history(windows: list[tuple[int, int]]) -> None:
     assert all(share < 0.05 for share in spent.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -92,6 +92,7 @@ def test_two_releases_are_judged_again_from_what_the_registry_keeps(desk: Desk) 
     assert len(ledger(desk)) == 4
 
 
+@pytest.mark.slow
 def test_guards_and_rules_of_the_spec_decide(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))
     (desk.folder / "hard.csv").write_text(

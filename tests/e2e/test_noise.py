@@ -66,6 +66,7 @@ def test_the_spread_over_seeds_is_measured_kept_and_found_again(desk: Desk) -> N
     assert (kept, faults) == (NoiseReport.model_validate(more.document["noise"]), [])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_head_that_every_seed_fits_alike_is_reported_as_it_is(desk: Desk) -> None:
     """Its loss is convex: what differs is the start, and the order of the rows."""
@@ -80,6 +81,7 @@ def test_a_head_that_every_seed_fits_alike_is_reported_as_it_is(desk: Desk) -> N
     assert found["message"].startswith(starts[len(models) == 1, len(values) == 1])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_what_was_measured_is_drawn_where_releases_are_compared(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))
@@ -103,6 +105,7 @@ def test_what_was_measured_is_drawn_where_releases_are_compared(desk: Desk) -> N
     assert "has other content than its sha256 says" in damaged.shown
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_measurement_that_was_stopped_continues_with_the_next_seed(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))
