@@ -189,6 +189,26 @@ def test_twenty_keys_show_only_what_is_plain():
     assert plain.p_above(0, 1e-5) > 1e-5
 
 
+def test_rows_of_too_many_kinds_to_count_are_drawn_in_blocks(monkeypatch):
+    ours, theirs = models(6_000)
+    whole = bootstrap("f1_macro", ours, theirs)
+    monkeypatch.setattr(draws, "MOST_UNITS", 3_000)
+    monkeypatch.setattr(draws, "MOST_CELLS", 10)
+    monkeypatch.setattr(draws, "BLOCKS", 2_000)
+    blocks = bootstrap("f1_macro", ours, theirs)
+    assert (whole.method, blocks.method, blocks.units) == ("cells", "blocks", 6_000)
+    assert blocks.estimate == pytest.approx(whole.estimate, rel=1e-12)
+    assert blocks.error == pytest.approx(whole.error, rel=0.1)
+
+
+def test_sums_in_float32_are_the_sums_in_float64(monkeypatch):
+    keys = np.arange(6_000) // 3
+    fast = bootstrap("f1_macro", *models(6_000), keys, resamples=500)
+    monkeypatch.setattr(draws, "DENSE", 0)  # sparse, float64
+    slow = bootstrap("f1_macro", *models(6_000), keys, resamples=500)
+    assert fast.error == slow.error and fast.bounds(ALPHA) == slow.bounds(ALPHA)
+
+
 @pytest.mark.parametrize("name", ["log_loss", "accuracy"])
 def test_blocks_give_the_answers_of_units(name, monkeypatch):
     keys = np.arange(3_000) // 2
