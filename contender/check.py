@@ -129,23 +129,22 @@ def _expected_rows(pipeline: Pipeline, snapshot: Snapshot) -> dict[str, int]:
 
 def _next_look(run: Run, rules: Rules, name: str, rows: int) -> NextLook:
     """The next look at a set that will hold about so many rows; the ledger says which of them were judged before."""
+    from contender.registry.ledger import next_place
+
     looks = run.registry.looks(name)
-    generation, look = 1, 1
-    if looks:
-        fresh = rows - looks[-1].judged
-        generation = looks[-1].generation
-        look = 1 + sum(entry.generation == generation for entry in looks)
-        if enough(rules, name, fresh):
-            generation, look, rows = generation + 1, 1, fresh
-        elif enough(rules, name, looks[-1].units):
-            rows = min(rows, looks[-1].units)
-    alpha = alpha_of(look, rules.versus.confidence)
+    judged, standing = (looks[-1].judged, looks[-1].units) if looks else (0, 0)
+    place = next_place(looks, rows - judged, standing, lambda units: enough(rules, name, units))
+    if not place.takes_in:
+        rows = min(rows, standing)
+    elif looks and place.look == 1:
+        rows -= judged
+    alpha = alpha_of(place.look, rules.versus.confidence)
     gains = [
         smallest_gain(rows, alpha * share, min_gain=leaf.min_gain)
         for leaf, share in rules.versus.leaves()
         if rules.set_of(leaf) == name
     ]
-    return NextLook(set=name, generation=generation, look=look, units=rows, smallest_gain=_largest(gains))
+    return NextLook(set=name, generation=place.generation, look=place.look, units=rows, smallest_gain=_largest(gains))
 
 
 def _largest(gains: Sequence[float | None]) -> float | None:

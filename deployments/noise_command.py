@@ -41,18 +41,14 @@ def command_noise(options: argparse.Namespace) -> int:
 
 
 def _show(out: Console, result: NoiseResult) -> None:
-    from contender.stages.noise import NOISE_COLUMNS, noise_rows
+    from contender.stages.noise import NOISE_COLUMNS, noise_rows, seed_rows
     from deployments.terminal import say, show_result, table
 
     show_result(out, result)
     found = result.noise
     if found is None:
         return
-    seeds = [
-        (f"{seed}", model[:16], *(f"{one.values[place]:.4f}" for one in found.spreads.values()))
-        for place, (seed, model) in enumerate(zip(found.seeds, found.models, strict=True))
-    ]
-    out.print(table(("seed", "model", *found.spreads), seeds))
+    out.print(table(("seed", "model", *found.spreads), seed_rows(found)))
     out.print(table(NOISE_COLUMNS, noise_rows(found)))
     say(out, f"  on {found.set}, {found.rows:,} rows; trained on {found.trained_on} in {found.precision}")
     if found.runs <= FEW and found.distinct > 1:

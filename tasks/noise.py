@@ -26,9 +26,6 @@ def try_out(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], pl
 def keep_noise(run: Run, base: ResolvedBase, split: Staged[SplitReport], trials: list[Trial]) -> NoiseReport:
     report = stages.keep_noise(run, base, split, trials)
     table(run, "noise", stages.NOISE_COLUMNS, stages.noise_rows(report), report.sentence)
-    rows = [
-        (seed, model[:16], *(f"{found.values[place]:.4f}" for found in report.spreads.values()))
-        for place, (seed, model) in enumerate(zip(report.seeds, report.models, strict=True))
-    ]
-    table(run, "noise-seeds", ("seed", "model", *report.spreads), rows, f"each seed on {report.set}")
+    columns = ("seed", "model", *report.spreads)
+    table(run, "noise-seeds", columns, stages.seed_rows(report), f"each seed on {report.set}")
     return report

@@ -163,11 +163,9 @@ class _Compared:
         few = f"{held.rows:,} rows are fewer than {guarded.fewest}" if held.rows < guarded.fewest else None
         why_not = few or refusal(held.keys, result.dropped)
         assert held.theirs is not None
-        if not held.rows:
-            return cls(result.model_copy(update={"sentence": guard_sentence(result, why_not)}), guarded.allowed, None)
         if why_not:
-            gain = difference(guarded.metric, held)
-            result = result.model_copy(update={"estimate": gain})
+            if held.rows:
+                result = result.model_copy(update={"estimate": difference(guarded.metric, held)})
             return cls(result.model_copy(update={"sentence": guard_sentence(result, why_not)}), guarded.allowed, None)
         found = evidence(guarded.metric, held.ours, held.theirs, held.keys)
         known = {"estimate": found.estimate, "units": found.units, "resamples": found.resamples}

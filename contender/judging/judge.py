@@ -54,8 +54,8 @@ def judge(
     same = release is not None and release == champion_release
     comparisons, decided = _compared(rules, sets, held, champion_labels, same)
     floors = list(judge_floors(rules, held[rules.on]))
-    looks = [sets[name].look for name in rules.compared_on() if sets[name].look]
-    alpha = min((look.alpha for look in looks if look), default=1 - rules.versus.confidence)
+    looks = [look for name in rules.compared_on() if (look := sets[name].look)]
+    alpha = min((look.alpha for look in looks), default=1 - rules.versus.confidence)
     guards = list(judge_guards(rules, held, measures or {}, alpha))
     outcome = _verdict([decided, *(result.outcome for result in (*floors, *guards))])
     results = [*comparisons, *floors, *guards]
@@ -64,7 +64,7 @@ def judge(
         sentence=verdict_sentence(outcome, results, decided, rules.on, bool(comparisons)),
         rules=tuple(results),
         composition=composed(rules) if len(comparisons) > 1 else None,
-        looks=tuple(look for look in looks if look),
+        looks=tuple(looks),
         judged_against=judged_against,
         champion=champion_release,
     )

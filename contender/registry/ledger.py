@@ -58,6 +58,24 @@ class Taken:
     keys: Keys
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the next look belongs, and whether keys that were never judged go into its generation."""
+
+    generation: int
+    look: int
+    takes_in: bool
+
+
+def next_place(entries: Sequence[LedgerEntry], fresh: int, left: int, enough: Enough) -> Place:
+    """The place of a look after these. `fresh`: keys that were never judged; `left`: those that the generation still has."""
+    generation = entries[-1].generation if entries else 1
+    if entries and enough(fresh):
+        return Place(generation + 1, 1, takes_in=True)
+    look = 1 + sum(entry.generation == generation for entry in entries)
+    return Place(generation, look, takes_in=not enough(left))
+
+
 class Ledger:
     """The looks at one held-out set."""
 
@@ -101,13 +119,11 @@ class Ledger:
         fresh = np.setdiff1d(keys, judged, assume_unique=True)
         generation = entries[-1].generation if entries else 1
         standing = self._keys(entry for entry in entries if entry.generation == generation)
-        if entries and enough(len(fresh)):
-            generation, standing, added = generation + 1, NO_KEYS, fresh
-        elif not enough(len(np.intersect1d(keys, standing, assume_unique=True))):
-            added = fresh
-        else:
-            added = NO_KEYS
-        look = 1 + sum(entry.generation == generation for entry in entries)
+        left = len(np.intersect1d(keys, standing, assume_unique=True))
+        place = next_place(entries, len(fresh), left, enough)
+        if place.generation != generation:
+            standing = NO_KEYS
+        added = fresh if place.takes_in else NO_KEYS
         entry = LedgerEntry(
             n=len(entries) + 1,
             set=self._set,
@@ -115,9 +131,9 @@ class Ledger:
             challenger=comparison.challenger,
             champion=comparison.champion,
             rule=comparison.rule,
-            generation=generation,
-            look=look,
-            alpha=alpha_of(look, confidence),
+            generation=place.generation,
+            look=place.look,
+            alpha=alpha_of(place.look, confidence),
             added=sha256_hex(_bytes(added)) if len(added) else None,
             units=len(standing) + len(added),
             judged=len(judged) + len(added),

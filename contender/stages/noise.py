@@ -155,6 +155,14 @@ def noise_rows(report: NoiseReport) -> list[tuple[str, ...]]:
     ]
 
 
+def seed_rows(report: NoiseReport) -> list[tuple[str, ...]]:
+    """The report as a table: a row for each seed; columns seed, model, and every metric."""
+    return [
+        (f"{seed}", model[:16], *(f"{found.values[place]:.4f}" for found in report.spreads.values()))
+        for place, (seed, model) in enumerate(zip(report.seeds, report.models, strict=True))
+    ]
+
+
 NOISE_COLUMNS = ("metric", "mean", "lowest", "highest", "sd", "sd, 95% bounds", "2·√2·sd")
 
 
