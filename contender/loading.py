@@ -24,8 +24,6 @@ from contender.yamlfile import Document, Key, load_yaml
 PLANNED: dict[str, str] = {
     "search": "hyperparameter search",
     "selection": "model selection",
-    "schedule": "schedules",
-    "triggers": "new-data and webhook triggers",
     "notify": "notifications",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
@@ -153,7 +151,11 @@ def _without(value: Any, paths: list[Key], here: Key = ()) -> Any:
 
 def _faults(document: Document, entry: Any) -> Iterator[tuple[Key, str]]:
     """One pydantic error as (path, sentence): the key, the value, what is allowed, the nearest known key."""
-    path: Key = tuple(part for part in entry["loc"] if _is_key(document, part))
+    path: Key = ()
+    for part in entry["loc"]:
+        # pydantic counts in the list that a single schedule becomes; the file holds none.
+        if _is_key(document, part) and not (isinstance(part, int) and isinstance(_get(document.value, path), dict)):
+            path = (*path, part)
     dotted = dotted_key(path) or "the spec"
     message = re.sub(r"^(Value error, |Input )", "", entry["msg"])
     if entry["type"] == "extra_forbidden":

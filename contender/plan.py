@@ -62,6 +62,10 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "resources.max_recoveries": frozenset({"recovery"}),
     "resources.checkpoint": frozenset({"checkpoints"}),
     "report.examples": frozenset({"report"}),
+    "schedule": frozenset({"schedule"}),
+    "triggers.new_data": frozenset({"new data"}),
+    "triggers.degradation": frozenset({"degradation"}),
+    "triggers.webhook": frozenset({"webhook"}),
 }
 
 
@@ -110,6 +114,8 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "turn": spec.concurrency,
         "recovery": spec.resources.max_recoveries,
         "checkpoints": spec.resources.checkpoint.model_dump(),
+        "schedule": [schedule.model_dump(mode="json") for schedule in spec.schedule],
+        **{name.replace("_", " "): found for name, found in spec.triggers.model_dump(mode="json").items()},
         "stores": {prefix: store.model_dump() for prefix, store in spec.stores.items()},
     }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from contender import specrules
 from contender.canonical import Record
+
+DURATION_SCHEMA = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]})
+Seconds = Annotated[float, BeforeValidator(specrules.duration), Field(gt=0, allow_inf_nan=False), DURATION_SCHEMA]
+SecondsOrNone = Annotated[float, BeforeValidator(specrules.duration), Field(ge=0, allow_inf_nan=False), DURATION_SCHEMA]
 
 
 class Section(Record):

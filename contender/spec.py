@@ -23,9 +23,11 @@ from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
 from contender.names import METRIC_NAMES, ROLES
 from contender.records import Record, digest
+from contender.schedules import Schedules
 from contender.secretref import check_reference
 from contender.section import Section
 from contender.training.options import CheckpointOptions, TrainOptions
+from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
 Folder = Annotated[str, AfterValidator(specrules.folder)]
@@ -185,6 +187,8 @@ class Spec(Section):
     )
     resources: Resources = Resources()
     report: Report = Report()
+    schedule: Schedules = Field(default=(), description="when it runs by the clock: one schedule, or a list")
+    triggers: Triggers = Triggers()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
@@ -247,8 +251,9 @@ class Pipeline(Record):
 
     @property
     def digest(self) -> str:
-        """Of what a run's result depends on: the spec with defaults, less where it computes, how it recovers and waits; and the suite."""
-        left_out: Any = {"workspace": True, "resources": True, "concurrency": True, "promote": {"single_writer"}}
+        """Of what a run comes to: the spec with defaults and the suite, less where it computes, how it recovers, what starts it."""
+        left_out: Any = dict.fromkeys(("workspace", "resources", "concurrency", "schedule", "triggers"), True)
+        left_out["promote"] = {"single_writer"}
         spec = self.spec.model_dump(mode="json", exclude=left_out)
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
         return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite})

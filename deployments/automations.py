@@ -29,6 +29,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from flows.states import NAMES
+from tasks.waiting import WAITING
 
 HEARTBEAT_SECONDS = 30  # between two; Prefect takes no less
 MISSED = timedelta(seconds=3 * HEARTBEAT_SECONDS)
@@ -41,7 +42,8 @@ ANYTHING = {f"{RUN}.*"}
 CRASHED = {f"{RUN}.Crashed"}
 HEARTBEAT = {f"{RUN}.heartbeat"}
 AT_WORK = {
-    f"{RUN}.{name}" for name in ("Pending", "Submitting", "InfrastructurePending", "Running", "Rerunning", "Retrying")
+    f"{RUN}.{name}"
+    for name in ("Pending", "Submitting", "InfrastructurePending", "Running", WAITING, "Rerunning", "Retrying")
 }
 NOT_AT_WORK = {
     f"{RUN}.{name}"

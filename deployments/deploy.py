@@ -104,7 +104,7 @@ def deployment_fields(pipeline: Pipeline, pool: str) -> dict[str, Any]:
         "work_pool_name": pool,
         "description": f"Retrains {pipeline.spec.name} on new data, and promotes what is shown to be better.",
         "tags": ["contender"],
-        "parameters": {"pipeline": pipeline.model_dump(mode="json")},
+        "parameters": {"spec": pipeline.model_dump(mode="json")},
         "parameter_openapi_schema": parameter_schema(retrain).model_dump_for_openapi(),
         "enforce_parameter_schema": True,
         "job_variables": {"env": _environment()},

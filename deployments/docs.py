@@ -79,7 +79,8 @@ def consumers(dotted: str) -> frozenset[str]:
 
 
 def _resolve(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
-    reference = field.get("$ref") or next((option.get("$ref") for option in field.get("allOf", ())), None)
+    options = (*field.get("allOf", ()), *field.get("anyOf", ()))
+    reference = field.get("$ref") or next((option["$ref"] for option in options if "$ref" in option), None)
     if reference is None:
         return field
     target: dict[str, Any] = schema["$defs"][str(reference).rpartition("/")[2]]

@@ -31,14 +31,14 @@ from tasks.turn import devices_of
 
 def run_name() -> str:
     parameters = flow_run.parameters
-    return f"{parameters['pipeline'].spec.name} · noise · {parameters['trigger']}"
+    return f"{parameters['spec'].spec.name} · noise · {parameters['trigger']}"
 
 
 @flow(name="noise", flow_run_name=run_name, persist_result=False)
-def noise(pipeline: Pipeline, runs: int = DEFAULT_RUNS, trigger: str = "manual", actor: str = "") -> State[NoiseResult]:
+def noise(spec: Pipeline, runs: int = DEFAULT_RUNS, trigger: str = "manual", actor: str = "") -> State[NoiseResult]:
     """Trains a pipeline with `runs` seeds. The state is Done, or RejectedData."""
     check_runs(runs)
-    run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)
+    run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
     run = replace(run, hold_device=devices_of(run))
     with stoppable():
         try:

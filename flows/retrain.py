@@ -35,13 +35,13 @@ ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
 def run_name() -> str:
     """`support-intents · command line`: what a list of runs should tell."""
     parameters = flow_run.parameters
-    return f"{parameters['pipeline'].spec.name} · {parameters['trigger']}"
+    return f"{parameters['spec'].spec.name} · {parameters['trigger']}"
 
 
 @flow(name="retrain", flow_run_name=run_name, persist_result=False)
-def retrain(pipeline: Pipeline, trigger: str = "manual", actor: str = "") -> State[RunResult]:
-    """Runs a pipeline once. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate."""
-    run = open_run(pipeline, actor or f"flow-run:{flow_run.id}", flow_run.id)
+def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "") -> State[RunResult]:
+    """Runs a pipeline once, given by value. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate."""
+    run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
     run = replace(run, hold_device=devices_of(run))
     with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
         try:

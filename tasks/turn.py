@@ -18,6 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Running
 
 from contender import stopping
 from contender.errors import Transient
@@ -26,6 +27,7 @@ from contender.progress import Note, tell
 from contender.records import digest
 from contender.run import Run
 from contender.turn import Lock, pipeline_lock
+from tasks.waiting import WAITING
 
 LEASE_SECONDS = 60  # the least that Prefect takes; with the server's own round a dead holder's slot is free within 80 s
 RENEW_SECONDS = 15
@@ -86,6 +88,8 @@ def _taken(
     while True:
         if time.monotonic() - asked >= every:
             if take():
+                if told:
+                    _name_state("Running")
                 return True
             asked = time.monotonic()
             # A run that crashed waits: its own slot, on the machine that it died on, is free in a minute.
@@ -94,8 +98,16 @@ def _taken(
             if not told:
                 tell(Note("queue", "warned", f"waiting for another run of this pipeline: {who()}"))
                 told = True
+                _name_state(WAITING)
         stopping.check()
         time.sleep(LOOK_SECONDS)
+
+
+def _name_state(name: str) -> None:
+    """Names the Running state of this flow run; where the server does not answer, it keeps the name that it has."""
+    if flow_run.id:
+        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+            client.set_flow_run_state(UUID(flow_run.id), Running(name=name), force=True)
 
 
 def _who(lock: Lock) -> str:

@@ -15,7 +15,7 @@ from contender.records import FileSet, QualityReport, Snapshot, SplitReport, Tra
 from contender.spec import Pipeline
 
 GIT_SECONDS = 5.0
-NOT_OF_THE_MODEL = {"name", "workspace", "stores", "concurrency", "resources", "report"}
+NOT_OF_THE_MODEL = {"name", "workspace", "stores", "concurrency", "resources", "report", "schedule", "triggers"}
 
 
 def lineage(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
-from contender import specrules
 from contender.records import Record
+from contender.section import Seconds
 
 Method = Literal["full", "head"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -46,14 +46,6 @@ class TrainOptions(Record):
     deterministic: bool = Field(
         default=False, description="also on a GPU the same bytes every time, by slower algorithms; a CPU needs it not"
     )
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(specrules.duration),
-    Field(gt=0, allow_inf_nan=False),
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
-]
 
 
 class CheckpointOptions(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -16,6 +17,12 @@ BASE: dict[str, Any] = {
     "data": {"source": "tickets/", "golden": {"hard": "hard.csv"}},
     "model": {"base": "folder"},
     "evaluate": {"slices": ["language"]},
+    "schedule": {"cron": "0 4 * * *"},
+    "triggers": {
+        "new_data": {},
+        "degradation": {"bound": 0.9},
+        "webhook": {"scheme": "basic", "secrets": ["env:HOOK_SECRET"]},
+    },
 }
 
 # A value other than the default (or than BASE's) for every key.
@@ -83,17 +90,40 @@ OTHER: dict[str, Any] = {
     "train.deterministic": True,
     "stores": {"s3://a/": {"profile": "p"}},
     "report.examples": "none",
+    "schedule.name": "nightly",
+    "schedule.cron": "0 3 * * *",
+    "schedule.interval": "6h",
+    "schedule.rrule": "FREQ=DAILY",
+    "schedule.anchor": "2026-01-01T00:00:00Z",
+    "schedule.timezone": "Europe/Berlin",
+    "schedule.paused": True,
+    "triggers.new_data.every": "1m",
+    "triggers.new_data.settle": "5s",
+    "triggers.new_data.min_rows": 500,
+    "triggers.new_data.min_files": 3,
+    "triggers.degradation.metric": "f1_macro",
+    "triggers.degradation.bound": 0.8,
+    "triggers.degradation.min_rows": 50,
+    "triggers.webhook.scheme": "github",
+    "triggers.webhook.secrets": ["env:OTHER_SECRET"],
+    "triggers.webhook.map": {"train.epochs": "epochs"},
+    "triggers.webhook.topic": "arn:aws:sns:eu-central-1:123456789012:uploads",
+    "triggers.webhook.per_minute": 10,
+    "triggers.webhook.max_bytes": 1000,
 }
 # Keys with one supported value, and two that only go together.
 ONLY_VALUE = {"task", "model.init"}
 TOGETHER = {
     "promote.versus_champion.rule": {"promote.versus_champion.margin": 0.02},
     "promote.versus_champion.margin": {"promote.versus_champion.rule": "non_inferior"},
+    "schedule.interval": {"schedule.cron": None},
+    "schedule.rrule": {"schedule.cron": None},
+    "schedule.anchor": {"schedule.cron": None, "schedule.interval": "6h"},
 }
 
 
 def pipeline(changes: dict[str, Any]) -> Pipeline:
-    value: dict[str, Any] = {key: dict(item) if isinstance(item, dict) else item for key, item in BASE.items()}
+    value = deepcopy(BASE)
     for dotted, item in changes.items():
         node = value
         *parents, last = dotted.split(".")

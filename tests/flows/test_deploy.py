@@ -71,8 +71,8 @@ def test_a_pipeline_is_deployed_by_value_with_a_module_for_an_entrypoint(
     assert (made["deployment"], made["pool"], made["changed"]) == (f"retrain/{pipeline.spec.name}", pool, True)
     found = client.read_deployment(made["id"])
     assert (found.entrypoint, found.work_pool_name) == ("flows.retrain.retrain", pool)
-    assert Pipeline.model_validate(found.parameters["pipeline"]) == pipeline
-    assert found.parameters["pipeline"]["suite"], "the suite is in it too"
+    assert Pipeline.model_validate(found.parameters["spec"]) == pipeline
+    assert found.parameters["spec"]["suite"], "the suite is in it too"
     assert found.job_variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
     assert found.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": "."}}]
     assert set(automations(client, pipeline.spec.name)) == AUTOMATIONS
@@ -103,7 +103,7 @@ def test_an_edited_pipeline_changes_its_deployment_and_leaves_what_others_set(
     second = deploy(path, pool, capsys)["deployments"][0]
     assert (second["id"], second["changed"]) == (first["id"], True)
     found = client.read_deployment(first["id"])
-    assert found.parameters["pipeline"]["spec"]["train"]["epochs"] == 7
+    assert found.parameters["spec"]["spec"]["train"]["epochs"] == 7
     assert len(found.schedules) == 1
     assert automations(client, pipeline.spec.name) == before, "runs that they watch go on being watched"
 
@@ -138,7 +138,7 @@ def test_the_parameters_of_a_deployment_bind_to_its_flow(path: Path) -> None:
     assert parameters
     args, kwargs = parameters_to_args_kwargs(flow.fn, flow.validate_parameters(parameters | {"trigger": "manual"}))
     bound = inspect.signature(flow.fn).bind(*args, **kwargs)
-    assert bound.arguments["pipeline"] == load_pipeline(path)
+    assert bound.arguments["spec"] == load_pipeline(path)
 
 
 @pytest.mark.parametrize(
