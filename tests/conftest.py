@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
-import random
 import secrets
 import shutil
-import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -21,6 +19,7 @@ from typing import TypeVar
 
 import psutil
 import pytest
+from ports import free_port, free_port_range, wait_for_port
 from tiny import build_tiny_base
 
 from contender.store import LocalStore, MemoryStore, Store
@@ -79,36 +78,6 @@ class CephServer(S3Server):
                 timeout=120,
                 check=True,
             )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def free_port_range(count: int) -> int:
-    """The first of `count` neighbouring free ports."""
-    for first in random.sample(range(21000, 31000, count), 50):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-    raise AssertionError("no free ports")
-
-
-def wait_for_port(port: int, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(f"nothing listens on port {port} after {seconds} s")
 
 
 @contextmanager
