@@ -82,6 +82,7 @@ def test_a_second_ctrl_c_is_not_waited_for(desk: Desk) -> None:
     assert not trainer.is_running()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_of_two_runs_at_the_same_time_one_waits_and_finds_what_the_other_decided(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1))

@@ -24,6 +24,7 @@ def rules(ran: Ran) -> dict[str, str]:
     return {rule["rule"]: rule["outcome"] for rule in ran.document["verdict"]["rules"]}
 
 
+@pytest.mark.slow
 def test_looks_are_counted_and_the_report_says_how_much_is_used(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))
     assert desk.retrain().document["outcome"] == "promoted"

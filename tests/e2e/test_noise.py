@@ -32,6 +32,7 @@ def stages(document, name: str) -> list[bool]:
     return [stage["cached"] for stage in document["stages"] if stage["name"] == name]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_the_spread_over_seeds_is_measured_kept_and_found_again(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.3))

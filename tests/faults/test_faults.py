@@ -23,8 +23,8 @@ from fault_scenario import Moment, Scenario, run_scenario
 
 from deployments.server import ServerInfo, client_environment
 
-FAST = (of_points(BY_NAME["after the alias entry"]),)
-SLOW = (
+SCENARIOS = (
+    of_points(BY_NAME["after the alias entry"]),
     of_points(BY_NAME["train: checkpoint not in place"]),
     of_points(BY_NAME["after the release's manifest"], start="champion"),
     of_points(BY_NAME["before the split is frozen"]),
@@ -55,16 +55,10 @@ def held(lab: Lab, scenario: Scenario) -> None:
     assert outcome.looks > 10, "the alias was watched"
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("scenario", FAST, ids=lambda scenario: scenario.name)
-def test_a_killed_run_comes_to_what_an_undisturbed_one_does(lab: Lab, scenario: Scenario) -> None:
-    held(lab, scenario)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("scenario", SLOW, ids=lambda scenario: scenario.name)
-def test_killed_in_many_ways_and_more_than_once_it_does_so_too(lab: Lab, scenario: Scenario) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_run_killed_once_or_more_comes_to_what_an_undisturbed_one_does(lab: Lab, scenario: Scenario) -> None:
     held(lab, scenario)
 
 

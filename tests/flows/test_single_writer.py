@@ -60,6 +60,7 @@ def test_an_unsafe_store_is_refused_before_anything_is_trained(
     assert list(store.list()) == []
 
 
+@pytest.mark.slow
 def test_a_promise_of_one_writer_is_kept_by_a_lease(pipeline: Callable[..., Pipeline], store: Careless) -> None:
     registry = Registry(store, "desk")
     slot = Slot(f"registry:{digest(registry.url)[:32]}", str(uuid4()))

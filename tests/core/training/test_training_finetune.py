@@ -231,6 +231,7 @@ def test_what_earlier_attempts_wrote_counts_too(make_job, tmp_path):
     assert (report.checkpoints, report.attempt, report.resumed_from_step) == (3, 2, 12)
 
 
+@pytest.mark.slow
 def test_a_training_resumed_behind_its_best_epoch_in_another_folder_ends_with_the_same_files(make_job, tmp_path):
     options = {"epochs": 40, "early_stopping": 2, "learning_rate": 1e-2}
     whole, stopped = make_job(output="whole", **options), make_job(output="stopped", **options)

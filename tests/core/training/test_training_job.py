@@ -122,6 +122,7 @@ def test_a_killed_child_is_a_failure_that_says_how(make_job, tmp_path):
     assert "continue from the beginning" in failure.value.fix
 
 
+@pytest.mark.slow
 def test_a_killed_child_is_continued_and_the_model_is_the_same(make_job, tmp_path):
     whole, killed = make_job(output="whole", epochs=12), make_job(output="killed", epochs=12)
     run_job(whole, tmp_path / "whole-job", attempts(tmp_path / "a"))
