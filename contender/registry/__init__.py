@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from contender.noise import NoiseReport
     from contender.registry.ledger import Comparison, Enough, Keys, Taken
+    from contender.registry.observations import Observations
 
 __all__ = [
     "DATA_FILES",
@@ -332,6 +334,13 @@ class Registry:
     def newest_noise(self) -> tuple[NoiseReport | None, list[str]]:
         """The newest noise record that can be read, and one sentence for each that is damaged."""
         return self._noise.newest()
+
+    @cached_property
+    def monitoring(self) -> Observations:
+        """How good champions were on rows that were new to them."""
+        from contender.registry.observations import Observations
+
+        return Observations(self._store, self._layout)
 
     def _alias(self, alias: str) -> AliasLog:
         remembered = lambda: self._decisions.name_an_entry_of(alias)  # noqa: E731
