@@ -1,8 +1,6 @@
-"""The champion on rows that are new to it, through the command line: scored before they train, shown, and when they start a run."""
+"""The champion on rows that are new to it, without a run: scored once, and what says that a run is due."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from desk import COLOURS, Desk, tickets
@@ -16,40 +14,7 @@ from tasks.snapshot import look
 TURNED = dict(zip(COLOURS, (*COLOURS[1:], COLOURS[0]), strict=True))
 
 
-@pytest.mark.usefixtures("prefect_server")
-def test_the_champion_is_scored_on_new_rows_before_they_train_anything(desk: Desk) -> None:
-    desk.drop("1.csv", tickets(240, seed=1))
-    first = desk.retrain()
-    assert first.document["outcome"] == "promoted" and first.document["monitoring"] is None
-    assert "monitor" not in {stage["name"] for stage in first.document["stages"]}
-
-    desk.drop("2.csv", tickets(120, seed=2))
-    second = desk.retrain()
-    names = [stage["name"] for stage in second.document["stages"]]
-    assert names.index("split") < names.index("monitor") < names.index("train"), names
-    seen = second.document["monitoring"]
-    trained = {ran.document["release"]: train_rows(desk, ran.document["release"]) for ran in (first, second)}
-    new = trained[second.document["release"]] - trained[first.document["release"]]
-    assert (seen["n"], seen["champion"], seen["rows"]) == (1, first.document["release"], new)
-    assert seen["metrics"]["accuracy"] > 0.5 and seen["unknown_labels"] == 0
-    (stage,) = [stage for stage in second.document["stages"] if stage["name"] == "monitor"]
-    print(stage["seconds"])
-    assert stage["seconds"] < 5
-    assert 'id="monitoring"' in Path(second.document["report"]).read_text()
-
-    history = desk.run("history", "desk", "--json")
-    assert history.document["monitoring"] == [seen]
-    assert "the champion on new rows" in history.shown and first.document["release"] in history.shown
-    edited = desk.retrain("--set", "promote.floors={accuracy: 0.5}")
-    assert edited.document["monitoring"] in (None, seen), "no row is scored again"
-    assert desk.run("history", "desk", "--json").document["monitoring"] == [seen]
-
-
-def train_rows(desk: Desk, release: str) -> int:
-    found = desk.run("releases", "desk", "--json").document["releases"]
-    return int(next(one for one in found if one["release"] == release)["lineage"]["rows"]["train"])
-
-
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_labels_that_turned_are_noticed_without_a_run_and_the_run_finds_what_was_scored(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))
