@@ -28,7 +28,7 @@ from contender.registry import TRAIN_KEYS, Registry
 from contender.registry.observations import Observations
 from contender.run import Run, open_run
 from contender.stages.data import check_quality, look, split_rows, take_snapshot
-from contender.stages.monitoring import degradation, is_monitored, measured, monitor
+from contender.stages.monitoring import degradation, is_monitored, measured, monitor, write_new_rows
 from contender.store import MemoryStore, transfer
 from contender.triggers import Degradation
 from contender.workspace import Staged
@@ -130,6 +130,28 @@ def test_each_row_is_scored_once_whatever_file_it_comes_in(watched: Watched) -> 
     )
     watched.run.registry.rollback("production", reason="tests", actor="tests")
     assert watched.monitor() is None, "another champion does not score the same rows again"
+
+
+def test_a_row_that_repeats_in_another_batch_is_written_once(tmp_path: Path) -> None:
+    schema = pa.schema({"text": pa.string(), "label": pa.string(), "_key": pa.uint64()})
+    batches = [[("a", 1), ("b", 2)], [("A  ", 1), ("b", 3), ("c", 9)], [("c", 9), ("d", 4)]]
+    with pa.OSFile(str(tmp_path / "train.arrow"), "wb") as sink, pa.ipc.new_stream(sink, schema) as to:
+        for rows in batches:
+            columns = [[text for text, _ in rows], ["x"] * len(rows), pa.array([key for _, key in rows], pa.uint64())]
+            to.write_batch(pa.record_batch(columns, schema=schema))
+
+    def written(trained: list[int], scored: Any) -> tuple[list[str], Any]:
+        out = tmp_path / "new.arrow"
+        ids = write_new_rows(tmp_path / "train.arrow", np.array(trained, np.uint64), scored, "salt", out)
+        with pa.OSFile(str(out)) as source:
+            return pa.ipc.open_stream(source).read_all().column("text").to_pylist(), ids
+
+    nothing = np.empty(0, np.uint64)
+    texts, ids = written([4, 9], nothing)
+    assert texts == ["a", "b", "b"] and len(set(ids.tolist())) == 3, "the same text under another key is another row"
+    assert written([4, 9], np.sort(ids[:2]))[0] == ["b"]
+    assert written([], nothing)[0] == ["a", "b", "b", "c", "d"]
+    assert written([1, 2, 3, 4, 9], nothing)[0] == []
 
 
 def test_held_out_rows_and_those_of_the_validation_take_no_part(watched: Watched) -> None:
