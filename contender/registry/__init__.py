@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -30,6 +29,7 @@ from contender.registry.evaluations import Evaluations
 from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder_signers, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
 from contender.registry.noise import NoiseRecords
+from contender.registry.observations import Observations
 from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
 from contender.store import Store
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from contender.noise import NoiseReport
     from contender.registry.ledger import Comparison, Enough, Keys, Taken
-    from contender.registry.observations import Observations
 
 __all__ = [
     "DATA_FILES",
@@ -82,6 +81,7 @@ class Registry:
         self._decisions = Decisions(store, self._layout)
         self._claims = Claims(store, self._layout)
         self._noise = NoiseRecords(store, self._layout)
+        self.monitoring = Observations(store, self._layout)
 
     def exists(self) -> bool:
         """Whether the store holds anything of this pipeline."""
@@ -334,13 +334,6 @@ class Registry:
     def newest_noise(self) -> tuple[NoiseReport | None, list[str]]:
         """The newest noise record that can be read, and one sentence for each that is damaged."""
         return self._noise.newest()
-
-    @cached_property
-    def monitoring(self) -> Observations:
-        """How good champions were on rows that were new to them."""
-        from contender.registry.observations import Observations
-
-        return Observations(self._store, self._layout)
 
     def _alias(self, alias: str) -> AliasLog:
         remembered = lambda: self._decisions.name_an_entry_of(alias)  # noqa: E731

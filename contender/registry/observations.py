@@ -11,10 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from contender.errors import AlreadyExists, Damaged, Missing
-from contender.keys import among
 from contender.monitoring import Observation
 from contender.records import sha256_hex
 from contender.registry.decisions import numbered_entries
@@ -23,9 +20,11 @@ from contender.store import Store
 from contender.store.transfer import at_once
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
-Ids = np.ndarray[Any, np.dtype[np.uint64]]
+    Ids = np.ndarray[Any, np.dtype[np.uint64]]
+
 Describe = Callable[["pa.Table", int, str], Observation]
 
 ID = "id"  # column of the outcomes: which row it is, whatever file it came in
@@ -60,6 +59,8 @@ class Observations:
 
     def scored(self, entries: Sequence[Observation]) -> Ids:
         """Sorted ids of the rows that these observations scored."""
+        import numpy as np
+
         names = [entry.outcomes for entry in entries]
         unread = [name for name in dict.fromkeys(names) if name not in self._known]
         self._known |= dict(zip(unread, at_once(self._ids, unread, threads=8), strict=True))
@@ -71,6 +72,8 @@ class Observations:
         `outcomes`: one row for each id. `describe` makes the entry of some of them, its number and the name of their file.
         """
         import pyarrow as pa
+
+        from contender.keys import among
 
         while True:
             entries = self.all()
