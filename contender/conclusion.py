@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from contender import stopping
 from contender.contest import Champion, beside, outcomes_of, promote_settled
 from contender.files import write_durably
+from contender.monitoring import Observation
 from contender.plan import judged_set
 from contender.progress import Note, tell
 from contender.records import (
@@ -44,6 +45,7 @@ class Contest:
     champion: Champion
     evaluation: Staged[Evaluation]
     verdict: Verdict
+    observation: Observation | None = None  # of the champion, on the rows that were new to it
 
 
 def publish(run: Run, contest: Contest) -> Path:
@@ -90,6 +92,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         rows=contest.split.folder / f"{on}.arrow",
         examples=run.pipeline.spec.report.examples,
         noise=_noise(run) if champion else None,
+        monitoring=_monitoring(run),
     )
 
 
@@ -99,6 +102,14 @@ def _noise(run: Run) -> NoiseReport | None:
     for fault in faults:
         tell(Note("report", "warned", f"{fault}; its noise is not drawn"))
     return newest
+
+
+def _monitoring(run: Run) -> tuple[Observation, ...]:
+    """The series of champions on rows that were new to them. It decides nothing either."""
+    series, faults = run.registry.monitoring.readable()
+    for fault in faults:
+        tell(Note("report", "warned", f"{fault}; the monitoring is drawn without it"))
+    return tuple(series)
 
 
 def promote(run: Run, contest: Contest, guard: Guard | None = None) -> AliasEntry:
@@ -153,6 +164,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         evaluations=nested_metrics(contest.evaluation.record),
         verdict=contest.verdict,
         training=contest.model.record.figures(),
+        monitoring=contest.observation,
         report=str(report),
         **quality_places(contest.quality),
         **_conflicts_place(contest.split),

@@ -65,6 +65,12 @@ def find_champion(run: Run, seen: Snapshot, guard: Guard | None = None) -> Champ
     return Champion(entry, run.registry.named_by(entry) if entry else None, own)
 
 
+def find_live(run: Run) -> Champion:
+    """What is live, for whoever promotes nothing: only read."""
+    entry = run.registry.champion(run.pipeline.spec.promote.alias)
+    return Champion(entry, run.registry.named_by(entry) if entry else None)
+
+
 def promote_settled(run: Run, entry: AliasEntry, guard: Guard | None = None) -> AliasEntry:
     """Adds the entry to the alias's log. Where its answer is lost, the next run repeats it before it looks for the champion."""
     key = _pending(run)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender.errors import AliasMoved, ContenderError, DataError, Interrupted, OutcomeUnknown
 from contender.machine import cache_folder
+from contender.monitoring import Observation
 from contender.plan import decision_prefix
 from contender.records import (
     Decision,
@@ -91,6 +92,7 @@ class RunResult(Record):
     evaluations: dict[str, dict[str, dict[str, float]]] = {}
     verdict: Verdict | None = None
     training: dict[str, Any] | None = None
+    monitoring: Observation | None = None
     seconds: float
     stages: tuple[StageTime, ...] = ()
     flow_run_id: str | None = None

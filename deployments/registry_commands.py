@@ -44,7 +44,7 @@ def command_releases(options: argparse.Namespace) -> int:
 
 def command_history(options: argparse.Namespace) -> int:
     from deployments.lookup import find
-    from deployments.terminal import console, say, table
+    from deployments.terminal import console, say, show_monitoring, table
 
     target = find(options.name, options.registry, profile=options.profile)
     found, damaged = target.registry.readable_decisions()
@@ -57,8 +57,11 @@ def command_history(options: argparse.Namespace) -> int:
         now = f"{live.release} since {live.at[:16]} (entry {live.n})" if live else "nothing yet"
     except Damaged as error:
         damaged = [*damaged, error.in_one_line]
+    series, faults = target.registry.monitoring.readable()
+    damaged = [*damaged, *faults]
     out = console()
     out.print(table(("when (UTC)", "what", "release", "rows", "why"), _story(decisions, entries)))
+    show_monitoring(out, series)
     say(out, f"live as {target.alias}: {now}")
     live_entry = entries[-1] if entries else None
     decision = next((found for found in decisions if live_entry and found.key == live_entry.decision), None)
@@ -78,6 +81,7 @@ def command_history(options: argparse.Namespace) -> int:
                 "decision": decision and decision.model_dump(mode="json"),
                 "entries": [entry.model_dump(mode="json") for entry in entries],
                 "decisions": [decision.model_dump(mode="json") for decision in decisions],
+                "monitoring": [observation.model_dump(mode="json") for observation in series],
                 "damaged": damaged,
             }
         )

@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contender.errors import ContenderError
+from contender.monitoring import COLUMNS, Observation
 from contender.progress import Note
 from contender.records import Verdict
 from contender.run import RunResult
@@ -42,6 +43,8 @@ MARKS = {
     "done": ("✓", "bold green"),
     "rejected_data": ("✗", "bold red"),
 }
+OBSERVATIONS = 20  # of the monitoring series that are shown
+BLOCKS = "▁▂▃▄▅▆▇█"
 QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one
 
 
@@ -179,6 +182,25 @@ def show_result(out: Console, result: RunResult | NoiseResult) -> None:
         place = getattr(result, name, None)
         if place:
             out.print(f"  {name.replace('_', ' '):<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
+
+
+def show_monitoring(out: Console, series: Sequence[Observation]) -> None:
+    """The champions on rows that were new to them, the newest last; the line above draws the metric, higher for more."""
+    shown = series[-OBSERVATIONS:]
+    if not shown:
+        return
+    earlier = len(series) - len(shown)
+    say(out, f"the champion on new rows{f' (and {earlier:,} times before)' if earlier else ''}: {sparkline(shown)}")
+    out.print(table(COLUMNS, [one.row for one in shown]))
+
+
+def sparkline(series: Sequence[Observation]) -> str:
+    """A block for each value of the newest one's metric, from the lowest to the highest of them."""
+    primary = series[-1].primary
+    values = [one.metrics[primary] for one in series if primary in one.metrics]
+    low, high = min(values), max(values)
+    steps = [(value - low) / (high - low) if high > low else 1.0 for value in values]
+    return "".join(BLOCKS[round(step * (len(BLOCKS) - 1))] for step in steps)
 
 
 def show_rules(out: Console, verdict: Verdict) -> None:

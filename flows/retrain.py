@@ -21,6 +21,7 @@ from flows.states import ended
 from tasks.decision import conclude, find_decision, refuse
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
+from tasks.monitoring import monitor
 from tasks.promotion import find_champion, promote, publish
 from tasks.quality import check_quality
 from tasks.release import stage_release
@@ -77,9 +78,16 @@ def retrained(run: Run) -> RunResult:
     except DataError as error:
         return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
+    observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
     model = fine_tune(run, base, split)
     challenger = stage_release(run, base, model, split, snapshot, quality, champion.entry)
-    stages = {"snapshot": snapshot.record, "quality": quality, "split": split, "model": model}
+    stages = {
+        "snapshot": snapshot.record,
+        "quality": quality,
+        "split": split,
+        "model": model,
+        "observation": observation,
+    }
     return contend(run, seen, challenger, champion, stages)
 
 

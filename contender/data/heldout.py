@@ -21,6 +21,11 @@ MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
 Array = np.ndarray[Any, Any]
 
 
+def row_ids(keys: Array, texts: Array) -> Array:
+    """Which row it is, by the hashes of its split key and its text, uint64 (rows,) each."""
+    return np.asarray((keys * MIX) ^ texts)
+
+
 def _none(kind: type = np.uint64) -> Array:
     return np.empty(0, kind)
 
@@ -40,7 +45,7 @@ class Held:
 
     def add(self, keys: Array, texts: Array, labels: Array) -> None:
         """The next rows' hashes, uint64 (rows,) each."""
-        self._parts.append(((keys * MIX) ^ texts, texts, labels))
+        self._parts.append((row_ids(keys, texts), texts, labels))
 
     def finish(self) -> Held:
         pairs, texts, labels = (

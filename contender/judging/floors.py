@@ -8,6 +8,7 @@ import numpy as np
 
 from contender.errors import UsageError
 from contender.evaluation.metrics import METRICS, scores
+from contender.evaluation.outcomes import Array, Outcomes
 from contender.judging import paired
 from contender.judging.held_out import Fair
 from contender.judging.resampling import bootstrap
@@ -42,7 +43,9 @@ def _measured(rules: Rules, held: Fair, floor: Floor, result: RuleResult) -> Rul
         )
     higher = METRICS[result.metric].higher_is_better
     bounded = floor.by == "lower_bound"
-    low, high = _bounds(held, result.metric, 1 - rules.versus.confidence, bounded)
+    low, high = None, None
+    if bounded or _exact(result.metric, held.keys):  # the bootstrap takes its time: only where a floor asks for it
+        low, high = value_bounds(result.metric, held.ours, held.keys, 1 - rules.versus.confidence)
     reached = _reaches(result.estimate, floor.value, higher)
     outcome: RuleOutcome = "passed" if reached else "failed"
     if reached and bounded:
@@ -56,12 +59,15 @@ def _reaches(value: float, floor: float, higher: bool) -> bool:
     return value >= floor if higher else value <= floor
 
 
-def _bounds(held: Fair, metric: str, alpha: float, needed: bool) -> tuple[float | None, float | None]:
-    """Each end at level alpha: exact for accuracy of rows, else by the bootstrap, and that only where a floor asks for it."""
-    by_row = len(np.unique(held.keys)) == held.rows
-    if metric == "accuracy" and by_row:
-        return paired.clopper_pearson(int(held.ours.right.sum()), held.rows, alpha)
-    return bootstrap(metric, held.ours, None, held.keys).bounds(alpha) if needed else (None, None)
+def value_bounds(metric: str, outcomes: Outcomes, keys: Array, alpha: float) -> tuple[float, float]:
+    """Bounds of one model's metric, each at level alpha: exact for accuracy of rows that have a key each, else by the bootstrap."""
+    if _exact(metric, keys):
+        return paired.clopper_pearson(int(outcomes.right.sum()), outcomes.rows, alpha)
+    return bootstrap(metric, outcomes, None, keys).bounds(alpha)
+
+
+def _exact(metric: str, keys: Array) -> bool:
+    return metric == "accuracy" and len(np.unique(keys)) == len(keys)
 
 
 def _unmeasured(result: RuleResult) -> RuleResult:

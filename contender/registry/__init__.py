@@ -29,6 +29,7 @@ from contender.registry.evaluations import Evaluations
 from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder_signers, holds_model, verify_folder
 from contender.registry.layout import Layout, check_name
 from contender.registry.noise import NoiseRecords
+from contender.registry.observations import Observations
 from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
 from contender.store import Store
@@ -80,6 +81,7 @@ class Registry:
         self._decisions = Decisions(store, self._layout)
         self._claims = Claims(store, self._layout)
         self._noise = NoiseRecords(store, self._layout)
+        self.monitoring = Observations(store, self._layout)
 
     def exists(self) -> bool:
         """Whether the store holds anything of this pipeline."""

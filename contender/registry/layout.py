@@ -6,7 +6,7 @@
                    releases/<release>/data_files.parquet         judged/<set>/<sha256>.parquet
                    releases/<release>/signatures/<key>.json      split/<n>.json, aliases/<alias>/<n>.json
                    releases/<release>/claims/, deleting.json     aliases/<alias>.json
-                   noise/<key>.json
+                   noise/<key>.json                              monitoring/<n>.json, observed/<sha256>.parquet
 """
 
 from __future__ import annotations
@@ -92,6 +92,13 @@ class Layout:
 
     def noise(self, key: str) -> str:
         return f"{self.noises()}{check_name('noise record', key)}.json"
+
+    def monitoring(self) -> str:
+        return f"{self.pipeline}/monitoring/"
+
+    def observed(self, sha256: str) -> str:
+        """The outcomes of the rows that one observation scored."""
+        return f"{self.pipeline}/observed/{check_name('outcomes', sha256)}.parquet"
 
     def splits(self) -> str:
         return f"{self.pipeline}/split/"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contender.evaluation.metrics import METRICS
+from contender.monitoring import Observation
 from contender.records import TrainReport
 from contender.reporting.comparison import MetricRow
 
@@ -164,3 +165,81 @@ def _ends(row: MetricRow) -> tuple[float, float]:
 
 def _around(values: Sequence[float | None]) -> Scale:
     return padded([value for value in values if value is not None], PLOT_START, PLOT_END)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One quantity of a series: its name, the class that draws it, and its points in pixels."""
+
+    name: str
+    style: str
+    points: list[tuple[float, float]]
+
+    @property
+    def path(self) -> str:
+        return " ".join(f"{x},{y}" for x, y in self.points)
+
+
+@dataclass(frozen=True)
+class SeriesChart:
+    """Observations from left to right in their order, whatever time passed between; `champions`: where another one begins."""
+
+    title: str
+    percent: bool
+    lines: list[Line]
+    whiskers: list[tuple[float, float, float]]  # x, and y of both bounds
+    y: Scale
+    champions: list[float]
+    first: str
+    last: str
+
+
+def series_charts(series: Sequence[Observation]) -> list[SeriesChart]:
+    """The champions' metric on rows that were new to them, of those that share the newest one's, and how far these had drifted."""
+    shown = [one for one in series if one.primary == series[-1].primary][-MOST_POINTS:]
+    if not shown:
+        return []
+    facts = METRICS[shown[-1].primary]
+    found = {"": [one.metrics[one.primary] for one in shown]}
+    title = f"{facts.title} on rows new to the champion"
+    charts = [_series_chart(title, facts.percent, shown, found, [one.bounds for one in shown])]
+    drifted = [(one, one.drift) for one in shown if one.drift]
+    if drifted:
+        found = {
+            "labels": [drift.labels for _, drift in drifted],
+            "predictions": [drift.predictions for _, drift in drifted],
+            "by chance": [drift.by_chance for _, drift in drifted],
+        }
+        title = "Drift from the champion's data, 0 to 1"
+        charts.append(_series_chart(title, False, [one for one, _ in drifted], found, [None] * len(drifted)))
+    return charts
+
+
+STYLES = ("line", "link", "dotted")  # of a chart's lines, in their order
+
+
+def _series_chart(
+    title: str,
+    percent: bool,
+    shown: Sequence[Observation],
+    found: Mapping[str, Sequence[float]],
+    bounds: Sequence[tuple[float, float] | None],
+) -> SeriesChart:
+    x = Scale(0.0, float(len(shown) - 1), LEFT + 8, WIDTH - RIGHT - 8)
+    ends = [end for pair in bounds if pair for end in pair]
+    y = padded([*ends, *(value for values in found.values() for value in values)], HEIGHT - BOTTOM, TOP)
+    lines = [
+        Line(name, style, [(x(place), y(value)) for place, value in enumerate(values)])
+        for style, (name, values) in zip(STYLES, found.items(), strict=False)
+    ]
+    begins = [place for place, one in enumerate(shown) if place and one.champion != shown[place - 1].champion]
+    return SeriesChart(
+        title=title,
+        percent=percent,
+        lines=lines,
+        whiskers=[(x(place), y(pair[0]), y(pair[1])) for place, pair in enumerate(bounds) if pair],
+        y=y,
+        champions=[x(place - 0.5) for place in begins],
+        first=shown[0].at[:10],
+        last=shown[-1].at[:10],
+    )

@@ -22,6 +22,7 @@ from contender.records import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from contender.monitoring import Observation
     from contender.noise import NoiseReport
 
 Examples = Literal["none", "redacted", "full"]
@@ -33,6 +34,7 @@ class ReportInput:
 
     champion_files: what the champion's snapshot saw (set, path, sha256, …), None where nobody knows. outcomes and champion_outcomes
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
+    monitoring: champions on rows that were new to them, the oldest first.
     """
 
     pipeline: str
@@ -53,6 +55,7 @@ class ReportInput:
     rows: Path
     examples: Examples = "redacted"
     noise: NoiseReport | None = None
+    monitoring: tuple[Observation, ...] = ()
 
     @cached_property
     def judged(self) -> SetEvaluation:

@@ -13,10 +13,11 @@ from markupsafe import Markup, escape
 
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import MEASURES, amount, facts, in_sentence, look_sentence, points, value
+from contender.monitoring import COLUMNS
 from contender.noise import size
 from contender.records import ExpectationResult, RuleResult
 from contender.reporting.changes import changes, label_counts
-from contender.reporting.charts import Scale, interval_plots, learning_curves
+from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES, metric_rows
 from contender.reporting.data import ReportInput
 from contender.reporting.findings import Findings, find
@@ -25,6 +26,7 @@ from contender.text import ACTING, escape_of, shorten, terminal_safe
 NAME_LENGTH = 80  # characters of a label, a path or a value in a table
 LABELS_SHOWN = 200
 FILES_SHOWN = 1_000
+OBSERVATIONS_SHOWN = 50
 
 HEADLINES = {
     "PROMOTE": "The challenger earned its place",
@@ -47,6 +49,9 @@ def render_report(data: ReportInput) -> str:
         expectations=sorted(data.quality.results, key=_urgency),
         quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1]),
         curves=learning_curves(data.training),
+        series=series_charts(data.monitoring),
+        observations=data.monitoring[: -OBSERVATIONS_SHOWN - 1 : -1],
+        observation_columns=COLUMNS,
         changes=changes(data),
         lineage=lineage(data),
         duration=duration,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from contender import contest
 from contender.errors import ContenderError, DataError
 from contender.noise import NoiseReport, Trial, noise_key, size, spread
 from contender.plan import REVISIONS, judged_set, parts
@@ -50,8 +51,7 @@ def find_live(run: Run) -> ReleaseManifest | None:
     Raises UnsafeStore where the store would not keep the record apart from another's: hours of training before anybody noticed.
     """
     run.registry.require_safe(guarded=run.pipeline.spec.promote.single_writer)
-    entry = run.registry.champion(run.pipeline.spec.promote.alias)
-    return run.registry.named_by(entry) if entry else None
+    return contest.find_live(run).manifest
 
 
 def with_other_seeds(run: Run, runs: int, split: Staged[SplitReport]) -> list[Run]:

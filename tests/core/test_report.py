@@ -21,6 +21,7 @@ from contender.evaluation.evaluate import evaluate_set
 from contender.judging.held_out import HeldOut
 from contender.judging.judge import judge
 from contender.judging.rules import Rules
+from contender.monitoring import Drift, Observation
 from contender.records import (
     CurvePoint,
     Evaluation,
@@ -36,7 +37,7 @@ from contender.records import (
     TrainReport,
 )
 from contender.reporting.card import render_card
-from contender.reporting.charts import Scale
+from contender.reporting.charts import LEFT, RIGHT, WIDTH, Scale, series_charts
 from contender.reporting.data import ReportInput
 from contender.reporting.report import duration, render_report, tick
 from contender.verdict import Look
@@ -309,6 +310,59 @@ def test_the_card_is_read_by_the_hub_and_rows_cannot_write_its_front_matter(tmp_
     assert "\nlicense" not in body
     assert "](javascript" not in body
     assert "\u202e" not in text
+
+
+def series(values, champions=("r-a",), **changes):
+    return tuple(
+        Observation(
+            **{
+                "n": n,
+                "alias": "production",
+                "alias_entry": 1,
+                "champion": champions[n * len(champions) // (len(values) + 1)],
+                "champion_digest": "d",
+                "snapshot": "s",
+                "rows": 120,
+                "primary": "accuracy",
+                "metrics": {"accuracy": value, "f1_macro": value},
+                "bounds": (max(value - 0.05, 0), min(value + 0.05, 1)),
+                "unknown_labels": 0,
+                "confidence": 0.8,
+                "drift": Drift(labels=0.1 + n / 50, predictions=0.12 + n / 60, by_chance=0.11),
+                "outcomes": "f",
+                "at": f"2026-11-{n:02}T14:00:00.000Z",
+            }
+            | changes
+        )
+        for n, value in enumerate(values, 1)
+    )
+
+
+def test_the_monitoring_is_drawn_with_its_bounds_its_drift_and_where_another_champion_begins(tmp_path):
+    data = report_input(tmp_path)
+    assert 'id="monitoring"' not in render_report(data), "nothing was observed yet"
+    seen = series([0.9, 0.92, 0.85, 0.8, 0.93, 0.94], champions=("r-a", "r-b"))
+    html = render_report(replace(data, monitoring=seen))
+    page = Page(html)
+    assert page.open == [] and 'href="#monitoring"' in html
+    assert html.count('class="bound"') == 6
+    assert html.count('class="zero dashed"') == 2, "once in each of both charts"
+    assert "Drift from the champion's data, 0 to 1 labels predictions by chance" in page.text
+    assert "80.0% 75.0% to 85.0% 0.18, predicted 0.19, by chance 0.11" in page.text
+    one, *_ = series_charts(seen[:1])
+    assert one.lines[0].points[0][0] == (LEFT + WIDTH - RIGHT) / 2, "a single point stands in the middle"
+
+
+def test_observations_cannot_act_and_those_of_another_metric_are_not_on_its_scale(tmp_path):
+    seen = (
+        *series([0.5], champions=(EVIL,)),
+        *series([1.5, 1.4], primary="log_loss", metrics={"log_loss": 1.5}, drift=None),
+    )
+    html = render_report(replace(report_input(tmp_path, labels=("a", "b")), monitoring=seen))
+    page = Page(html)
+    assert not {"script", "iframe", "img"} & set(page.tags) and r"\u202e" in page.text
+    (chart,) = series_charts(seen)
+    assert chart.title.startswith("Log loss") and len(chart.lines[0].points) == 2
 
 
 def test_the_page_and_the_card_say_what_left_the_split(tmp_path):

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from desk import COLOURS, Desk, tickets
+from desk import COLOURS, Desk, Ran, tickets
 
 KEYS = {
     "pipeline", "outcome", "message", "snapshot", "release", "champion", "alias_entry", "metrics", "evaluations", "verdict",
-    "training",
+    "training", "monitoring",
     "seconds", "stages", "flow_run_id", "report", "quarantine", "conflicts", "data_docs", "registry",
 }  # fmt: skip
 STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge"]
@@ -38,6 +39,7 @@ def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
     assert second.document["champion"] == first.document["release"]
     (rule,) = [rule for rule in second.document["verdict"]["rules"] if rule["p_value"] is not None]
     assert rule["p_value"] <= rule["alpha"] < 0.05
+    scored = champion_was_scored_before_training(desk, first, second)
 
     bad = desk.drop("3.csv", [("", "red")] * 300 + [("word1 word2", "mauve")] * 100)
     third = desk.retrain()
@@ -50,12 +52,13 @@ def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
     assert (fourth.code, fourth.document["outcome"]) == (0, "up_to_date")
 
     floored = desk.retrain("--set", "promote.floors={accuracy: 0.999999}")
-    assert (floored.code, floored.document["outcome"]) == (3, "kept")
+    assert (floored.code, floored.document["outcome"], floored.document["monitoring"]) == (3, "kept", None)
     cached = {stage["name"] for stage in floored.document["stages"] if stage["cached"]}
     assert cached >= {"snapshot", "split", "train"}, "an edited floor trains nothing"
 
     history = desk.run("history", "desk", "--json").document
     assert [entry["n"] for entry in history["entries"]] == [1, 2]
+    assert history["monitoring"] == [scored], "no row was scored again"
     assert [decision["outcome"] for decision in history["decisions"]] == [
         "promoted",
         "promoted",
@@ -71,6 +74,23 @@ def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
     (pulled / "model.safetensors").write_bytes(b"damage")
     damaged = desk.run("verify", str(pulled))
     assert (damaged.code, "model.safetensors" in damaged.shown) == (1, True)
+
+
+def champion_was_scored_before_training(desk: Desk, first: Ran, second: Ran) -> Any:
+    """The observation of the second run: the first champion, on all rows that are about to train for the first time."""
+    assert first.document["monitoring"] is None and "monitor" not in first.shown, "there was no champion"
+    names = [stage["name"] for stage in second.document["stages"]]
+    assert names == ["snapshot", "gate", "split", "monitor", *STAGES[3:]]
+    listed = desk.run("releases", "desk", "--json").document["releases"]
+    trained = {one["release"]: one["lineage"]["rows"]["train"] for one in listed}
+    old, new = (trained[ran.document["release"]] for ran in (first, second))
+    scored = second.document["monitoring"]
+    assert (scored["n"], scored["champion"], scored["alias_entry"]) == (1, first.document["release"], 1)
+    assert (scored["rows"], scored["unknown_labels"]) == (new - old, 0)
+    assert scored["metrics"]["accuracy"] < second.document["metrics"]["accuracy"]
+    assert 'id="monitoring"' in Path(second.document["report"]).read_text()
+    assert "the champion on new rows" in desk.run("history", "desk").shown
+    return scored
 
 
 def predicts(folder: Path, text: str) -> str:

@@ -21,7 +21,7 @@ BESIDE = re.compile(r"^\.contender/files\.json$|/releases/[^/]+/(claims/[0-9a-f]
 NEEDLESS = re.compile(
     r"/\.contender-|\.partial(/|$)|\.old(/|$)|^\.contender/(jobs/|records/jobs/.*\.json$|tmp|\.)|keys-[^/]*\.parquet$"
 )
-IN_DOCUMENT = ("snapshot", "gate", "split", "train", "evaluate")
+IN_DOCUMENT = ("snapshot", "gate", "split", "monitor", "train", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class State:
         stages = {stage for stage, _ in self.finished}
         if "train" not in stages and self.checkpoint:
             return f"step {self.checkpoint}"
-        order = ("snapshot", "gate", "split", "train", "fetch", "predict", "evaluate")
+        order = ("snapshot", "gate", "split", "fetch", "monitor", "train", "predict", "evaluate")
         return next((stage for stage in reversed(order) if stage in stages), "the start")
 
 
@@ -108,7 +108,7 @@ def compared(expected: Left, desk: Desk) -> list[str]:
     faults = []
     if found.models != expected.models:
         faults.append(f"the models differ: {_difference(expected.models, found.models)}")
-    for what in ("alias", "decisions", "looks"):
+    for what in ("alias", "decisions", "looks", "series"):
         wanted, there = getattr(expected, what), getattr(found, what)
         if wanted != there:
             faults.append(f"{what}: {there} instead of {wanted}")

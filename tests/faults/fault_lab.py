@@ -69,6 +69,7 @@ class Left:
     alias: list[tuple[Any, ...]]
     decisions: list[tuple[Any, ...]]
     looks: list[tuple[Any, ...]]
+    series: list[tuple[Any, ...]]
     paths: frozenset[str]
 
 
@@ -89,6 +90,9 @@ def what_is_left(desk: Desk) -> Left:
         looks=[
             (e.n, e.challenger, e.champion, e.set_digest, e.rule, e.alpha)
             for e in numbered_entries(store, f"{NAME}/ledger/test/", LedgerEntry)
+        ],
+        series=[
+            (o.n, o.champion, o.snapshot, o.rows, o.metrics, o.drift, o.outcomes) for o in registry.monitoring.all()
         ],
         paths=frozenset(path.relative_to(desk.folder).as_posix() for path in desk.folder.rglob("*")),
     )

@@ -12,7 +12,10 @@ Process = Literal["run", "train", "gate"]
 Victim = Literal["process", "parent", "tree"]
 
 BEFORE, AFTER = 0, 1
-STAGES = ("look", "snapshot", "gate", "split", "train", "release", "evaluate", "judge", "publish", "promote", "decide")
+STAGES = (
+    *("look", "snapshot", "gate", "split", "monitor", "train", "release"),
+    *("evaluate", "judge", "publish", "promote", "decide"),
+)
 KEY = r"[0-9a-f]{16,64}"
 
 
@@ -60,22 +63,23 @@ def _train(event: str, path: str, later: int = BEFORE, occurrence: int = 1, vict
     return Fault("train", event, path, later, occurrence, victim)
 
 
-def _whole_stage(folder: str, stage: str) -> list[Point]:
+def _whole_stage(folder: str, stage: str, champion: bool = False) -> list[Point]:
     """The points that every stage of the workspace has."""
     partial, final = rf"stages/{folder}/\.{KEY}\.partial", rf"stages/{folder}/{KEY}"
-    return [
-        Point(f"{folder}: begun", stage, _run("os.mkdir", rf"{partial}$", AFTER)),
-        Point(f"{folder}: filled, no manifest", stage, _run("os.rename", rf"{partial}/stage\.json$")),
-        Point(f"{folder}: manifest, not in place", stage, _run("os.rename", rf"{partial} -> .*{final}$")),
-        Point(f"{folder}: in place", stage, _run("os.rename", rf"{partial} -> .*{final}$", AFTER)),
-    ]
+    moments = {
+        "begun": _run("os.mkdir", rf"{partial}$", AFTER),
+        "filled, no manifest": _run("os.rename", rf"{partial}/stage\.json$"),
+        "manifest, not in place": _run("os.rename", rf"{partial} -> .*{final}$"),
+        "in place": _run("os.rename", rf"{partial} -> .*{final}$", AFTER),
+    }
+    return [Point(f"{folder}: {name}", stage, fault, champion) for name, fault in moments.items()]
 
 
-def _created(name: str, stage: str, path: str, occurrence: int = 1) -> list[Point]:
+def _created(name: str, stage: str, path: str, champion: bool = False) -> list[Point]:
     """Before and after an object of the registry appears."""
     return [
-        Point(f"before {name}", stage, _run("os.link", path, BEFORE, occurrence)),
-        Point(f"after {name}", stage, _run("os.link", path, AFTER, occurrence)),
+        Point(f"before {name}", stage, _run("os.link", path, BEFORE), champion),
+        Point(f"after {name}", stage, _run("os.link", path, AFTER), champion),
     ]
 
 
@@ -97,6 +101,10 @@ POINTS: tuple[Point, ...] = (
     Point("before the split is frozen", "split", _run("os.link", r"/split/00000001\.json$"), bare=True),
     Point("after the split is frozen", "split", _run("os.link", r"/split/00000001\.json$", AFTER), bare=True),
     *_whole_stage("split", "split"),
+    # --- monitor: the champion is fetched here first
+    *_whole_stage("monitor", "monitor", champion=True),
+    *_created("the new rows' outcomes", "monitor", r"/observed/[^/]+\.parquet$", champion=True),
+    *_created("the observation", "monitor", r"/monitoring/00000001\.json$", champion=True),
     # --- train
     Point("train: job written, no process", "train", _run("os.rename", rf"{JOB}/job\.json$", AFTER)),
     Point("train: process starts", "train", _train("open", rf"{JOB}/lock$", AFTER)),
@@ -139,8 +147,7 @@ POINTS: tuple[Point, ...] = (
     *_whole_stage("predict", "evaluate"),
     *_whole_stage("evaluate", "evaluate"),
     # --- judge
-    Point("before the ledger's look", "judge", _run("os.link", r"ledger/test/00000001\.json$"), champion=True),
-    Point("after the ledger's look", "judge", _run("os.link", r"ledger/test/00000001\.json$", AFTER), champion=True),
+    *_created("the ledger's look", "judge", r"ledger/test/00000001\.json$", champion=True),
     Point("judge: outcomes read", "judge", _run("call", r"judging/judge\.py:judge$")),
     Point("judge: verdict reached", "judge", _run("return", r"judging/judge\.py:judge$")),
     # --- publish

@@ -27,6 +27,8 @@ SCENARIOS = (
     of_points(BY_NAME["after the alias entry"]),
     of_points(BY_NAME["train: checkpoint not in place"]),
     of_points(BY_NAME["after the release's manifest"], start="champion"),
+    of_points(BY_NAME["monitor: filled, no manifest"], BY_NAME["train: step 13"], start="champion"),
+    of_points(BY_NAME["after the new rows' outcomes"], BY_NAME["after the observation"]),
     of_points(BY_NAME["before the split is frozen"]),
     of_points(BY_NAME["gate: its own process alone"]),
     of_points(BY_NAME["train: process alone, in a checkpoint"]),

@@ -32,6 +32,7 @@ class Fuse:
         import re
         import threading
         from glob import glob
+        from itertools import count
         from signal import SIGKILL
         from time import sleep
 
@@ -41,7 +42,7 @@ class Fuse:
         self.fault = fault
         self.pattern = re.compile(fault["path"])
         self.codes = {}  # code → whether it is the function
-        self.seen = 0
+        self.seen = count(1)
         self.left = None  # events until the kill, once matched
         self.thread = None
         self.spent = False
@@ -80,8 +81,7 @@ class Fuse:
     def is_the_one(self):
         if os.getpid() != self.own:
             return False  # a fork on its way to another program
-        self.seen += 1
-        return self.seen == self.fault["occurrence"]
+        return next(self.seen) == self.fault["occurrence"]  # in one step: threads that upload get here at the same time
 
     def kill(self, frame=None):
         self.spent = True  # first of all: what follows are events, too

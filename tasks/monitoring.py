@@ -1,0 +1,40 @@
+"""Policy of the monitoring: the registry is asked again where it does not answer; the series is shown."""
+
+from __future__ import annotations
+
+from contender import contest
+from contender.contest import Champion
+from contender.monitoring import COLUMNS, Observation
+from contender.records import Snapshot, SplitReport
+from contender.run import Run
+from contender.stages import monitoring as stages
+from contender.workspace import Staged
+from tasks.artifacts import table
+from tasks.policy import stage_task
+
+SHOWN = 50  # newest observations
+
+
+@stage_task
+def find_live(run: Run) -> Champion:
+    return contest.find_live(run)
+
+
+@stage_task
+def is_monitored(run: Run, champion: Champion, seen: Snapshot) -> bool:
+    return stages.is_monitored(run, champion, seen)
+
+
+@stage_task
+def monitor(run: Run, champion: Champion, snapshot: Snapshot, split: Staged[SplitReport]) -> Observation | None:
+    found = stages.monitor(run, champion, snapshot, split)
+    if found is not None:
+        series, _ = run.registry.monitoring.readable()
+        rows = [one.row for one in reversed(series[-SHOWN:])]
+        table(run, "monitoring", COLUMNS, rows, found.sentence)
+    return found
+
+
+@stage_task
+def degradation(run: Run, champion: Champion) -> str | None:
+    return stages.degradation(run, champion)
