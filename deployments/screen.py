@@ -20,8 +20,8 @@ from contender.schedules import Schedule
 from contender.spec import Pipeline
 from contender.text import shorten, terminal_safe
 from deployments.stack import Part
-from deployments.terminal import MARKS, say, table
-from deployments.watching import Ended, Watched
+from deployments.terminal import MARKS, say
+from deployments.watching import Watched
 
 LAST_EVENTS = 5
 EVENT_CHARACTERS = 300
@@ -83,7 +83,7 @@ class Screen:
         for name, text in _parts(places, 0):
             yield f"{name:<8} {text.plain}"
         for one in watched:
-            yield f"{one.name}: starts by hand{''.join(f'; {line.plain}' for line in starts(one))}"
+            yield f"{one.name}: {', '.join(f'{name} {text}' for name, text in starts(one))}"
 
     def draw(self, places: Places, watched: Sequence[Watched], fault: str) -> None:
         if self._live is None:
@@ -104,25 +104,8 @@ class Screen:
             below.append(Text.assemble((f"{clock} ", "dim"), terminal_safe(shorten(event, EVENT_CHARACTERS))))
             below[-1].no_wrap, below[-1].overflow = True, "ellipsis"
         below.append(Text(self.ending or "Ctrl-C ends all of it", style="bold yellow" if self.ending else "dim"))
-        drawn, left_out = self._table(watched, self._out.size.height - FRAME_LINES)
-        if left_out:
-            below.insert(0, Text(f"and {left_out} more pipelines, in the Prefect UI", style="dim"))
-        return Group(head, Text(), drawn, Text(), *below)
-
-    def _table(self, watched: Sequence[Watched], lines: int) -> tuple[Table, int]:
-        """The pipelines that fit, those with a run under way first where not all do; and how many do not."""
-        ordered = sorted(watched, key=lambda one: not one.seen.now) if len(watched) > lines // 3 else list(watched)
-        drawn = table(("pipeline", "live", "starts", "last run", "now"), ())
-        shown = 0
-        for one in ordered:
-            cells = row(one)
-            height = max(cell.plain.count("\n") + 1 for cell in cells)
-            if shown and lines < height:
-                break
-            lines -= height
-            drawn.add_row(*cells)
-            shown += 1
-        return drawn, len(ordered) - shown
+        lines = pipeline_lines(watched, self._out.size.height - FRAME_LINES)
+        return Group(head, Text(), *lines, Text(), *below)
 
 
 def _parts(places: Places, underway: int) -> Iterator[tuple[str, Text]]:
@@ -141,39 +124,58 @@ def _process(part: Part) -> list[tuple[str, str]]:
     return [(terminal_safe(f"{part.why}; again in {wait:.0f} s"), "yellow")]
 
 
-def row(one: Watched) -> tuple[Text, ...]:
-    """A pipeline's cells."""
+def pipeline_lines(watched: Sequence[Watched], room: int) -> list[Text]:
+    """All that is known of each pipeline, or a line for each where that does not fit; those with a run under way first then."""
+    lines = [line for one in watched for line in block(one)]
+    if len(lines) > room:
+        ordered = sorted(watched, key=lambda one: not one.seen.now)
+        width = max(len(one.name) for one in watched)
+        lines = [_headline(one, width, brief=True) for one in ordered[: max(room - 1, 1)]]
+        if left := len(ordered) - len(lines):
+            lines.append(Text(f"and {left} more, in the Prefect UI", style="dim"))
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return lines
+
+
+def block(one: Watched) -> list[Text]:
+    """A pipeline on some lines: what it does now, what is live, what starts it."""
     seen = one.seen
-    live = Text(seen.champion or "–", style="" if seen.champion else "dim")
-    if seen.champion:
-        live.append(f"\nentry {seen.entry}", style="dim")
+    live = (f"{seen.champion} (entry {seen.entry})", "") if seen.champion else ("nothing yet", "dim")
     if seen.fault:
-        live = Text(terminal_safe(shorten(seen.fault, 60)), style="yellow")
-    now = Text("\n".join(f"{run.state}, {ago(run.since)}" for run in seen.now) or "–", style="" if seen.now else "dim")
-    return Text(one.name, style="bold"), live, Text("\n").join(starts(one)), _last(seen.last), now
+        live = (terminal_safe(seen.fault), "yellow")
+    lines = [Text.assemble(("live      ", "dim"), live)]
+    lines += [Text.assemble((f"{name:<10}", "dim"), text) for name, text in starts(one)]
+    return [_headline(one, len(one.name)), *(Text("  ") + line for line in lines)]
 
 
-def _last(ended: Ended | None) -> Text:
+def _headline(one: Watched, width: int, *, brief: bool = False) -> Text:
+    line = Text.assemble((f"{one.name:<{width}}", "bold"), "  ")
+    for run in one.seen.now[:3]:
+        line.append(f"● {run.state}, {ago(run.since)}   ", style="bold cyan")
+    ended = one.seen.last
     if ended is None:
-        return Text("none yet", style="dim")
-    mark, style = STYLES.get(ended.state.lower(), ("✗", "bold red"))
-    return Text.assemble((f"{mark} {ended.state}", style), (f"\n{ago(ended.at)} ago", "dim"))
+        line.append("" if one.seen.now else "no run yet", style="dim")
+    else:
+        mark, style = STYLES.get(ended.state.lower(), ("✗", "bold red"))
+        line.append_text(Text.assemble((f"{mark} {ended.state}", style), (f", {ago(ended.at)} ago", "dim")))
+    if brief and one.seen.next:
+        line.append(f"   next {_clock(one.seen.next, one.pipeline.spec.schedule[0].timezone)}", style="dim")
+    return line
 
 
-def starts(one: Watched) -> list[Text]:
-    """What starts a pipeline's runs, a line each."""
-    spec, lines = one.pipeline.spec, []
-    if spec.schedule:
-        zone = spec.schedule[0].timezone
-        lines += [Text(_clock(one.seen.next, zone))] if one.seen.next else []
-        lines += [Text(_words(schedule), style="dim") for schedule in spec.schedule]
+def starts(one: Watched) -> list[tuple[str, str]]:
+    """What starts a pipeline's runs: a word, and how."""
+    spec = one.pipeline.spec
+    found = [("schedule", _words(schedule)) for schedule in spec.schedule]
+    if one.seen.next:
+        found.insert(0, ("next", _clock(one.seen.next, spec.schedule[0].timezone)))
     if spec.triggers.new_data:
-        every = f"new data, every {span(spec.triggers.new_data.every)}"
         looked = f", looked {ago(one.seen.looked.at)} ago" if one.seen.looked else ""
-        lines.append(Text(every + looked))
+        found.append(("new data", f"every {span(spec.triggers.new_data.every)}{looked}"))
     if spec.triggers.webhook:
-        lines.append(Text(f"{hook(one.pipeline)} ({spec.triggers.webhook.scheme})"))
-    return lines or [Text("by hand", style="dim")]
+        found.append(("webhook", f"{hook(one.pipeline)} ({spec.triggers.webhook.scheme})"))
+    return found or [("starts", "by hand, in the UI or by: contender run")]
 
 
 def hook(pipeline: Pipeline) -> str:
@@ -194,7 +196,7 @@ def _clock(at: datetime, zone: str) -> str:
     local = at.astimezone(ZoneInfo(zone))
     today = datetime.now(local.tzinfo).date()
     day = "" if local.date() == today else f"{local:%a %d %b} "
-    return f"next {day}{local:%H:%M %Z}"
+    return f"{day}{local:%H:%M %Z}"
 
 
 def ago(at: datetime) -> str:

@@ -23,7 +23,9 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # seconds before a part that kee
 STEADY_SECONDS = 60.0  # one that lived so long counts as well: the next wait is the first again
 GRACE_SECONDS = 60.0  # for checkpoints and open requests, when the stack ends
 ORPHANED_SECONDS = 30.0  # the same, when this process was killed: nobody can be asked to wait then
-LEFT_SECONDS = 10.0  # for what a dead part leaves behind
+LEFT_SECONDS = (
+    20.0  # for what a dead part leaves behind: a flow that sees its worker's death writes a checkpoint and ends
+)
 LOG_BYTES = 5_000_000  # a longer log is moved to ….log.1 at the next start
 LOOK_SECONDS = 0.1
 
@@ -92,7 +94,6 @@ class Part:
     def _died(self, now: float) -> str:
         assert self.process
         self._group = self.process.pid
-        self.kill(signal.SIGTERM)  # its flows write a checkpoint
         if now - self._began > STEADY_SECONDS:
             self.deaths = 0
         code, self.process = self.process.returncode, None
@@ -122,12 +123,12 @@ class Part:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Sends a signal to it and to all that it started."""
+    def kill(self) -> None:
+        """Ends it and all that it started, at once."""
         group = self._group or (self.process.pid if self.process else None)
         if group:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, number)
+                os.killpg(group, signal.SIGKILL)
 
     def ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
