@@ -204,7 +204,7 @@ def measure(folder: Path, runs: int) -> bool:
         client.create_work_pool(WorkPoolCreate(name="defaults", type="process"))
         pool.prepare(client)
         theirs = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", "defaults"]
-        defaults = through_a_worker(client, path, "defaults", theirs, "10", max(2, runs // 2))
+        defaults = through_a_worker(client, path, "defaults", theirs, "10", max(2, runs // 4))
         out.print(table("Prefect's defaults: from the request for a run", defaults))
         ours = [sys.executable, "-P", "-m", "deployments.worker", pool.POOL, "bench"]
         seconds = through_a_worker(client, path, pool.POOL, ours, POLL_SECONDS, runs)

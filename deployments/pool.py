@@ -106,14 +106,14 @@ def settle(client: SyncPrefectClient, pool: str = POOL) -> list[FlowRun]:
     return found
 
 
-def forget_missed(client: SyncPrefectClient, pool: str = POOL) -> list[FlowRun]:
+def forget_missed(client: SyncPrefectClient, pool: str = POOL, now: datetime | None = None) -> list[FlowRun]:
     """Removes what the clock asked for while no worker was there, but the last one for each pipeline; the removed runs.
 
     A look is never missed: the next one sees all that is there.
     """
     kept: set[UUID | None] = set()
     removed = []
-    for run in reversed(_runs(client, pool, WAITS_FOR_THE_CLOCK, before=datetime.now(UTC))):
+    for run in reversed(_runs(client, pool, WAITS_FOR_THE_CLOCK, before=now or datetime.now(UTC))):
         if not run.auto_scheduled:
             continue
         if run.work_queue_name == LOOKS or run.deployment_id in kept:

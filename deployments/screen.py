@@ -13,20 +13,17 @@ from zoneinfo import ZoneInfo
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from contender.schedules import Schedule
 from contender.spec import Pipeline
-from contender.text import shorten, terminal_safe
+from contender.text import terminal_safe
 from deployments.stack import Part
 from deployments.terminal import MARKS, say
 from deployments.watching import Watched
 
 LAST_EVENTS = 5
-EVENT_CHARACTERS = 300
-PER_SECOND = 2  # redraws
-FRAME_LINES = 8 + LAST_EVENTS  # of the screen, beside the pipelines
+MARGINS = 3  # empty lines of the screen
 STYLES = {outcome.replace("_", ""): mark for outcome, mark in MARKS.items()} | {
     "cancelled": ("–", "bold yellow"),
     "crashed": ("!", "bold yellow"),  # it is continued
@@ -89,23 +86,24 @@ class Screen:
         if self._live is None:
             return
         with self._lock:
-            self._live.update(self._frame(places, watched, fault), refresh=True)
+            self._live.update(self.frame(places, watched, fault), refresh=True)
 
-    def _frame(self, places: Places, watched: Sequence[Watched], fault: str) -> Group:
-        head = Table.grid(padding=(0, 2))
+    def frame(self, places: Places, watched: Sequence[Watched], fault: str) -> Group:
+        height = self._out.size.height
         underway = sum(len(one.seen.now) for one in watched)
-        for name, text in _parts(places, underway):
-            head.add_row(Text(name, style="bold"), text)
+        above = [Text.assemble((f"{name:<10}", "bold"), text) for name, text in _parts(places, underway)]
         below: list[Text] = []
         if fault:
             below.append(Text(f"! the Prefect server does not answer: {terminal_safe(fault)}", style="yellow"))
-        for at, event in self._events:
+        for at, event in list(self._events)[-max(1, height // 5) :]:
             clock = time.strftime("%H:%M:%S", time.localtime(at))
-            below.append(Text.assemble((f"{clock} ", "dim"), terminal_safe(shorten(event, EVENT_CHARACTERS))))
-            below[-1].no_wrap, below[-1].overflow = True, "ellipsis"
+            below.append(Text.assemble((f"{clock} ", "dim"), terminal_safe(event)))
         below.append(Text(self.ending or "Ctrl-C ends all of it", style="bold yellow" if self.ending else "dim"))
-        lines = pipeline_lines(watched, self._out.size.height - FRAME_LINES)
-        return Group(head, Text(), *lines, Text(), *below)
+        room = height - len(above) - len(below) - MARGINS
+        lines = [*above, Text(), *pipeline_lines(watched, room), Text(), *below]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*lines)
 
 
 def _parts(places: Places, underway: int) -> Iterator[tuple[str, Text]]:
@@ -133,8 +131,6 @@ def pipeline_lines(watched: Sequence[Watched], room: int) -> list[Text]:
         lines = [_headline(one, width, brief=True) for one in ordered[: max(room - 1, 1)]]
         if left := len(ordered) - len(lines):
             lines.append(Text(f"and {left} more, in the Prefect UI", style="dim"))
-    for line in lines:
-        line.no_wrap, line.overflow = True, "ellipsis"
     return lines
 
 
