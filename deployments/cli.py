@@ -67,7 +67,9 @@ def _ended(arguments: list[str]) -> int:
     except ContenderError as raised:
         error = raised
     except KeyboardInterrupt as raised:
-        goes_on = "continues from the finished stages" if options.command in ("run", "noise") else "can be given again"
+        goes_on = (
+            "continues from the finished stages" if options.command in ("run", "noise", "up") else "can be given again"
+        )
         error = Interrupted("stopped by Ctrl-C", f"The same command {goes_on}.")
         error.__cause__ = raised
     except Exception as raised:  # noqa: BLE001 - the outermost ring: whatever it is, it ends like every other error

@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class StackFiles:
         return self.folder / f"{part}.log"
 
     @contextmanager
-    def held(self, pipelines: list[str]) -> Iterator[int]:
+    def held(self, pipelines: list[str], told: Callable[[str], None] = lambda _: None) -> Iterator[int]:
         """Inside, this process is the stack; gives the descriptor of the lock for its parts. UsageError where another one is."""
         with usable(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class StackFiles:
         try:
             os.ftruncate(lock, 0)
             os.pwrite(lock, json.dumps({"pid": os.getpid(), "pipelines": pipelines}).encode(), 0)
-            parts = self._parts()
+            parts = self._parts(told)
             try:
                 yield parts
             finally:
@@ -89,8 +89,11 @@ class StackFiles:
             time.sleep(POLL_SECONDS / 10)
         return lock
 
-    def _parts(self) -> int:
+    def _parts(self, told: Callable[[str], None]) -> int:
         deadline = time.monotonic() + GONE_SECONDS
+        if (lock := take_lock(self.parts_lock)) is not None:
+            return lock
+        told("parts of an earlier `contender up`, which was killed, are ending")
         while (lock := take_lock(self.parts_lock)) is None:
             if time.monotonic() > deadline:
                 raise ServerFailed(

@@ -30,7 +30,7 @@ STYLES = {outcome.replace("_", ""): mark for outcome, mark in MARKS.items()} | {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Places:
     """Where the parts of a stack are."""
 

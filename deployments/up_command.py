@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from contender import stopping
 from contender.errors import UsageError
 from contender.loading import load_pipeline
+from contender.records import digest
 from contender.secretref import resolve
 from contender.spec import Pipeline
 from deployments.environment import chosen_api
-from deployments.home import Home, ServerFailed, is_port
+from deployments.home import Home, ServerFailed, is_port, write_private
 from deployments.lock import POOL, StackFiles
 from deployments.screen import Places, Screen, hook
 from deployments.server import ServerInfo, client_environment, ensure_server, leave_server, sign_in_url
@@ -45,13 +46,15 @@ def up(wanted: Wanted) -> dict[str, Any]:
     pipelines = load_all(wanted.paths)
     _check_address(wanted)
     began, screen, files = time.monotonic(), Screen(console()), StackFiles.of()
-    with stopping.stoppable(), files.held([one.spec.name for one in pipelines]) as lock, _server(screen) as server:
+    names = [one.spec.name for one in pipelines]
+    with stopping.stoppable(), files.held(names, screen.tell) as lock, _server(screen) as server:
         stopping.check()
-        watch = Watch(_deployed(wanted.paths, pipelines, screen), screen.tell)
+        pool = POOL if server else shared_pool()
+        watch = Watch(_deployed(wanted.paths, pipelines, pool, screen), screen.tell)
         stopping.check()
-        stack = Stack(_parts(wanted, pipelines, files, lock, screen), screen.tell)
-        places = _places(server, stack)
-        _serve(stack, watch, screen, places, server)
+        stack = Stack(_parts(wanted, pipelines, pool, files, lock, screen), screen.tell)
+        places = _places(server, pool, stack)
+        _serve(stack, watch, screen, places, Keeper(server, places, screen))
         by = stopping.interrupted().what
     return {
         "outcome": "done",
@@ -116,6 +119,12 @@ def _is_free(port: int) -> bool:
     return False
 
 
+def shared_pool() -> str:
+    """The stack's pool on a server that others may use: one for each user and home of a machine."""
+    whose = f"{socket.gethostname()}\n{os.getuid()}\n{Home.of().folder}"
+    return f"{POOL}-{digest(whose)[:8]}"
+
+
 @contextmanager
 def _server(screen: Screen) -> Iterator[ServerInfo | None]:
     """The server of the user's settings, None, or the background one, which this process uses meanwhile and leaves at the end."""
@@ -135,23 +144,23 @@ def _server(screen: Screen) -> Iterator[ServerInfo | None]:
         )
 
 
-def _deployed(paths: Sequence[Path], pipelines: Sequence[Pipeline], screen: Screen) -> list[Watched]:
+def _deployed(paths: Sequence[Path], pipelines: Sequence[Pipeline], pool: str, screen: Screen) -> list[Watched]:
     """Deploys the pipelines, to a pool of the stack's own that holds nothing else."""
     from prefect.client.orchestration import get_client
 
-    from deployments import pool
+    from deployments import pool as pools
     from deployments.deploy import deploy
     from deployments.embedded import about_the_server
 
     wanted = {f"{RETRAIN}/{one.spec.name}" for one in pipelines}
     wanted |= {f"{WATCH}/{one.spec.name}" for one in pipelines if one.spec.triggers.new_data}
     with about_the_server(), get_client(sync_client=True) as client:
-        pool.refuse_elsewhere(client, wanted)
-        pool.prepare(client)
-        for one in deploy(paths, POOL):
+        pools.refuse_elsewhere(client, wanted, pool)
+        pools.prepare(client, pool)
+        for one in deploy(paths, pool):
             screen.tell(f"{one.deployment}: {'deployed' if one.changed else 'as it was'}")
-        ids, others = pool.tidy(client, wanted)
-        missed = pool.forget_missed(client)
+        ids, others = pools.tidy(client, wanted, pool)
+        missed = pools.forget_missed(client, pool)
     for name in others:
         screen.tell(f"{name}, of an earlier `contender up`, was removed")
     if missed:
@@ -162,7 +171,9 @@ def _deployed(paths: Sequence[Path], pipelines: Sequence[Pipeline], screen: Scre
     ]
 
 
-def _parts(wanted: Wanted, pipelines: Sequence[Pipeline], files: StackFiles, lock: int, screen: Screen) -> list[Part]:
+def _parts(
+    wanted: Wanted, pipelines: Sequence[Pipeline], pool: str, files: StackFiles, lock: int, screen: Screen
+) -> list[Part]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment |= {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
     environment |= {"PREFECT_WORKER_QUERY_SECONDS": POLL_SECONDS}
@@ -170,21 +181,21 @@ def _parts(wanted: Wanted, pipelines: Sequence[Pipeline], files: StackFiles, loc
     def settle() -> None:
         from prefect.client.orchestration import get_client
 
-        from deployments import pool
+        from deployments import pool as pools
 
         with get_client(sync_client=True) as client:
-            for run in pool.settle(client):
+            for run in pools.settle(client, pool):
                 screen.tell(f"{run.name} was left alone; the server continues it")
 
     def gateway_arguments() -> list[str]:
         port = wanted.port or _free_port(files)
-        files.port.write_text(str(port))
+        write_private(files.port, str(port))
         gateway.url = f"http://127.0.0.1:{port}"
         public = ["--public-url", wanted.public_url] if wanted.public_url else []
         return ["--port", str(port), "--journal", str(files.journal), *public]
 
     worker = Part("worker", "deployments.worker", files.log("worker"), environment, lock, before=settle)
-    worker.arguments = lambda: (POOL, "up")
+    worker.arguments = lambda: (pool, "up")
     gateway = Part("gateway", "deployments.gateway", files.log("gateway"), environment, lock)
     gateway.arguments = gateway_arguments
     return [worker, gateway] if any(one.spec.triggers.webhook for one in pipelines) else [worker]
@@ -200,9 +211,8 @@ def _free_port(files: StackFiles) -> int:
         return int(free.getsockname()[1])
 
 
-def _serve(stack: Stack, watch: Watch, screen: Screen, places: Places, server: ServerInfo | None) -> None:
+def _serve(stack: Stack, watch: Watch, screen: Screen, places: Places, keeper: Keeper) -> None:
     """All of it, from the first start to the last end; the second Ctrl-C ends it at once."""
-    keeper = Keeper(server, screen)
     try:
         stack.start()
         watch.start()
@@ -232,8 +242,8 @@ def _counted(watch: Watch) -> str:
 class Keeper:
     """Starts the background server again where it died."""
 
-    def __init__(self, server: ServerInfo | None, screen: Screen) -> None:
-        self._server, self._screen = server, screen
+    def __init__(self, server: ServerInfo | None, places: Places, screen: Screen) -> None:
+        self._server, self._places, self._screen = server, places, screen
         self._due = time.monotonic() + SERVER_SECONDS
 
     def look(self) -> None:
@@ -249,11 +259,11 @@ class Keeper:
                 f"the Prefect server had to leave {self._server.ui_url}, which something else has taken",
                 "Run the same command again.",
             )
-        self._server = again
+        self._server, self._places.server = again, f"process {again.pid}"
 
 
-def _places(server: ServerInfo | None, stack: Stack) -> Places:
+def _places(server: ServerInfo | None, pool: str, stack: Stack) -> Places:
     if server:
-        return Places(server.ui_url, f"process {server.pid}", sign_in_url(server), POOL, *stack.parts)
+        return Places(server.ui_url, f"process {server.pid}", sign_in_url(server), pool, *stack.parts)
     url = chosen_api(os.environ) or ""
-    return Places(url.removesuffix("/api"), "of your settings", "", POOL, *stack.parts)
+    return Places(url.removesuffix("/api"), "of your settings", "", pool, *stack.parts)

@@ -97,7 +97,8 @@ class Watch:
 
     def close(self) -> None:
         self._over.set()
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     def _follow(self) -> None:
         from prefect.client.orchestration import get_client
