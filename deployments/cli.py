@@ -67,7 +67,9 @@ def _ended(arguments: list[str]) -> int:
     except ContenderError as raised:
         error = raised
     except KeyboardInterrupt as raised:
-        goes_on = "continues from the finished stages" if options.command in ("run", "noise") else "can be given again"
+        goes_on = (
+            "continues from the finished stages" if options.command in ("run", "noise", "up") else "can be given again"
+        )
         error = Interrupted("stopped by Ctrl-C", f"The same command {goes_on}.")
         error.__cause__ = raised
     except Exception as raised:  # noqa: BLE001 - the outermost ring: whatever it is, it ends like every other error
@@ -132,9 +134,19 @@ def parser() -> argparse.ArgumentParser:
         "--pool", metavar="NAME", default="contender", help="work pool, of type process (default: contender)"
     )
 
-    one = command("up", "start the background Prefect server and its UI, or say where it runs")
-    one.add_argument("--stop", action="store_true", help="end it")
-    one.add_argument("--force", action="store_true", help="with --stop: also while runs use it")
+    one = command(
+        "up",
+        "everything on this machine until Ctrl-C: server, UI, worker, schedules, watcher, webhooks; without PIPELINE the server alone",
+    )
+    one.add_argument("pipelines", metavar="PIPELINE", nargs="*", help="a pipeline's YAML file")
+    one.add_argument(
+        "--port", metavar="P", type=int, help="of the webhook gateway (default: the last one, or a free one)"
+    )
+    one.add_argument(
+        "--public-url", metavar="URL", help="where senders reach the gateway, where a proxy stands before it"
+    )
+    one.add_argument("--stop", action="store_true", help="end it, wherever it runs; runs under way write a checkpoint")
+    one.add_argument("--force", action="store_true", help="with --stop: at once, also while runs use the server")
 
     one = command("clean", "remove from a workspace what nothing needs any more; without --delete it only says what")
     one.add_argument("place", metavar="PIPELINE|WORKSPACE", nargs="?", default=".contender")

@@ -112,24 +112,50 @@ def command_check(options: argparse.Namespace) -> int:
 
 
 def command_up(options: argparse.Namespace) -> int:
-    from deployments.server import ensure_server, in_use, sign_in_url, stop_server
-    from deployments.terminal import console, say
-
-    out = console()
+    if options.force and not options.stop:
+        raise UsageError("--force goes with --stop", "See: contender up --help")
+    if options.stop and options.pipelines:
+        raise UsageError("--stop takes no pipelines: it ends all of them", "Run: contender up --stop")
+    if not options.pipelines and (options.port is not None or options.public_url is not None):
+        raise UsageError("--port and --public-url are of the webhook gateway, which runs with pipelines", "Name some.")
     if options.stop:
-        if in_use() and not options.force:
-            raise UsageError("runs are using the Prefect server", "Let them end, or: contender up --stop --force")
-        stopped = stop_server()
-        say(out, "stopped the Prefect server" if stopped else "no Prefect server was running")
-        document: dict[str, Any] = {"outcome": "done", "stopped": stopped}
+        document = _stop(options.force)
+    elif options.pipelines:
+        from deployments.up_command import Wanted, up
+
+        document = up(Wanted(tuple(Path(name) for name in options.pipelines), options.port, options.public_url))
     else:
-        info = ensure_server()
-        say(out, f"Prefect UI, signed in: {sign_in_url(info)}")
-        say(out, "It ends itself after 30 idle minutes, or by: contender up --stop")
-        document = {"outcome": "done", "ui_url": info.ui_url, "sign_in_url": sign_in_url(info), "pid": info.pid}
+        document = _start_server()
     if options.json:
         print_document(document)
     return 0
+
+
+def _stop(force: bool) -> dict[str, Any]:
+    """Ends the stack that runs, and the background server with it."""
+    from deployments.lock import StackFiles
+    from deployments.server import in_use, stop_server
+    from deployments.terminal import console, say
+
+    out = console()
+    stack = StackFiles.of().stop(force=force)
+    if stack is not None:
+        say(out, f"ended `contender up` (process {stack}) and its parts")
+    if in_use() and not force:
+        raise UsageError("runs are using the Prefect server", "Let them end, or: contender up --stop --force")
+    stopped = stop_server() or stack is not None
+    say(out, "stopped the Prefect server" if stopped else "no Prefect server was running")
+    return {"outcome": "done", "stopped": stopped, "stack": stack}
+
+
+def _start_server() -> dict[str, Any]:
+    from deployments.server import ensure_server, sign_in_url
+    from deployments.terminal import console, say
+
+    out, info = console(), ensure_server()
+    say(out, f"Prefect UI, signed in: {sign_in_url(info)}")
+    say(out, "It ends itself after 30 idle minutes, or by: contender up --stop")
+    return {"outcome": "done", "ui_url": info.ui_url, "sign_in_url": sign_in_url(info), "pid": info.pid}
 
 
 def command_deploy(options: argparse.Namespace) -> int:

@@ -13,7 +13,9 @@ import importlib.util
 import os
 import socket
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from deployments.environment import server_settings
@@ -62,6 +64,7 @@ def _server(home: Home, instance: str, activity: Activity, idle_seconds: float) 
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            await _remember_events()
             gc.collect()
             gc.freeze()
             activity.touch()
@@ -94,6 +97,25 @@ def _prefect_app() -> Any:
     app = create_app(final=True)
     gc.enable()
     return app
+
+
+async def _remember_events() -> None:
+    """Tells the automations which events the server before this one has seen.
+
+    Prefect keeps that in memory: an event that follows one from before a restart would wait for it for 15 minutes, and with it all
+    later ones of its run. A run that crashed meanwhile would not be continued for so long.
+    """
+    from prefect.server.database import provide_database_interface
+    from prefect.server.events.ordering import PRECEDING_EVENT_LOOKBACK, get_triggers_causal_ordering
+    from sqlalchemy import select
+
+    database, ordering = provide_database_interface(), get_triggers_causal_ordering()
+    recent = datetime.now(UTC) - PRECEDING_EVENT_LOOKBACK
+    async with database.session_context() as session:
+        found = await session.execute(select(database.Event.id).where(database.Event.received >= recent))
+    for event_id in found.scalars():
+        seen: Any = SimpleNamespace(id=event_id)
+        await ordering.record_event_as_seen(seen)
 
 
 async def _end_when_idle(server: uvicorn.Server, home: Home, activity: Activity, idle_seconds: float) -> None:

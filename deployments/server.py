@@ -32,6 +32,7 @@ __all__ = [
     "client_environment",
     "ensure_server",
     "in_use",
+    "leave_server",
     "server_status",
     "sign_in_url",
     "stop_server",
@@ -129,6 +130,23 @@ def stop_server(home: Path | None = None) -> bool:
     if not _gone(place, time.monotonic() + 5):
         raise ServerFailed(f"the Prefect server of {place.folder} does not end", f"End process {state.pid} by hand.")
     return True
+
+
+def leave_server(home: Path | None = None) -> bool:
+    """This process is no client any more, and the server ends where nobody else is one; whether it did."""
+    place = Home.of(home)
+    mine = _client_locks.pop(place.clients_lock, None)
+    if mine is not None:
+        os.close(mine)
+    alone = take_lock(
+        place.clients_lock
+    )  # kept meanwhile: whoever wants to become a client waits, and starts a new server
+    if alone is None:
+        return False
+    try:
+        return stop_server(home)
+    finally:
+        os.close(alone)
 
 
 def in_use(home: Path | None = None) -> bool:

@@ -10,8 +10,8 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -219,6 +219,22 @@ def background_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
         yield info
     finally:
         stop_server(home)
+
+
+@pytest.fixture
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A CONTENDER_HOME of this test's own, for a server that it starts itself: with a database where one was made before."""
+    template = _database_template(request.config.cache.mkdir("contender"))
+    (tmp_path / "home" / "prefect").mkdir(parents=True)
+    if template.exists():
+        shutil.copyfile(template, tmp_path / "home" / "prefect" / "prefect.db")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def speaking_to() -> Callable[[ServerInfo], AbstractContextManager[ServerInfo]]:
+    """Inside what it gives, this process's Prefect client speaks to that server."""
+    return using_server
 
 
 def copy_database(source: Path, target: Path) -> None:
