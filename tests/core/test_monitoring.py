@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from desk import PIPELINE, tickets, write_tickets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from interleave import AtOnce, explore
+from rich.console import Console
 
 from contender.contest import find_live
 from contender.data.split import train_keys_file
@@ -32,6 +34,7 @@ from contender.stages.monitoring import degradation, is_monitored, measured, mon
 from contender.store import MemoryStore, transfer
 from contender.triggers import Degradation
 from contender.workspace import Staged
+from deployments.terminal import show_monitoring, sparkline
 
 LABELS = ("blue", "green", "red")
 
@@ -457,3 +460,21 @@ def test_without_the_trigger_or_a_champion_nothing_is_due(watched: Watched) -> N
     rule = ["triggers={new_data: {}, degradation: {bound: 0.5, min_rows: 20}}"]
     asked = open_run(load_pipeline(watched.folder / "desk.yaml", rule), "tests")
     assert "is 0.0%, below the bound of 50.0%" in str(degradation(asked, find_live(asked)))
+
+
+# --- how it is shown ---
+
+
+def test_the_newest_observations_are_drawn_and_listed_and_names_cannot_act() -> None:
+    out = StringIO()
+    series = [
+        observation(outcomes(range(3)), n, "f", "\x1b[31mA", metrics={"accuracy": share})
+        for n, share in enumerate([0.1] * 5 + [0.5, 0.7, 0.9] * 7, 1)
+    ]
+    show_monitoring(Console(file=out, no_color=True, width=200), series)
+    first, _, *rows = out.getvalue().splitlines()
+    assert first == "the champion on new rows (and 6 times before): " + "▄█" + "▁▄█" * 6
+    assert len(rows) == 20 and "90.0%" in rows[-1] and "\x1b" not in out.getvalue()
+    assert sparkline(series[:5]) == "█████", "nothing moved"
+    show_monitoring(Console(file=(nothing := StringIO())), [])
+    assert nothing.getvalue() == ""
