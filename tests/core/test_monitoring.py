@@ -301,10 +301,13 @@ def test_the_same_rows_by_two_writers_are_one_observation(monkeypatch: pytest.Mo
         assert told and all(one == series_of(store).all()[0] for one in told)
 
 
-faults = st.tuples(st.sampled_from(["create", "get", "list"]), st.sampled_from(["unavailable", "lost_answer", "late"]))
+faults = st.one_of(
+    st.tuples(st.sampled_from(["create", "get", "list"]), st.sampled_from(["unavailable", "lost_answer"])),
+    st.just(("create", "late")),
+)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 30), faults), max_size=20))
 def test_whatever_fails_a_retry_scores_each_row_once(steps: list[int | tuple[str, str]]) -> None:
     store, scored = MemoryStore(), set[int]()
@@ -316,8 +319,8 @@ def test_whatever_fails_a_retry_scores_each_row_once(steps: list[int | tuple[str
             series_of(store).add(outcomes(range(step, step + 10)), observation)
         except StoreUnavailable:
             store.heal()
-            store.land()
             series_of(store).add(outcomes(range(step, step + 10)), observation)
+            store.land()  # what timed out, after the retry
         scored |= set(range(step, step + 10))
     store.heal()
     store.land()
