@@ -127,6 +127,10 @@ def test_a_champion_that_moves_under_a_verdict_is_judged_against_anew(
     assert (state.name, second.alias_entry) == ("Promoted", 3)
     assert second.verdict is not None
     assert second.verdict.judged_against == 2
+    _, tasks, artifacts = seen_by_the_server(second)
+    assert tasks["monitor"] == "Completed" and "desk-monitoring" in artifacts
+    (scored,) = registry.monitoring.all()
+    assert second.monitoring == scored and (scored.alias_entry, scored.champion) == (1, first.release)
     assert [(entry.n, entry.actor) for entry in registry.log("production")] == [
         (1, "tests"),
         (2, "a rival"),
