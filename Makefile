@@ -50,7 +50,7 @@ test: lint  ## lint and the fast tests: under 8 minutes on two cores
 	@echo "Left out: the slow tests (real data, the whole demo, 100,000 files, no network) and those on real S3 servers: make test-rest"
 
 # These watch workers, leases and heartbeats, whose clocks go on while others keep the machine busy.
-ALONE := tests/e2e/test_deployed.py tests/flows/test_turn.py
+ALONE := tests/e2e/test_deployed.py tests/e2e/test_up.py tests/flows/test_turn.py
 
 test-rest: setup servers  ## what test leaves out: the slow tests and those on real servers
 	@$(BIN)/python -P -m pytest $(PARALLEL) -m "slow or server" $(addprefix --ignore=,$(ALONE))

@@ -71,6 +71,7 @@ class Screen:
             return
         with Live(console=self._out, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
             self._live = live
+            self._events.clear()  # they stand above it
             try:
                 yield
             finally:

@@ -188,7 +188,7 @@ def _parts(
                 screen.tell(f"{run.name} was left alone; the server continues it")
 
     def gateway_arguments() -> list[str]:
-        port = wanted.port or _free_port(files)
+        port = wanted.port or free_port(files)
         write_private(files.port, str(port))
         gateway.url = f"http://127.0.0.1:{port}"
         public = ["--public-url", wanted.public_url] if wanted.public_url else []
@@ -201,7 +201,7 @@ def _parts(
     return [worker, gateway] if any(one.spec.triggers.webhook for one in pipelines) else [worker]
 
 
-def _free_port(files: StackFiles) -> int:
+def free_port(files: StackFiles) -> int:
     """The last port where that is free, so that senders keep finding it; else another."""
     with suppress(OSError, ValueError):
         last = int(files.port.read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from deployments import stack as stacks
 from deployments.home import ServerFailed
 from deployments.lock import StackFiles
 from deployments.stack import WAITS, Part, Stack
+from deployments.up_command import free_port
 
 STAYS = "import time\nfor _ in range(600): time.sleep(0.1)"
 DIES = "raise SystemExit(7)"
@@ -200,3 +202,16 @@ def test_parts_of_an_earlier_stack_are_waited_for(tmp_path: Path, monkeypatch: p
         left.wait()
     with files.held(["a"]):
         pass
+
+
+def test_the_gateway_keeps_its_port_where_that_is_free_and_takes_another_where_not(tmp_path: Path) -> None:
+    files = StackFiles.of(tmp_path)
+    files.folder.mkdir()
+    first = free_port(files)
+    files.port.write_text(str(first))
+    assert free_port(files) == first
+    with socket.create_server(("127.0.0.1", first)):
+        assert free_port(files) not in (first, 0)
+    for text in ("", "many", "0", "70000"):
+        files.port.write_text(text)
+        assert 0 < free_port(files) < 65536

@@ -26,7 +26,7 @@ from workers import history, until
 from contender.records import TrainReport
 from contender.workspace import Workspace
 from deployments.home import Home
-from deployments.server import ServerInfo, server_status
+from deployments.server import ServerInfo, client_environment, server_status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -203,3 +203,17 @@ def test_from_outside_nothing_is_open_a_second_one_is_refused_and_stop_ends_it_f
     assert up.process.wait(10) == 0
     assert json.loads(up.out.read_bytes())["message"] == "stopped by SIGTERM"
     up.leaves_nothing(10)
+
+
+def test_a_server_that_the_user_chose_is_used_and_stays(place: Place, background_server: ServerInfo) -> None:
+    up = place.up(**client_environment(background_server))
+    up.until("Worker 'up' started!")
+    assert f"using the Prefect server that your settings name: {background_server.url}" in up.said
+    assert not Home(place.home).is_alive(), "no other one is started"
+    document = up.ends()
+    assert document["server"] == {"ui_url": background_server.ui_url, "pid": None}
+    assert document["pool"].startswith("contender-local-"), "two machines may use that server"
+    assert server_status(background_server.home).healthy
+    taken = place.up(CONTENDER_HOME=str(place.folder / "another"), **client_environment(background_server))
+    assert taken.process.wait(60) == 2
+    assert f"retrain/desk is deployed to the work pool '{document['pool']}'" in taken.said

@@ -24,6 +24,7 @@ from deployments.server import (
     client_environment,
     ensure_server,
     in_use,
+    leave_server,
     server_status,
     sign_in_url,
     stop_server,
@@ -272,6 +273,27 @@ def test_a_server_whose_state_file_is_lost_is_found_told_in_use_and_stopped(
         run.kill()
         run.communicate()
     assert not in_use(tmp_path)
+
+
+@pytest.mark.slow
+def test_whoever_leaves_ends_the_server_only_where_nobody_else_uses_it(
+    tmp_path: Path, background_server: ServerInfo
+) -> None:
+    (tmp_path / "prefect").mkdir()
+    copy_of_database(background_server, tmp_path)
+    other = start_elsewhere(tmp_path, idle_minutes=1, then_stay=60)
+    try:
+        assert other.stdout
+        other.stdout.readline()
+        ensure_server(tmp_path)
+        assert leave_server(tmp_path) is False
+        assert server_status(tmp_path).healthy
+    finally:
+        other.kill()
+        other.communicate()
+    ensure_server(tmp_path)
+    assert leave_server(tmp_path) is True
+    assert not Home(tmp_path).is_alive() and not in_use(tmp_path)
 
 
 def test_stopping_where_nothing_runs_says_so_and_makes_nothing(tmp_path: Path) -> None:
