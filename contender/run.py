@@ -114,6 +114,7 @@ class Run:
     registry: Registry
     actor: str
     flow_run_id: str | None = None
+    settle: float = 0.0  # seconds; files that changed less than this ago are left to a later run
     hold_device: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
     started: float = field(default_factory=time.monotonic)
     stages: list[StageTime] = field(default_factory=list)

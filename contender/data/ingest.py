@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +20,7 @@ from contender.data.formats import Format, format_of, unfinished
 from contender.data.jsontext import read_json, read_json_lines
 from contender.data.places import Found, Place, StorePlace
 from contender.data.rowfile import RowWriter
-from contender.data.source import GONE, ReadOptions, checked, settled
+from contender.data.source import ARRIVING, GONE, ReadOptions, checked, settled
 from contender.data.streams import Hashed, gzip_errors, unpacked
 from contender.errors import DataError
 from contender.files import CHUNK
@@ -42,11 +43,13 @@ class Ingest:
         options: ReadOptions,
         out: Path,
         required: tuple[str, ...],
+        settle: float,
         on_rows: Callable[[int], None] | None,
     ) -> None:
         self._place = place
         self._options = options
         self._required = required
+        self._settle = settle
         self._on_rows = on_rows
         self._writer = RowWriter(out)
         self._folder = out.parent
@@ -86,6 +89,8 @@ class Ingest:
             ahead.close()
 
     def _file(self, found: Found) -> SourceFile | SkippedFile:
+        if not found.rested(time.time_ns(), self._settle):
+            return SkippedFile(path=found.path, reason=ARRIVING)
         self._writer.begin(found.path)
         how = "fast"
         while True:

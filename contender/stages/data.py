@@ -37,6 +37,7 @@ def take_snapshot(run: Run, seen: Snapshot) -> Staged[Snapshot]:
             base=Path(run.pipeline.folder),
             required=needed,
             profile=run.pipeline.spec.profile(location),
+            settle=run.settle,
             on_rows=rows_told("snapshot", f"reading {files}"),
         )
 
@@ -143,6 +144,7 @@ def _peek(run: Run, location: str, key: str) -> FileSet:
             base=Path(run.pipeline.folder),
             profile=run.pipeline.spec.profile(location),
             cache=run.peeked_cache,
+            settle=run.settle,
         )
 
 
