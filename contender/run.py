@@ -224,7 +224,10 @@ def decide(
     alias_entry: int | None = None,
     metrics: dict[str, float] | None = None,
 ) -> Decision:
-    """Writes the record that this finished run leaves."""
+    """Writes the record that this finished run leaves; the files that it was made on first."""
+    from contender.datafiles import data_files
+
+    run.registry.snapshots.keep(snapshot.digest, data_files(snapshot))
     return run.registry.decide(
         Decision(
             key=decision_key(run, snapshot, judged_against),
