@@ -45,8 +45,11 @@ def files_of_release(registry: Registry, release: str) -> Snapshot | None:
     return None if stored is None else read_data_files(stored, f"{DATA_FILES} of {release}")
 
 
-def read_data_files(data: bytes, name: str) -> Snapshot:
-    """The snapshot that a table describes, without what was left out of it; Damaged, naming it, where it is no such table."""
+def read_data_files(data: bytes, name: str, digest: str | None = None) -> Snapshot:
+    """The snapshot that a table describes, without what was left out of it.
+
+    Damaged, naming it, where it is no such table, or one of another digest.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -60,6 +63,8 @@ def read_data_files(data: bytes, name: str) -> Snapshot:
             f"{name} is no table of a snapshot's files: {type(error).__name__}", "Restore it from a backup."
         ) from error
     source = FileSet(files=tuple(sets.pop(SOURCE)))
-    return Snapshot(
-        source=source, golden={name.removeprefix(GOLDEN): FileSet(files=tuple(files)) for name, files in sets.items()}
-    )
+    golden = {name.removeprefix(GOLDEN): FileSet(files=tuple(files)) for name, files in sets.items()}
+    snapshot = Snapshot(source=source, golden=golden)
+    if digest not in (None, snapshot.digest):
+        raise Damaged(f"{name} names other files than were decided on", "Restore it from a backup.")
+    return snapshot

@@ -34,6 +34,31 @@ class Unfinished(Exception):
     """The file turned out to be half of one."""
 
 
+def batches(
+    stream: Any, form: Format, name: str, hashed: Hashed, options: ReadOptions, folder: Path, how: str = "fast"
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file. `stream`: its bytes, unpacked; `folder`: for a copy of what needs to be sought in; `how`: see ReadAgain."""
+    if form.name in ("csv", "tsv"):
+        delimiter = options.delimiter or ("\t" if form.name == "tsv" else ",")
+        return read_delimited(stream, Dialect(delimiter, options.header, options.encoding, name), how)
+    if form.name == "jsonl":
+        return read_json_lines(stream, name)
+    if form.name == "json":
+        return read_json(stream, name)
+    return _spooled(stream, form, name, hashed, folder)
+
+
+def _spooled(stream: Any, form: Format, name: str, hashed: Hashed, folder: Path) -> Iterator[pa.RecordBatch]:
+    """parquet and Arrow need to seek: from a copy, made in the read that hashes."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".spool-") as copy:
+        shutil.copyfileobj(stream, copy, CHUNK)
+        copy.flush()
+        if reason := unfinished(form, hashed.head, hashed.tail, hashed.size):
+            raise Unfinished(reason)
+        read = read_parquet if form.name == "parquet" else read_arrow
+        yield from read(Path(copy.name), name)
+
+
 class Ingest:
     """One reading of a source."""
 
@@ -118,7 +143,8 @@ class Ingest:
         self._writer.take_back()  # of an attempt before
         hashed = Hashed(stream)
         with gzip_errors(found.path):
-            for batch in self._batches(unpacked(hashed, form.gzipped), form, found.path, how, hashed):
+            unzipped = unpacked(hashed, form.gzipped)
+            for batch in batches(unzipped, form, found.path, hashed, self._options, self._folder, how):
                 if not self._writer.file_columns and form.name not in ("jsonl", "json"):
                     self._check_required(batch.schema.names, found.path)
                 self._writer.add(batch)
@@ -126,26 +152,6 @@ class Ingest:
                     self._on_rows(self._rows + self._writer.rows)
         hashed.drain()
         return hashed.sha256
-
-    def _batches(self, stream: Any, form: Format, name: str, how: str, hashed: Hashed) -> Iterator[pa.RecordBatch]:
-        if form.name in ("csv", "tsv"):
-            delimiter = self._options.delimiter or ("\t" if form.name == "tsv" else ",")
-            return read_delimited(stream, Dialect(delimiter, self._options.header, self._options.encoding, name), how)
-        if form.name == "jsonl":
-            return read_json_lines(stream, name)
-        if form.name == "json":
-            return read_json(stream, name)
-        return self._spooled(stream, form, name, hashed)
-
-    def _spooled(self, stream: Any, form: Format, name: str, hashed: Hashed) -> Iterator[pa.RecordBatch]:
-        """parquet and Arrow need to seek: from a copy, made in the read that hashes."""
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".spool-") as copy:
-            shutil.copyfileobj(stream, copy, CHUNK)
-            copy.flush()
-            if reason := unfinished(form, hashed.head, hashed.tail, hashed.size):
-                raise Unfinished(reason)
-            read = read_parquet if form.name == "parquet" else read_arrow
-            yield from read(Path(copy.name), name)
 
     def _check_columns(self, file: str) -> None:
         """The finished file's columns: those that are required, and the same as in the files before."""

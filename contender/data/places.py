@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from contender.data.formats import KNOWN_FORMATS, format_of, left_out_by_name
-from contender.errors import UsageError
+from contender.errors import NothingThere, UsageError
 from contender.files import file_url_path
 from contender.records import SkippedFile
 from contender.store.base import ObjectInfo, Store, key_fault
@@ -172,9 +172,9 @@ def check_format(name: str) -> None:
         raise UsageError(f"{name} is in no format that is read", f"Its name must end in one of {KNOWN_FORMATS}.")
 
 
-def nothing_there(source: str) -> UsageError:
+def nothing_there(source: str) -> NothingThere:
     what = "matches no file" if MAGIC.search(source) else "does not exist, or holds nothing"
-    return UsageError(
+    return NothingThere(
         f"{shorten(source, 300)} {what}", "Name a folder, a glob or a file, relative to the YAML, or s3://…"
     )
 
