@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender import stopping
-from contender.contest import Champion, beside, outcomes_of, promote_settled
+from contender.contest import Champion, outcomes_of, promote_settled
+from contender.datafiles import files_of_release
 from contender.files import write_durably
 from contender.monitoring import Observation
 from contender.plan import judged_set
@@ -24,7 +25,7 @@ from contender.records import (
     TrainReport,
     Verdict,
 )
-from contender.registry import DATA_FILES, Guard
+from contender.registry import Guard
 from contender.run import Run, RunResult, decide, decision_key, now, result
 from contender.workspace import Staged, translated_os_errors
 
@@ -82,7 +83,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         evaluation=contest.evaluation.record,
         release=contest.challenger,
         champion=champion,
-        champion_files=beside(run.registry, champion, DATA_FILES) if champion else None,
+        champion_files=files_of_release(run.registry, champion.release) if champion else None,
         snapshot=contest.snapshot,
         quality=contest.quality.record,
         split=contest.split.record,

@@ -7,7 +7,8 @@
     │   └── BeingDeleted           a garbage collector is about to remove the release
     └── Terminal                   another attempt ends the same way
         ├── UsageError             the command or the spec is wrong           exit 2
-        │   └── SpecError          the YAML, all its faults at once           exit 2
+        │   ├── SpecError          the YAML, all its faults at once           exit 2
+        │   └── NothingThere       a source without any file                  exit 2
         ├── DataError              the data cannot be used                    exit 4
         │   └── Unreadable         no right to read it; its bytes may be fine exit 4
         ├── ModelError             a base model or a release cannot be loaded exit 2
@@ -88,6 +89,10 @@ class UsageError(Terminal):
 
 class SpecError(UsageError):
     """The YAML is wrong; `what` holds one line per fault, each with file:line:column."""
+
+
+class NothingThere(UsageError):
+    """A source does not exist, or holds nothing: a wrong name, or one that nothing was put under yet."""
 
 
 class DataError(Terminal):

@@ -116,6 +116,7 @@ class Run:
     registry: Registry
     actor: str
     flow_run_id: str | None = None
+    settle: float = 0.0  # seconds; files that changed less than this ago are left to a later run
     hold_device: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
     started: float = field(default_factory=time.monotonic)
     stages: list[StageTime] = field(default_factory=list)
@@ -225,7 +226,10 @@ def decide(
     alias_entry: int | None = None,
     metrics: dict[str, float] | None = None,
 ) -> Decision:
-    """Writes the record that this finished run leaves."""
+    """Writes the record that this finished run leaves; the files that it was made on first."""
+    from contender.datafiles import data_files
+
+    run.registry.snapshots.keep(snapshot.digest, data_files(snapshot))
     return run.registry.decide(
         Decision(
             key=decision_key(run, snapshot, judged_against),

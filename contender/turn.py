@@ -36,6 +36,11 @@ def pipeline_lock(run: Run) -> Lock:
     return Lock(f"pipeline-{digest([run.registry.url, run.pipeline.spec.name])[:32]}")
 
 
+def look_lock(run: Run) -> Lock:
+    """One look for new data of a pipeline at a time."""
+    return Lock(f"look-{digest([run.registry.url, run.pipeline.spec.name])[:32]}")
+
+
 class Lock:
     """A lock of this user on this machine. `before` is what its last holder left, None where that one ended well."""
 

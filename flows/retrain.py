@@ -40,10 +40,13 @@ def run_name() -> str:
 
 
 @flow(name="retrain", flow_run_name=run_name, persist_result=False)
-def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "") -> State[RunResult]:
-    """Runs a pipeline once, given by value. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate."""
+def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: float = 0.0) -> State[RunResult]:
+    """Runs a pipeline once, given by value. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate.
+
+    settle: seconds that a file must have rested for; younger ones are left to a later run.
+    """
     run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
-    run = replace(run, hold_device=devices_of(run))
+    run = replace(run, hold_device=devices_of(run), settle=settle)
     with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
         try:
             return continued(run, once)

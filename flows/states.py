@@ -10,6 +10,8 @@ from typing import TypeVar
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from contender.errors import ContenderError
+from contender.newdata import Look, LookOutcome
 from contender.run import RunResult
 from contender.stages.noise import NoiseResult
 
@@ -23,6 +25,17 @@ NAMES = {
     "skipped": "Skipped",
     "done": "Done",
 }
+
+LOOKS: dict[LookOutcome, str] = {
+    "started": "Started",
+    "joined": "Joined",
+    "nothing_new": "NothingNew",
+    "not_enough": "NotEnough",
+    "settling": "Settling",
+    "busy": "Busy",
+    "waiting": "WaitingToRetry",
+}
+LOOK_FAILED = "LookFailed"
 
 Result = TypeVar("Result", RunResult, NoiseResult)
 
@@ -47,3 +60,12 @@ def ended(result: Result) -> State[Result]:
         kept.append(result)
     make = Failed if result.outcome == "rejected_data" else Completed
     return make(name=NAMES[result.outcome], message=result.message, data=result)
+
+
+def looked(look: Look) -> State[Look]:
+    return Completed(name=LOOKS[look.outcome], message=look.message, data=look)
+
+
+def look_failed(error: ContenderError) -> State[Look]:
+    """What stopped a look; the next one looks again."""
+    return Failed(name=LOOK_FAILED, message=error.in_one_line, data=error)

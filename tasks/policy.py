@@ -49,19 +49,20 @@ def is_transient(error: BaseException) -> bool:
     return False
 
 
-def patience_left(task_run: Any) -> float:
+def patience_left(task_run: Any, patience: float | None = None) -> float:
     """Seconds from now on in which this task run is tried again; what never failed before fails now."""
+    patience = PATIENCE_SECONDS if patience is None else patience
     if task_run is None:  # called outside a flow: nobody tries it again
-        return PATIENCE_SECONDS
+        return patience
     first = _first_failures.setdefault(task_run, time.monotonic())
-    return first + PATIENCE_SECONDS - time.monotonic()
+    return first + patience - time.monotonic()
 
 
 def retry_when_transient(task: Any, run: Any, state: State[Any]) -> bool:
     """Prefect's `retry_condition_fn`: the state of a failed attempt holds its exception. False once patience has ended."""
     if not isinstance(state.data, BaseException) or not is_transient(state.data):
         return False
-    return patience_left(getattr(run, "id", None)) > 0
+    return patience_left(getattr(run, "id", None), getattr(getattr(task, "fn", None), "patience", None)) > 0
 
 
 def delays() -> list[float]:
@@ -73,8 +74,11 @@ def delays() -> list[float]:
     return found
 
 
-def stage_task(stage: Callable[P, T]) -> Callable[P, T]:
-    """A Prefect task around a stage; calling it returns the stage's value, whatever its state is named."""
+def stage_task(stage: Callable[P, T], patience: float | None = None) -> Callable[P, T]:
+    """A Prefect task around a stage; calling it returns the stage's value, whatever its state is named.
+
+    `patience`: seconds that it is tried again for; by default as long as a store needs to come back.
+    """
     name = stage.__name__.replace("_", "-")
 
     @wraps(stage)
@@ -84,11 +88,12 @@ def stage_task(stage: Callable[P, T]) -> Callable[P, T]:
             value = stage(*args, **kwargs)
         except Exception as error:
             if is_transient(error):
-                _tell_of_retry(name, error)
+                _tell_of_retry(name, error, PATIENCE_SECONDS if patience is None else patience)
             raise
         cached = isinstance(value, Staged) and value.cached
         return Completed(name="Cached", message="found in the workspace", data=value) if cached else value
 
+    body.patience = patience  # type: ignore[attr-defined]  # where the retry's condition finds it
     prefect_task = task(
         name=name,
         retries=2 * len(delays()),  # patience ends first, also where each wait was a short one
@@ -112,14 +117,14 @@ def stage_task(stage: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def _tell_of_retry(name: str, error: Exception) -> None:
+def _tell_of_retry(name: str, error: Exception, patience: float) -> None:
     """Says why nothing moves, and for how long; from here on Prefect sleeps, and whoever wants this run to stop need not wait for it."""
     context = TaskRunContext.get()
     run = context.task_run if context else None
-    left = patience_left(run.id if run else None)
+    left = patience_left(run.id if run else None, patience)
     what = error.what if isinstance(error, ContenderError) else str(error)
     if left <= 0:
-        tell(Note(name, "warned", f"{what}; given up after {PATIENCE_SECONDS / 60:g} minutes"))
+        tell(Note(name, "warned", f"{what}; given up after {patience / 60:g} minutes"))
         return
     waits = delays()
     wait = waits[min(run.run_count if run else 1, len(waits)) - 1]

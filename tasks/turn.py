@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Running
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 @contextmanager
 def turn(run: Run) -> Iterator[str | None]:
     """Inside, this run is the only one of its pipeline; or gives why it is skipped, for `concurrency: skip`."""
-    lock, slot = pipeline_lock(run), Slot(f"pipeline:{run.pipeline.spec.name}", run.flow_run_id)
+    lock, slot = pipeline_lock(run), Slot(slot_of(run.pipeline.spec.name), run.flow_run_id)
     busy = None
     try:
         if not _taken(run, lock.take, lambda: _who(lock)):
@@ -57,6 +58,23 @@ def turn(run: Run) -> Iterator[str | None]:
     finally:
         slot.release()
         lock.release()
+
+
+def is_taken(client: SyncPrefectClient, pipeline: str) -> bool | None:
+    """Whether a run of the pipeline has its turn, by the leases on the server; None where it keeps no such limits."""
+    try:
+        return client.read_global_concurrency_limit_by_name(slot_of(pipeline)).active_slots > 0
+    except ObjectNotFound:
+        return False  # no run ever had it
+    except httpx.HTTPStatusError as error:
+        if error.response.is_server_error:
+            raise
+        return None
+
+
+def slot_of(pipeline: str) -> str:
+    """The name of the limit whose one slot is the pipeline's turn."""
+    return f"pipeline:{pipeline}"
 
 
 @contextmanager

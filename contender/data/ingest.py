@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +20,7 @@ from contender.data.formats import Format, format_of, unfinished
 from contender.data.jsontext import read_json, read_json_lines
 from contender.data.places import Found, Place, StorePlace
 from contender.data.rowfile import RowWriter
-from contender.data.source import GONE, ReadOptions, checked, settled
+from contender.data.source import ARRIVING, GONE, ReadOptions, checked, settled
 from contender.data.streams import Hashed, gzip_errors, unpacked
 from contender.errors import DataError
 from contender.files import CHUNK
@@ -33,6 +34,31 @@ class Unfinished(Exception):
     """The file turned out to be half of one."""
 
 
+def batches(
+    stream: Any, form: Format, name: str, hashed: Hashed, options: ReadOptions, folder: Path, how: str = "fast"
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file. `stream`: its bytes, unpacked; `folder`: for a copy of what needs to be sought in; `how`: see ReadAgain."""
+    if form.name in ("csv", "tsv"):
+        delimiter = options.delimiter or ("\t" if form.name == "tsv" else ",")
+        return read_delimited(stream, Dialect(delimiter, options.header, options.encoding, name), how)
+    if form.name == "jsonl":
+        return read_json_lines(stream, name)
+    if form.name == "json":
+        return read_json(stream, name)
+    return _spooled(stream, form, name, hashed, folder)
+
+
+def _spooled(stream: Any, form: Format, name: str, hashed: Hashed, folder: Path) -> Iterator[pa.RecordBatch]:
+    """parquet and Arrow need to seek: from a copy, made in the read that hashes."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".spool-") as copy:
+        shutil.copyfileobj(stream, copy, CHUNK)
+        copy.flush()
+        if reason := unfinished(form, hashed.head, hashed.tail, hashed.size):
+            raise Unfinished(reason)
+        read = read_parquet if form.name == "parquet" else read_arrow
+        yield from read(Path(copy.name), name)
+
+
 class Ingest:
     """One reading of a source."""
 
@@ -42,11 +68,13 @@ class Ingest:
         options: ReadOptions,
         out: Path,
         required: tuple[str, ...],
+        settle: float,
         on_rows: Callable[[int], None] | None,
     ) -> None:
         self._place = place
         self._options = options
         self._required = required
+        self._settle = settle
         self._on_rows = on_rows
         self._writer = RowWriter(out)
         self._folder = out.parent
@@ -86,6 +114,8 @@ class Ingest:
             ahead.close()
 
     def _file(self, found: Found) -> SourceFile | SkippedFile:
+        if not found.rested(time.time_ns(), self._settle):
+            return SkippedFile(path=found.path, reason=ARRIVING)
         self._writer.begin(found.path)
         how = "fast"
         while True:
@@ -113,7 +143,8 @@ class Ingest:
         self._writer.take_back()  # of an attempt before
         hashed = Hashed(stream)
         with gzip_errors(found.path):
-            for batch in self._batches(unpacked(hashed, form.gzipped), form, found.path, how, hashed):
+            unzipped = unpacked(hashed, form.gzipped)
+            for batch in batches(unzipped, form, found.path, hashed, self._options, self._folder, how):
                 if not self._writer.file_columns and form.name not in ("jsonl", "json"):
                     self._check_required(batch.schema.names, found.path)
                 self._writer.add(batch)
@@ -121,26 +152,6 @@ class Ingest:
                     self._on_rows(self._rows + self._writer.rows)
         hashed.drain()
         return hashed.sha256
-
-    def _batches(self, stream: Any, form: Format, name: str, how: str, hashed: Hashed) -> Iterator[pa.RecordBatch]:
-        if form.name in ("csv", "tsv"):
-            delimiter = self._options.delimiter or ("\t" if form.name == "tsv" else ",")
-            return read_delimited(stream, Dialect(delimiter, self._options.header, self._options.encoding, name), how)
-        if form.name == "jsonl":
-            return read_json_lines(stream, name)
-        if form.name == "json":
-            return read_json(stream, name)
-        return self._spooled(stream, form, name, hashed)
-
-    def _spooled(self, stream: Any, form: Format, name: str, hashed: Hashed) -> Iterator[pa.RecordBatch]:
-        """parquet and Arrow need to seek: from a copy, made in the read that hashes."""
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".spool-") as copy:
-            shutil.copyfileobj(stream, copy, CHUNK)
-            copy.flush()
-            if reason := unfinished(form, hashed.head, hashed.tail, hashed.size):
-                raise Unfinished(reason)
-            read = read_parquet if form.name == "parquet" else read_arrow
-            yield from read(Path(copy.name), name)
 
     def _check_columns(self, file: str) -> None:
         """The finished file's columns: those that are required, and the same as in the files before."""

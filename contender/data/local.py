@@ -224,7 +224,9 @@ def _glob_parts(path: Path) -> tuple[Path, str]:
 
 
 def _found(path: str, info: os.stat_result) -> Found:
-    return Found(path, info.st_size, version_of(info), max(info.st_mtime_ns, info.st_ctime_ns))
+    # A copy may keep the old mtime of its original, and a clock may have set one in the future: ctime is this machine's own.
+    times = info.st_mtime_ns, info.st_ctime_ns
+    return Found(path, info.st_size, version_of(info), max(times), times)
 
 
 def _unreadable(name: str, error: OSError) -> Unreadable:

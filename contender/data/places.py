@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from contender.data.formats import KNOWN_FORMATS, format_of, left_out_by_name
-from contender.errors import UsageError
+from contender.errors import NothingThere, UsageError
 from contender.files import file_url_path
 from contender.records import SkippedFile
 from contender.store.base import ObjectInfo, Store, key_fault
@@ -23,12 +23,26 @@ MAGIC = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Found:
-    """One file of a listing; `version` changes when its content does. `changed_at`: ns since 1970, 0 where the version is enough."""
+    """One file of a listing; `version` changes when its content does. `changed_at`: ns since 1970, 0 where the version is enough.
+
+    `times`: when it changed, ns since 1970, as each clock that was asked says it.
+    """
 
     path: str
     size: int
     version: str
     changed_at: int = 0
+    times: tuple[int, ...] = field(
+        default=(), compare=False
+    )  # an object that is written again as it was did not change
+
+    def rested(self, now: int, seconds: float) -> bool:
+        """Whether it changed no less than so long ago. `now`: ns since 1970.
+
+        A clock may be ahead of ours, so a little in the future is a moment ago, too; further ahead it says nothing, and a file
+        that could never be read helps nobody.
+        """
+        return all(abs(now - time) >= seconds * 1e9 for time in self.times)
 
 
 class Place(Protocol):
@@ -119,7 +133,7 @@ class StorePlace:
 
 
 def _found(info: ObjectInfo, path: str) -> Found:
-    return Found(path, info.size, info.version)
+    return Found(path, info.size, info.version, times=(int(info.modified * 1e9),))
 
 
 class Skipped:
@@ -158,9 +172,9 @@ def check_format(name: str) -> None:
         raise UsageError(f"{name} is in no format that is read", f"Its name must end in one of {KNOWN_FORMATS}.")
 
 
-def nothing_there(source: str) -> UsageError:
+def nothing_there(source: str) -> NothingThere:
     what = "matches no file" if MAGIC.search(source) else "does not exist, or holds nothing"
-    return UsageError(
+    return NothingThere(
         f"{shorten(source, 300)} {what}", "Name a folder, a glob or a file, relative to the YAML, or s3://…"
     )
 

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -28,6 +30,7 @@ ATTEMPTS = 2
 CHANGED = "changed while it was read, twice"
 GONE = "gone before it was read"
 EMPTY = "empty"
+ARRIVING = "changed a moment ago: left to a later look"
 
 
 class ReadOptions(Record):
@@ -42,22 +45,59 @@ class ReadOptions(Record):
     encoding: str = "utf-8"
 
 
+@dataclass(frozen=True)
+class Glance:
+    """A source's files with their digests, maybe none, and what is left out; `times`: path → when it changed, ns since 1970."""
+
+    files: FileSet
+    times: dict[str, tuple[int, ...]]
+
+    @property
+    def arriving(self) -> tuple[str, ...]:
+        """Files that changed a moment ago."""
+        return tuple(file.path for file in self.files.skipped if file.reason == ARRIVING)
+
+
 def peek(
-    source: str, options: ReadOptions, *, base: Path, profile: str | None = None, cache: Path | None = None
+    source: str,
+    options: ReadOptions,
+    *,
+    base: Path,
+    profile: str | None = None,
+    cache: Path | None = None,
+    settle: float = 0.0,
 ) -> FileSet:
     """The source's files with their digests, rows not counted yet, and what is left out and why.
 
-    `cache` remembers digests: files that did not change are not read. Raises UsageError where the source does not exist or
-    matches nothing, DataError where there are files and none can be used.
+    `cache` remembers digests: files that did not change are not read. `settle`: files that changed less than so many seconds ago are
+    left out. Raises UsageError where the source does not exist or matches nothing, SourceChanged where every file has yet to
+    settle, DataError where there are files and none can be used.
     """
+    seen = glance(source, base=base, profile=profile, cache=cache, settle=settle).files
+    return checked(source, seen.files, seen.skipped)
+
+
+def glance(
+    source: str,
+    *,
+    base: Path,
+    profile: str | None = None,
+    cache: Path | None = None,
+    settle: float = 0.0,
+) -> Glance:
+    """What `peek` sees, also where no file can be used."""
     place = locate(source, base, profile)
     found, skipped = place.list()
     digests = Digests(cache, place.name)
     files: list[SourceFile] = []
-    for outcome in _each(lambda file: _digest(place, file, digests), found, place):
+
+    def digest(file: Found) -> SourceFile | SkippedFile:
+        return _digest(place, file, digests, lambda found: found.rested(time.time_ns(), settle))
+
+    for outcome in _each(digest, found, place):
         (files if isinstance(outcome, SourceFile) else skipped).append(outcome)
     digests.save()
-    return checked(source, files, skipped)
+    return Glance(file_set(files, skipped), {file.path: file.times for file in found})
 
 
 def ingest(
@@ -69,19 +109,20 @@ def ingest(
     base: Path,
     required: Sequence[str],
     profile: str | None = None,
+    settle: float = 0.0,
     on_rows: Callable[[int], None] | None = None,
 ) -> FileSet:
     """Reads the files that `peek` found, once, into the row file `out`; returns what was read, with rows and columns.
 
     The row file holds the columns of the data, `_file` and `_row` (int64, from 1 in each file); cells of csv are text, values of
     the other formats keep their types where all files agree, else they are text. Faulty rows hold nulls, and the column `_fault`
-    says why. `on_rows` gets the rows read so far. Raises DataError where there are no rows, where a column in `required` is
-    missing, or where files differ in their columns.
+    says why. `settle` as in `peek`; `on_rows` gets the rows read so far. Raises DataError where there are no rows, where a column
+    in `required` is missing, or where files differ in their columns.
     """
     from contender.data.ingest import Ingest
 
     place = locate(source, base, profile)
-    return Ingest(place, options, out, tuple(required), on_rows).run(source, peeked)
+    return Ingest(place, options, out, tuple(required), settle, on_rows).run(source, peeked)
 
 
 def open_rows(path: Path) -> datasets.Dataset:
@@ -117,7 +158,9 @@ def settled(place: Place, found: Found, use: Callable[[BinaryIO, Found], T]) -> 
     return SkippedFile(path=listed, reason=CHANGED)
 
 
-def _digest(place: Place, found: Found, digests: Digests) -> SourceFile | SkippedFile:
+def _digest(place: Place, found: Found, digests: Digests, rested: Callable[[Found], bool]) -> SourceFile | SkippedFile:
+    if not rested(found):
+        return SkippedFile(path=found.path, reason=ARRIVING)
     if not found.size:
         return SkippedFile(path=found.path, reason=EMPTY)
     known = digests.get(found)
@@ -127,6 +170,8 @@ def _digest(place: Place, found: Found, digests: Digests) -> SourceFile | Skippe
             return outcome
         found, known = outcome
         digests.put(found, *known)
+        if not rested(found):
+            return SkippedFile(path=found.path, reason=ARRIVING)
     sha256, reason = known
     if reason:
         return SkippedFile(path=found.path, reason=reason)
@@ -152,15 +197,24 @@ def _each(work: Callable[[Found], Any], found: Sequence[Found], place: Place) ->
         return list(pool.map(work, found))
 
 
+def file_set(files: Sequence[SourceFile], skipped: Sequence[SkippedFile]) -> FileSet:
+    return FileSet(files=tuple(files), skipped=tuple(sorted(skipped, key=lambda file: file.path)))
+
+
 def checked(
     source: str, files: Sequence[SourceFile], skipped: Sequence[SkippedFile], peeked: FileSet | None = None
 ) -> FileSet:
-    """The files as a set. Where none is left: SourceChanged if `peeked` saw some a moment ago, else DataError."""
-    found = FileSet(files=tuple(files), skipped=tuple(sorted(skipped, key=lambda file: file.path)))
+    """The files as a set. Where none is left: SourceChanged if a moment's wait may bring some, else DataError.
+
+    `peeked`: what was seen a moment ago.
+    """
+    found = file_set(files, skipped)
     if found.files:
         return found
     listed = "; ".join(f"{file.path}: {file.reason}" for file in found.skipped[:5])
     more = f" and {len(found.skipped) - 5:,} more" if len(found.skipped) > 5 else ""
-    if peeked is not None and {file.reason for file in found.skipped} & {GONE, CHANGED}:
-        raise SourceChanged(f"{source} changed while it was read: {listed}{more}", "Run the same command again.")
+    reasons = {file.reason for file in found.skipped}
+    if ARRIVING in reasons or (peeked is not None and reasons & {GONE, CHANGED}):
+        what = "has files that only just arrived" if peeked is None else "changed while it was read"
+        raise SourceChanged(f"{source} {what}: {listed}{more}", "Run the same command again.")
     raise DataError(f"{source} holds no file to read: {listed}{more}", "Name files with rows.")

@@ -32,6 +32,7 @@ from contender.registry.noise import NoiseRecords
 from contender.registry.observations import Observations
 from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
+from contender.registry.snapshots import SnapshotFiles
 from contender.store import Store
 from contender.store.safety import require_safe
 from contender.store.transfer import OnBytes
@@ -82,6 +83,7 @@ class Registry:
         self._claims = Claims(store, self._layout)
         self._noise = NoiseRecords(store, self._layout)
         self.monitoring = Observations(store, self._layout)
+        self.snapshots = SnapshotFiles(store, self._layout)
 
     def exists(self) -> bool:
         """Whether the store holds anything of this pipeline."""
@@ -306,6 +308,10 @@ class Registry:
     def decisions(self, prefix: str = "") -> list[Decision]:
         """Every decision whose key starts with `prefix`; Damaged where one is, since a verdict may rest on it."""
         return self._decisions.all(prefix)
+
+    def newest_decision(self) -> Decision | None:
+        """The decision that was made last, whatever it was made on; a superseded one is none."""
+        return self._decisions.newest()
 
     def readable_decisions(self) -> tuple[list[Decision], list[str]]:
         """For people: every decision that can be read, and one sentence for each that is damaged."""

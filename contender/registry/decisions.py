@@ -7,10 +7,11 @@ from typing import TypeVar
 from contender.errors import AlreadyExists, Damaged, Missing
 from contender.records import Decision, Record, SplitDefinition
 from contender.registry.layout import Layout, number_of, numbered, parsed, sealed
-from contender.store import Store
+from contender.store import ObjectInfo, Store
 from contender.store.transfer import at_once
 
 R = TypeVar("R", bound=Record)
+READ_AT_ONCE = 8
 
 
 class Decisions:
@@ -32,7 +33,7 @@ class Decisions:
 
     def all(self, prefix: str = "") -> list[Decision]:
         """Every decision whose key starts with `prefix`, in the order of the keys."""
-        return at_once(self._read, self._keys(prefix), threads=8)
+        return at_once(self._read, self._keys(prefix), READ_AT_ONCE)
 
     def readable(self) -> tuple[list[Decision], list[str]]:
         """Every decision that can be read, in the order of the keys, and for each other one what is wrong with it.
@@ -46,12 +47,28 @@ class Decisions:
             except (Damaged, Missing) as error:
                 return error.what
 
-        found = at_once(one, self._keys(), threads=8)
+        found = at_once(one, self._keys(), READ_AT_ONCE)
         decisions = [decision for decision in found if isinstance(decision, Decision)]
         return decisions, [fault for fault in found if isinstance(fault, str)]
 
+    def newest(self) -> Decision | None:
+        """The decision that was made last, whatever it was made on; a superseded one is none.
+
+        Few are read: the store says when each was written. Where it was filled from a backup, that is only nearly the order.
+        """
+        infos = sorted(self._infos(), key=lambda info: info.modified, reverse=True)
+        for start in range(0, len(infos), READ_AT_ONCE):
+            found = at_once(self._read, [info.key for info in infos[start : start + READ_AT_ONCE]], READ_AT_ONCE)
+            standing = [decision for decision in found if decision.outcome != "superseded"]
+            if standing:
+                return max(standing, key=lambda decision: decision.at)
+        return None
+
+    def _infos(self, prefix: str = "") -> list[ObjectInfo]:
+        return [info for info in self._store.list(self._folder + prefix) if info.key.endswith(".json")]
+
     def _keys(self, prefix: str = "") -> list[str]:
-        return [info.key for info in self._store.list(self._folder + prefix) if info.key.endswith(".json")]
+        return [info.key for info in self._infos(prefix)]
 
     def _read(self, key: str) -> Decision:
         return parsed(Decision, self._store.get(key), key)

@@ -6,7 +6,8 @@
                    releases/<release>/data_files.parquet         judged/<set>/<sha256>.parquet
                    releases/<release>/signatures/<key>.json      split/<n>.json, aliases/<alias>/<n>.json
                    releases/<release>/claims/, deleting.json     aliases/<alias>.json
-                   noise/<key>.json                              monitoring/<n>.json, observed/<sha256>.parquet
+                   snapshots/<digest>.parquet                    monitoring/<n>.json, observed/<sha256>.parquet
+                   noise/<key>.json
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ class Layout:
 
     def decision(self, key: str) -> str:
         return f"{self.pipeline}/decisions/{check_name('decision', key)}.json"
+
+    def snapshot(self, digest: str) -> str:
+        """The files of a snapshot that was decided on."""
+        return f"{self.pipeline}/snapshots/{check_name('snapshot', digest)}.parquet"
 
     def aliases(self) -> str:
         return f"{self.pipeline}/aliases/"

@@ -56,7 +56,7 @@ def changes(data: ReportInput) -> DataChanges | None:
     if data.champion is None or data.champion_files is None:
         return None
     now = {file.path: file.sha256 for file in data.snapshot.source.files}
-    then = {file["path"]: file["sha256"] for file in data.champion_files.to_pylist() if file["set"] == "source"}
+    then = {file.path: file.sha256 for file in data.champion_files.source.files}
     labels, old_labels = set(data.release.label_names), set(data.champion.label_names)
     return DataChanges(
         added=sorted(now.keys() - then.keys()),

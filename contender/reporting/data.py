@@ -32,7 +32,7 @@ Examples = Literal["none", "redacted", "full"]
 class ReportInput:
     """A challenger, what it was judged against, and all that a reader may want to know of it.
 
-    champion_files: what the champion's snapshot saw (set, path, sha256, …), None where nobody knows. outcomes and champion_outcomes
+    champion_files: what the champion's snapshot saw, None where nobody knows. outcomes and champion_outcomes
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
     monitoring: champions on rows that were new to them, the oldest first.
     """
@@ -45,7 +45,7 @@ class ReportInput:
     evaluation: Evaluation
     release: ReleaseManifest
     champion: ReleaseManifest | None
-    champion_files: pa.Table | None
+    champion_files: Snapshot | None
     snapshot: Snapshot
     quality: QualityReport
     split: SplitReport

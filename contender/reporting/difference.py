@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from contender.datafiles import files_of_release, sets_of
 from contender.noise import NoiseReport
 from contender.records import Evaluation, Record, ReleaseManifest
-from contender.registry import DATA_FILES, Registry
+from contender.registry import Registry
 
 if TYPE_CHECKING:
     from contender.reporting.charts import IntervalPlot
@@ -85,15 +85,14 @@ class Side:
 
 def side(registry: Registry, manifest: ReleaseManifest, evaluation: str | None) -> Side:
     """The release, its data files, and this evaluation of it, or its newest one."""
-    import pyarrow.parquet as pq
-
     release = manifest.release
-    stored = registry.beside(release, DATA_FILES)
+    stored = files_of_release(registry, release)
     files = None
     if stored is not None:
-        rows = pq.read_table(io.BytesIO(stored)).to_pylist()
         files = {
-            row["path"] if row["set"] == "source" else f"{row['set']}: {row['path']}": row["sha256"] for row in rows
+            file.path if name == "source" else f"{name}: {file.path}": file.sha256
+            for name, one in sets_of(stored).items()
+            for file in one.files
         }
     found = evaluation or registry.newest_evaluation(release)
     return Side(

@@ -32,20 +32,21 @@ def take_snapshot(run: Run, seen: Snapshot) -> Staged[Snapshot]:
         return ingest(
             location,
             peeked,
-            _read_options(run),
+            read_options(run),
             folder / f"{files}.arrow",
             base=Path(run.pipeline.folder),
             required=needed,
             profile=run.pipeline.spec.profile(location),
+            settle=run.settle,
             on_rows=rows_told("snapshot", f"reading {files}"),
         )
 
     def compute(folder: Path) -> Snapshot:
         golden = {}
         for name, location in data.golden.items():
-            with _blaming(f"data.golden.{name}"):
+            with blaming(f"data.golden.{name}"):
                 golden[name] = read(location, f"golden-{name}", seen.golden[name], roles, folder)
-        with _blaming("data.source"):
+        with blaming("data.source"):
             source = read(data.source, "source", seen.source, required_columns(run.pipeline), folder)
         return Snapshot(source=source, golden=golden)
 
@@ -131,23 +132,24 @@ def frozen_split(run: Run) -> SplitDefinition:
     return frozen
 
 
-def _read_options(run: Run) -> ReadOptions:
+def read_options(run: Run) -> ReadOptions:
     return ReadOptions(**parts(run.pipeline)["snapshot"]["csv"])
 
 
 def _peek(run: Run, location: str, key: str) -> FileSet:
-    with _blaming(key):
+    with blaming(key):
         return peek(
             location,
-            _read_options(run),
+            read_options(run),
             base=Path(run.pipeline.folder),
             profile=run.pipeline.spec.profile(location),
             cache=run.peeked_cache,
+            settle=run.settle,
         )
 
 
 @contextmanager
-def _blaming(key: str) -> Iterator[None]:
+def blaming(key: str) -> Iterator[None]:
     """Errors inside name the spec's key whose files they are about."""
     try:
         yield

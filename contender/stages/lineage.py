@@ -11,7 +11,7 @@ from typing import Any
 
 from contender import __version__
 from contender.plan import REVISIONS
-from contender.records import FileSet, QualityReport, Snapshot, SplitReport, TrainReport, digest
+from contender.records import QualityReport, Snapshot, SplitReport, TrainReport, digest
 from contender.spec import Pipeline
 
 GIT_SECONDS = 5.0
@@ -71,24 +71,6 @@ def shareable(place: str) -> str:
         return place
     climbs = ".." in Path(path).parts or path.startswith("~")
     return Path(path).name if climbs or Path(path).is_absolute() else path
-
-
-def data_files(snapshot: Snapshot, out: Path) -> None:
-    """The snapshot's files as a parquet table: set (source or golden-<name>), path, size, sha256, rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sets: dict[str, FileSet] = {"source": snapshot.source}
-    sets |= {f"golden-{name}": files for name, files in snapshot.golden.items()}
-    columns: dict[str, list[Any]] = {"set": [], "path": [], "size": [], "sha256": [], "rows": []}
-    for name, files in sets.items():
-        for file in sorted(files.files, key=lambda file: file.path):
-            columns["set"].append(name)
-            for field in ("path", "size", "sha256", "rows"):
-                columns[field].append(getattr(file, field))
-    types = {"set": pa.string(), "path": pa.string(), "size": pa.int64(), "sha256": pa.string(), "rows": pa.int64()}
-    table = pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
-    pq.write_table(table, out, compression="zstd")
 
 
 def _commit(folder: Path) -> dict[str, Any]:

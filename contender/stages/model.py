@@ -13,6 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from contender import stopping
+from contender.datafiles import data_files
 from contender.kinds import kind
 from contender.plan import columns, stage_key
 from contender.progress import Note, tell
@@ -30,7 +31,7 @@ from contender.registry import DATA_FILES, TRAIN_KEYS
 from contender.registry.layout import files_digest
 from contender.registry.releases import model_files
 from contender.run import Run, signing_key
-from contender.stages.lineage import data_files, lineage
+from contender.stages.lineage import lineage
 from contender.stages.telling import bytes_told, finish, rows_told, staged
 from contender.training.devices import best_device, computing_on, wait_passively
 from contender.workspace import Staged
@@ -175,7 +176,7 @@ def stage_release(
     )
     with run.workspace.scratch(f"release-{model.key}") as folder:
         train_keys_file(split.folder, folder / TRAIN_KEYS)
-        data_files(snapshot.record, folder / DATA_FILES)
+        (folder / DATA_FILES).write_bytes(data_files(snapshot.record))
         manifest = run.registry.stage(
             model.folder / "model",
             draft,

@@ -130,7 +130,7 @@ def report_input(
         ),
         release=manifest("r-2222222222222222", labels),
         champion=manifest("r-1111111111111111", labels[:1], label_shares={EVIL: 1.0}) if champion else None,
-            champion_files=pa.table({"set": ["source"], "path": [EVIL], "sha256": ["00"]}) if champion else None,
+            champion_files=Snapshot(source=FileSet(files=(SourceFile(path=EVIL, size=1, sha256="00"),))) if champion else None,
         snapshot=Snapshot(source=source),
         quality=QualityReport(
             suite="s.yaml", passed=True, message=EVIL, rows=60, quarantined=3, quarantined_by_reason={EVIL: 3},

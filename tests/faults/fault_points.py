@@ -160,6 +160,7 @@ POINTS: tuple[Point, ...] = (
     *_created("the alias entry", "promote", r"aliases/production/\d{8}\.json$"),
     Point("before the alias's copy", "promote", _run("os.rename", r"aliases/production\.json$")),
     Point("after the alias's copy", "promote", _run("os.rename", r"aliases/production\.json$", AFTER)),
+    *_created("the files that are decided on", "decide", r"/snapshots/[^/]+\.parquet$"),
     *_created("the decision", "decide", r"/decisions/[^/]+\.json$"),
     Point("after the decision, no document", "decide", _run("call", r"deployments/terminal\.py:show_result$")),
 )

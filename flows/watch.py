@@ -1,0 +1,36 @@
+"""Watch: one look at a pipeline's data, and a run where enough of it is new. It holds order and branches; contender/newdata.py decides."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from contender.errors import ContenderError
+from contender.newdata import Look
+from contender.run import Run, open_run
+from contender.spec import Pipeline
+from flows.states import look_failed, looked
+from tasks.watch import find_runs, only_look, see, start, weigh
+
+
+def run_name() -> str:
+    return f"{flow_run.parameters['spec'].spec.name} · look"
+
+
+@flow(name="watch", flow_run_name=run_name, persist_result=False)
+def watch(spec: Pipeline) -> State[Look]:
+    """Looks once. The state says what came of it: Started, Joined, NothingNew, NotEnough, Settling, Busy, WaitingToRetry, LookFailed."""
+    try:
+        run = open_run(spec, f"flow-run:{flow_run.id}", flow_run.id)
+        with only_look(run) as busy:
+            return looked(busy or look_at(run))
+    except ContenderError as error:
+        return look_failed(error)
+
+
+def look_at(run: Run) -> Look:
+    seen = see(run)
+    around = find_runs(run, seen)
+    look, changes = weigh(run, seen, around)
+    return start(run, look, changes, around) if look.outcome == "started" else look
