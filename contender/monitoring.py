@@ -35,6 +35,13 @@ class Drift(Record):
         return max(self.labels, self.predictions) > self.by_chance
 
 
+class Monitored(Record):
+    """What scoring new rows without a run came to."""
+
+    degraded: str | None = Field(default=None, description="why a run is due")
+    refused: str | None = Field(default=None, description="why the rows could not be scored")
+
+
 class Observation(Record):
     """The champion on the rows that were new to it in one snapshot; an entry of the pipeline's monitoring series."""
 

@@ -40,6 +40,7 @@ class Look(Record):
     files: int = 0
     rows: int | None = None
     flow_run_id: str | None = None
+    trigger: str = "new data"
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from contender.contest import Champion
 from contender.errors import DataError
+from contender.monitoring import Monitored
 from contender.records import Snapshot
 from contender.run import Run
 from tasks.monitoring import degradation, find_live, is_monitored, monitor
@@ -14,27 +13,19 @@ from tasks.snapshot import take_snapshot
 from tasks.split import split_rows
 
 
-@dataclass(frozen=True)
-class Monitored:
-    """degraded: why a run is due, None where none is. refused: why the data could not be scored, None where it was, or need not be."""
-
-    degraded: str | None = None
-    refused: str | None = None
-
-
 def score_new_rows(run: Run, seen: Snapshot) -> Monitored:
     """Scores the champion on the rows of `seen` that are new to it, where `triggers.degradation` asks for that.
 
     Its stages are those that a run begins with, so that the run that follows finds them in the workspace. Data that cannot be used
     is left to a run to decide on.
     """
-    if run.pipeline.spec.triggers.degradation is None:
+    if run.pipeline.spec.triggers.degradation is None or not seen.source.files:
         return Monitored()
     champion = find_live(run)
     if champion.manifest is None:
         return Monitored()
     refused = None if is_monitored(run, champion, seen) else _refused(run, champion, seen)
-    return Monitored(degradation(run, champion), refused)
+    return Monitored(degraded=degradation(run, champion), refused=refused)
 
 
 def _refused(run: Run, champion: Champion, seen: Snapshot) -> str | None:

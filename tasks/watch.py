@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from contender.errors import Transient, UsageError
+from contender.monitoring import Monitored
 from contender.newdata import Around, Begun, Change, Look, Seen, run_key
 from contender.run import Run
 from contender.stages import newdata as stages
@@ -60,8 +61,8 @@ def find_runs(run: Run, seen: Seen) -> Around:
 
 
 @partial(stage_task, patience=PATIENCE_SECONDS)
-def weigh(run: Run, seen: Seen, around: Around) -> tuple[Look, tuple[Change, ...]]:
-    return stages.weigh(run, seen, around, now())
+def weigh(run: Run, seen: Seen, around: Around, scored: Monitored | None = None) -> tuple[Look, tuple[Change, ...]]:
+    return stages.weigh(run, seen, around, now(), scored)
 
 
 @partial(stage_task, patience=PATIENCE_SECONDS)
@@ -69,7 +70,7 @@ def start(run: Run, look: Look, found: Sequence[Change], around: Around) -> Look
     """Starts the run, or finds that another look just did."""
     parameters = {
         "spec": run.pipeline.model_dump(mode="json"),
-        "trigger": "new data",
+        "trigger": look.trigger,
         "settle": stages.wanted_by(run).settle,
     }
     with _asking() as client:

@@ -10,6 +10,7 @@ from contender.data.places import Found, Place, locate, nothing_there
 from contender.data.source import Glance, checked, glance
 from contender.datafiles import GOLDEN, SOURCE, files_of_release, read_data_files, sets_of
 from contender.errors import NothingThere, UsageError
+from contender.monitoring import Monitored
 from contender.newdata import (
     Around,
     Change,
@@ -75,9 +76,12 @@ def _glance(run: Run, location: str, settle: float) -> Glance:
         return Glance(FileSet(files=()), {})
 
 
-def weigh(run: Run, seen: Seen, around: Around, now: float) -> tuple[Look, tuple[Change, ...]]:
+def weigh(
+    run: Run, seen: Seen, around: Around, now: float, scored: Monitored | None = None
+) -> tuple[Look, tuple[Change, ...]]:
     """What the look comes to, and what changed. `around` is as old as `seen`, or older than now: a run that ended since then has left
-    its decision, which is asked for here. `now`: seconds since 1970.
+    its decision, which is asked for here. `now`: seconds since 1970. `scored`: what the champion was worth on the new rows, where it
+    was asked: one that is worse than its bound is enough.
     """
     wanted = wanted_by(run)
     newest = run.registry.newest_decision()
@@ -92,6 +96,7 @@ def weigh(run: Run, seen: Seen, around: Around, now: float) -> tuple[Look, tuple
             files=len(found),
             rows=counted.rows if counted else None,
             flow_run_id=run_id,
+            trigger="degradation" if scored and scored.degraded else "new data",
         )
 
     waits = f"{names(path for _, path in seen.arriving)}: changed less than {wanted.settle:g} s ago"
@@ -105,9 +110,12 @@ def weigh(run: Run, seen: Seen, around: Around, now: float) -> tuple[Look, tuple
     if still_arriving(found, seen, wanted.settle, now):
         return look("settling", f"{said(found, None)}, and more is arriving; {waits}"), found
     counted = count(run, found)
-    text = said(found, counted)
-    if not is_enough(counted, wanted):
-        return look("not_enough", f"{text}; a run is started for {missing(wanted)}", counted), found
+    text, scored = said(found, counted), scored or Monitored()
+    if scored.degraded:
+        text = f"{text}; {scored.degraded.rstrip('.')}"
+    elif not is_enough(counted, wanted):
+        unscored = f"; they cannot be scored: {scored.refused.rstrip('.')}" if scored.refused else ""
+        return look("not_enough", f"{text}; a run is started for {missing(wanted)}{unscored}", counted), found
     obstacle = in_the_way(around, wanted.every, now)
     if obstacle is not None:
         outcome, why, run_id = obstacle

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from desk import PIPELINE, tickets, write_tickets
+from desk import COLOURS, PIPELINE, tickets, write_tickets
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -140,6 +140,34 @@ def test_enough_new_rows_start_a_run_that_decides_and_then_nothing_is_new(
     assert watched.look().message == "2 files are new and 1 is gone (at least 240 rows); a run is started."
     assert len(watched.runs()) == 2
     assert artifacts_of(watched.client, watched.pipeline.spec.name) == 1
+
+
+@pytest.mark.slow
+def test_a_champion_that_is_worse_on_new_rows_than_its_bound_is_enough(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    text = watched.path.read_text()
+    degradation = "degradation: {bound: 0.8, min_rows: 40}}"
+    watched.path.write_text(text.replace("min_rows: 100}}", "min_rows: 100000}, " + degradation))
+    assert "degradation" in watched.path.read_text()
+    watched.drop("1.csv", rows=600)
+    first = retrain(watched.pipeline, trigger="test", return_state=True)
+    assert first.name == "Promoted", first
+    assert watched.look().outcome == "nothing_new"
+    watched.drop("2.csv", rows=60, seed=2)
+    assert watched.look().outcome == "not_enough", "the champion is right about them"
+    turned = dict(zip(COLOURS, (*COLOURS[1:], COLOURS[0]), strict=True))
+    wrong = [(text, turned[label]) for text, label in tickets(150, seed=3)]
+    write_tickets(watched.path.parent / "tickets" / "3.csv", wrong)
+    look = watched.look()
+    assert look.outcome == "started" and "below the bound of 80.0%" in look.message, look
+    (run,) = watched.runs()
+    assert run.parameters["trigger"] == "degradation"
+    assert watched.look().outcome == "joined", "one content, one run"
+    watched.set(run, Completed())
+    watched.decide()
+    assert watched.look().outcome == "nothing_new", "it was decided on, though the champion is as bad as before"
 
 
 def artifacts_of(client: SyncPrefectClient, name: str) -> int:
