@@ -31,9 +31,7 @@ from tasks.waiting import not_begun
 
 PATIENCE_SECONDS = 30.0
 KEYS_AT_ONCE = 50  # numbers of a key that are asked for in one question
-ALIVE_SECONDS = (
-    900.0  # that a run may take to begin, or to end, without having its turn; one that takes longer has died
-)
+ALIVE_SECONDS = 900.0  # that a run may take to begin, or to end, without its turn; then it has died
 SHOWN = 50  # changed files in the UI
 
 
