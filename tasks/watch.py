@@ -32,9 +32,7 @@ from tasks.waiting import not_begun
 
 PATIENCE_SECONDS = 30.0
 KEYS_AT_ONCE = 50  # numbers of a key that are asked for in one question
-ALIVE_SECONDS = (
-    900.0  # that a run may take to begin, or to end, without having its turn; one that takes longer has died
-)
+ALIVE_SECONDS = 900.0  # that a run may take to begin, or to end, without its turn; then it has died
 SHOWN = 50  # changed files in the UI
 
 
@@ -67,7 +65,7 @@ def weigh(run: Run, seen: Seen, around: Around, scored: Monitored | None = None)
 
 @partial(stage_task, patience=PATIENCE_SECONDS)
 def start(run: Run, look: Look, found: Sequence[Change], around: Around) -> Look:
-    """Starts the run, or finds that another look just did."""
+    """Starts the run, or finds the one that another look has just started."""
     parameters = {
         "spec": run.pipeline.model_dump(mode="json"),
         "trigger": look.trigger,
@@ -79,6 +77,11 @@ def start(run: Run, look: Look, found: Sequence[Change], around: Around) -> Look
             parameters=parameters,
             idempotency_key=run_key(run.pipeline, str(look.snapshot), around.next_n),
         )
+    if started.state is not None and started.state.is_final():
+        message = (
+            "Another look started a run for what is new, which has ended meanwhile; the next look sees what came of it."
+        )
+        return look.model_copy(update={"outcome": "joined", "message": message, "flow_run_id": str(started.id)})
     rows = [(change.set, change.file.path, change.kind, f"{change.file.size:,}") for change in found[:SHOWN]]
     table(run, "new-data", ("set", "file", "what", "bytes"), rows, look.message)
     return look.model_copy(update={"flow_run_id": str(started.id)})

@@ -11,6 +11,7 @@ import pytest
 from contender.data.places import Found
 from contender.data.source import ARRIVING, ReadOptions, glance, ingest, peek
 from contender.errors import SourceChanged
+from contender.store import open_store
 
 CSV = "text,label\nhello,a\nworld,b\n"
 SECOND = 1_000_000_000
@@ -64,3 +65,13 @@ def test_young_files_are_left_out_and_named_beside_those_that_rest(drops: Path, 
     with pytest.raises(SourceChanged, match="changed while it was read"):
         ingest("d", seen, ReadOptions(), rows, base=drops.parent, required=[], settle=30)
     assert ingest("d", seen, ReadOptions(), rows, base=drops.parent, required=[]).rows == 2
+
+
+def test_an_object_rests_by_the_time_of_its_store(tmp_path: Path, monkeypatch):
+    store = open_store("memory://settling")
+    store.put("tickets/a.csv", CSV.encode())
+    with pytest.raises(SourceChanged, match=r"only just arrived: a\.csv"):
+        peek("memory://settling/tickets", ReadOptions(), base=tmp_path, settle=30)
+    later = time.time_ns() + 31 * SECOND
+    monkeypatch.setattr("time.time_ns", lambda: later)
+    assert paths(peek("memory://settling/tickets", ReadOptions(), base=tmp_path, settle=30).files) == ["a.csv"]

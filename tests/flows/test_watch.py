@@ -29,7 +29,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from contender.loading import load_pipeline
-from contender.newdata import Look, run_key
+from contender.newdata import Around, Look, run_key
 from contender.records import Outcome
 from contender.run import decide, open_run
 from contender.spec import Pipeline
@@ -261,6 +261,14 @@ def test_looks_at_the_same_moment_start_one_run(watched: Watched) -> None:
         looks = [future.result() for future in [pool.submit(racing) for _ in range(4)]]
     (run,) = watched.runs()
     assert {(look.outcome, look.flow_run_id) for look in looks} == {("started", str(run.id))}
+
+    @flow(persist_result=False)
+    def late() -> Look:
+        opened = open_run(watched.pipeline, "tests")
+        return start(opened, looks[0], (), Around())
+
+    watched.set(run, Failed())
+    assert (late().outcome, late().flow_run_id, len(watched.runs())) == ("joined", str(run.id), 1)
 
 
 def test_a_look_beside_a_look_that_goes_on_leaves_it_to_that_one(watched: Watched) -> None:

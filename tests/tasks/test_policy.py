@@ -74,6 +74,17 @@ def test_patience_begins_with_the_first_failure_and_ends(monkeypatch: pytest.Mon
     assert retry_when_transient(None, SimpleNamespace(id=object()), failed), "another task has its own"
 
 
+def test_a_task_may_have_less_patience_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(policy.time, "monotonic", lambda: now[0])
+    run, failed = SimpleNamespace(id=object()), Failed(data=StoreUnavailable("x"))
+    hasty = stage_task(lambda: None, patience=30.0).task  # type: ignore[attr-defined]
+    assert retry_when_transient(hasty, run, failed)
+    now[0] += 31
+    assert not retry_when_transient(hasty, run, failed)
+    assert retry_when_transient(None, run, failed)
+
+
 def test_a_signal_that_comes_while_a_retry_is_waited_for_ends_the_wait() -> None:
     def away() -> None:
         raise StoreUnavailable("the store did not answer")
