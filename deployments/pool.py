@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 LOOKS = "looks"  # the queue of watch/…
-LOOKS_AT_ONCE = 2
+LOOKS_AT_ONCE = 4
 PAGE = 200  # Prefect's largest
 # Prefect's names of PENDING and RUNNING states, and ours.
 AT_WORK = ("Pending", "Submitting", "InfrastructurePending", "Running", "Waiting", "Retrying", "Rerunning")

@@ -20,7 +20,7 @@ from contender.spec import Pipeline
 from contender.text import terminal_safe
 from deployments.stack import Part
 from deployments.terminal import MARKS, say
-from deployments.watching import Watched
+from deployments.watching import Ended, Watched
 
 LAST_EVENTS = 5
 MARGINS = 3  # empty lines of the screen
@@ -58,6 +58,12 @@ class Screen:
             self._events.append((time.time(), text))
             if self._live is None:
                 say(self._out, f"{time.strftime('%H:%M:%S')} {terminal_safe(text)}")
+
+    def ends(self, text: str) -> None:
+        """What it waits for from now on."""
+        self.ending = text
+        if self._live is None:
+            self.tell(text)
 
     @contextmanager
     def shown(self, places: Places, watched: Sequence[Watched]) -> Iterator[None]:
@@ -168,11 +174,16 @@ def starts(one: Watched) -> list[tuple[str, str]]:
     if one.seen.next:
         found.insert(0, ("next", _clock(one.seen.next, spec.schedule[0].timezone)))
     if spec.triggers.new_data:
-        looked = f", looked {ago(one.seen.looked.at)} ago" if one.seen.looked else ""
-        found.append(("new data", f"every {span(spec.triggers.new_data.every)}{looked}"))
+        found.append(("new data", f"every {span(spec.triggers.new_data.every)}{_looked(one.seen.looked)}"))
     if spec.triggers.webhook:
         found.append(("webhook", f"{hook(one.pipeline)} ({spec.triggers.webhook.scheme})"))
     return found or [("starts", "by hand, in the UI or by: contender run")]
+
+
+def _looked(look: Ended | None) -> str:
+    if look is None:
+        return ""
+    return f", looked {ago(look.at)} ago{f': {look.state}' if look.state in ('Failed', 'Crashed') else ''}"
 
 
 def hook(pipeline: Pipeline) -> str:

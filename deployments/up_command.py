@@ -160,11 +160,13 @@ def _deployed(paths: Sequence[Path], pipelines: Sequence[Pipeline], pool: str, s
         for one in deploy(paths, pool):
             screen.tell(f"{one.deployment}: {'deployed' if one.changed else 'as it was'}")
         ids, others = pools.tidy(client, wanted, pool)
-        missed = pools.forget_missed(client, pool)
+        missed = [run for run in pools.forget_missed(client, pool) if run.work_queue_name != pools.LOOKS]
     for name in others:
         screen.tell(f"{name}, of an earlier `contender up`, was removed")
     if missed:
-        screen.tell(f"{len(missed)} starts were missed while nothing ran: the last one of each pipeline is made up for")
+        screen.tell(
+            f"starts that were missed while nothing ran: {len(missed)} dropped, a pipeline's last one is made up for"
+        )
     return [
         Watched(one, {flow: ids[name] for flow in (RETRAIN, WATCH) if (name := f"{flow}/{one.spec.name}") in ids})
         for one in pipelines
@@ -222,10 +224,9 @@ def _serve(stack: Stack, watch: Watch, screen: Screen, places: Places, keeper: K
                 keeper.look()
                 screen.draw(places, watch.watched, watch.fault)
                 time.sleep(LOOK_SECONDS)
-            screen.ending = (
+            screen.ends(
                 "ending: runs under way write a checkpoint and go on at the next start; Ctrl-C again ends at once"
             )
-            screen.tell(screen.ending)
             stack.end(lambda: screen.draw(places, watch.watched, watch.fault))
     finally:
         watch.close()

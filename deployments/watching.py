@@ -178,7 +178,7 @@ class Watch:
         if flow == RETRAIN:
             self.counts[ended.state] = self.counts.get(ended.state, 0) + 1
             self._see_champion(one)
-        if flow == RETRAIN or ended.state in ("Failed", "Crashed"):
+        if flow == RETRAIN or ended.state == "Failed":  # a look that was interrupted is followed by the next one
             self._told(f"{one.name}{' (new data)' if flow == WATCH else ''}: {ended.state}. {ended.message}".rstrip())
 
     def _see_next(self, client: SyncPrefectClient, one: Watched) -> None:

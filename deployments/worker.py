@@ -21,6 +21,9 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 MOST_RUNS = 1000  # no limit, which is the work queues' affair: a worker with one counts what it runs
 HEARTBEAT_SECONDS = 10
+PREFETCH_SECONDS = (
+    3.0  # as long as a process takes to start: a scheduled run is on time, and holds its place in the queue no longer
+)
 LOOK_SECONDS = 0.1
 TEARDOWN_SECONDS = 3
 
@@ -62,7 +65,12 @@ async def work(pool: str, name: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     worker = StackWorker(
-        pool, name=name, limit=MOST_RUNS, create_pool_if_not_found=False, heartbeat_interval_seconds=HEARTBEAT_SECONDS
+        pool,
+        name=name,
+        limit=MOST_RUNS,
+        prefetch_seconds=PREFETCH_SECONDS,
+        create_pool_if_not_found=False,
+        heartbeat_interval_seconds=HEARTBEAT_SECONDS,
     )
     working = asyncio.create_task(worker.start())
     waiting = asyncio.create_task(asked.wait())

@@ -122,6 +122,11 @@ def test_without_a_terminal_each_event_is_a_line_and_places_are_said_once(tmp_pa
     )
 
 
+def test_a_look_that_failed_is_told_beside_its_time() -> None:
+    failed = watched(starts_by=EVERYTHING, looked=Ended("Failed", NOW - timedelta(minutes=5), "no such bucket"))
+    assert ("new data", "every 5 min, looked 5 min ago: Failed") in starts(failed)
+
+
 def test_paused_and_unnamed_ways_to_start_are_told() -> None:
     paused = watched(starts_by={"schedule": [{"interval": "6h", "paused": True}, {"rrule": "FREQ=DAILY"}]})
     assert [text for _, text in starts(paused)] == ["every 6 h, paused", "FREQ=DAILY UTC"]
