@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from contender.canonical import Record
-from contender.errors import UsageError
+from contender.errors import StoreUnavailable, UsageError
 from contender.loading import load_pipeline
 from contender.places import local_places
 from contender.spec import Pipeline
@@ -90,7 +90,7 @@ def deploy(paths: Sequence[Path], pool: str, *, elsewhere: bool = False) -> list
 
     from deployments.embedded import about_the_server
 
-    with about_the_server(), _refusals_told(), get_client(sync_client=True) as client:
+    with about_the_server(), refusals_told(), get_client(sync_client=True) as client:
         kind = _type_of_pool(client, pool)
         if elsewhere or kind != POOL_TYPE:
             refuse_local_places(pipelines, f"the workers of the {kind} pool {pool!r} are on other machines")
@@ -102,19 +102,25 @@ def deploy(paths: Sequence[Path], pool: str, *, elsewhere: bool = False) -> list
 
 
 @contextmanager
-def _refusals_told() -> Iterator[None]:
-    """What the server does not take, such as job variables that its pool has no place for, as an error that says so."""
+def refusals_told() -> Iterator[None]:
+    """What the server does not take, such as job variables that its pool has no place for, and where it fails, as errors that say so."""
     from prefect.exceptions import PrefectHTTPStatusError
 
     try:
         yield
     except PrefectHTTPStatusError as error:
-        if error.response.status_code not in (400, 409, 422):
-            raise
-        raise UsageError(
-            f"the Prefect server refuses it: {shorten(error.response.text, 500)}",
-            "Look at the work pool's base job template: a run's environment goes into its variable env.",
-        ) from error
+        status, said = error.response.status_code, shorten(error.response.text, 500)
+        if status in (400, 409, 422):
+            raise UsageError(
+                f"the Prefect server refuses it: {said}",
+                "Look at the work pool's base job template: a run's environment goes into its variable env.",
+            ) from error
+        if status >= 500:
+            raise StoreUnavailable(
+                f"the Prefect server fails with {status} at {error.request.url.path}: {said}",
+                "Its log says why. Where it is about planning runs: Prefect 3.8 cannot with SQLAlchemy 2.1; install sqlalchemy<2.1 there.",
+            ) from error
+        raise
 
 
 def load_pipelines(paths: Sequence[Path]) -> dict[Path, Pipeline]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from deployed import automations, deploy, pipeline_file, schedules
 from prefect.client.orchestration import SyncPrefectClient
@@ -13,8 +14,9 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCre
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
+from contender.errors import StoreUnavailable
 from contender.loading import load_pipeline
 from deployments import deploy as deploying
 from deployments.cli import main
@@ -278,6 +280,17 @@ def test_a_pool_that_has_no_place_for_a_runs_environment_says_so(site: Site) -> 
     site.pool = site.client.create_work_pool(strange).name
     error = site.deploy("", 2)
     assert "refuses it" in error["what"] and "base job template" in error["fix"]
+
+
+def test_a_server_that_fails_is_told_with_what_it_may_be() -> None:
+    request = httpx.Request("POST", "http://127.0.0.1/api/deployments/x/schedule")
+    failed = PrefectHTTPStatusError("", request=request, response=httpx.Response(503, text="Service Unavailable"))
+    with (
+        pytest.raises(StoreUnavailable, match="fails with 503 at /api/deployments/x/schedule") as told,
+        deploying.refusals_told(),
+    ):
+        raise failed
+    assert "sqlalchemy<2.1" in told.value.fix
 
 
 @pytest.mark.slow
