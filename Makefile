@@ -63,7 +63,7 @@ SEED ?= 17
 faults: setup  ## kill a small pipeline N=50 times anywhere, SEED=17, and see that nothing is lost: 20 minutes
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support:$(CURDIR)/tests/faults $(BIN)/python -P -m fault_campaign $(N) --seed $(SEED)
 
-schema: setup  ## write the JSON Schema and the key reference into docs/
+schema: setup  ## write what is generated: docs/spec.*, deployments/prefect.yaml
 	@$(BIN)/python -P -m deployments.docs
 
 clean:  ## remove the environments and the demo's folder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import Field
@@ -19,6 +20,7 @@ from contender.spec import Pipeline
 from contender.stages.data import look, take_snapshot
 from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
+from contender.upcoming import NextStarts, next_starts
 
 
 class NextLook(Record):
@@ -52,6 +54,8 @@ class Plan(Record):
     looks: tuple[NextLook, ...]
     champion: str | None
     decided: bool
+    schedules: tuple[NextStarts, ...] = Field(description="when it would run by the clock, once it is deployed")
+    triggers: dict[str, str] = Field(description="what else would start a run")
     warnings: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
@@ -71,6 +75,8 @@ class Plan(Record):
                 "now",
                 "this data is decided already; a run would end as up to date" if self.decided else "a run would train",
             ),
+            *(("schedule", one.text) for one in self.schedules),
+            *((name.replace("_", " "), text) for name, text in self.triggers.items()),
         ]
 
 
@@ -100,8 +106,25 @@ def check(pipeline: Pipeline) -> Plan:
         looks=looks,
         champion=entry.release if entry else None,
         decided=find_decision(run, snapshot.record) is not None,
+        schedules=next_starts(pipeline, datetime.now(UTC)),
+        triggers=dict(_triggers(pipeline)),
         warnings=tuple(_warnings(gain, rules, labels, snapshot.record)),
     )
+
+
+def _triggers(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    triggers = pipeline.spec.triggers
+    if (new := triggers.new_data) is not None:
+        enough = [f"{count:,} {what}" for count, what in ((new.min_rows, "rows"), (new.min_files, "files")) if count]
+        yield "new_data", f"looks every {new.every:g} s; {' or '.join(enough) or 'any row'} must be new"
+    if (worse := triggers.degradation) is not None:
+        metric = worse.metric or pipeline.spec.evaluate.metrics[0]
+        yield (
+            "degradation",
+            f"{metric} of the champion on {worse.min_rows:,} new labelled rows, against {worse.bound:g}",
+        )
+    if (hook := triggers.webhook) is not None:
+        yield "webhook", f"POST /hooks/{pipeline.spec.name}, scheme {hook.scheme}"
 
 
 def _label_counts(rows: Path, column: str) -> dict[str, int]:

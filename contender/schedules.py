@@ -3,71 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
 from contender import specrules
+from contender.cronrule import cron_text
+from contender.recurrence import EARLIEST, LATEST, rrule_text
 from contender.section import Seconds, Section
 
 KINDS = ("cron", "interval", "rrule")
 SHORTEST_SECONDS = 60.0  # a run's own start takes seconds, and every one of them is a line in the UI
-LONGEST_RRULE = 6500  # Prefect's
-
-
-def cron_text(value: str) -> str:
-    """Five fields, or a name such as @daily; the message says which field is wrong."""
-    from cronsim import CronSim, CronSimError
-
-    text = " ".join(value.split())
-    try:
-        CronSim(NAMED.get(text, text), _any_day())
-    except CronSimError as error:
-        raise ValueError(
-            f"is no cron expression ({error}): five fields, minute hour day month weekday, such as 0 3 * * *"
-        ) from None
-    return text
-
-
-NAMED = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-
-
-def _any_day() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def rrule_text(value: str) -> str:
-    """An iCalendar recurrence (RFC 5545), such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=3;BYMINUTE=0;BYSECOND=0."""
-    from dateutil.rrule import rrulestr
-
-    if len(value) > LONGEST_RRULE:
-        raise ValueError(f"is longer than {LONGEST_RRULE:,} characters")
-    try:
-        rrulestr(value)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"is no recurrence rule of RFC 5545: {error}") from None
-    return value
+LONGEST_SECONDS = 10 * 366 * 86400.0
+NO_ZONES = {"Factory", "localtime"}  # of what tzdata holds; no other machine knows where they are
 
 
 def timezone_name(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ValueError, OSError, LookupError):
+    if value not in available_timezones() - NO_ZONES:
         close = get_close_matches(value, available_timezones(), n=3, cutoff=0.6) or ["UTC", "Europe/Berlin"]
-        raise ValueError(f"is no IANA time zone, such as {', '.join(close)}") from None
+        raise ValueError(f"is no IANA time zone, such as {', '.join(close)}")
     return value
+
+
+def anchor_moment(value: datetime) -> datetime:
+    """The same moment in UTC, as a scheduler keeps it."""
+    if not EARLIEST <= value.year < LATEST:
+        raise ValueError(f"must lie in {EARLIEST} to {LATEST - 1}")
+    return value.astimezone(UTC)
 
 
 class Schedule(Section):
@@ -79,15 +44,18 @@ class Schedule(Section):
     cron: Annotated[str, AfterValidator(cron_text)] | None = Field(
         default=None, description="minute hour day month weekday"
     )
-    interval: Annotated[Seconds, Field(ge=SHORTEST_SECONDS)] | None = Field(
+    interval: Annotated[Seconds, Field(ge=SHORTEST_SECONDS, le=LONGEST_SECONDS)] | None = Field(
         default=None, description="from one start to the next: 90m, 6h, 7d"
     )
     rrule: Annotated[str, AfterValidator(rrule_text)] | None = Field(
-        default=None, description="a recurrence rule of RFC 5545"
+        default=None, description="a recurrence rule of RFC 5545, without a zone"
     )
-    anchor: AwareDatetime | None = Field(default=None, description="interval: a moment from which it counts")
+    anchor: Annotated[AwareDatetime, AfterValidator(anchor_moment)] | None = Field(
+        default=None, description="interval: a moment from which it counts; default: 2024-01-01T00:00:00Z"
+    )
     timezone: Annotated[str, AfterValidator(timezone_name)] = Field(
-        default="UTC", description="an IANA name such as Europe/Berlin; its daylight saving time is followed"
+        default="UTC",
+        description="an IANA name such as Europe/Berlin: cron and rrule follow its clocks, an interval is only shown in it",
     )
     paused: bool = Field(default=False, description="kept, and starts nothing")
 

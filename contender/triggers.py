@@ -14,6 +14,7 @@ from contender.secretref import check_reference
 from contender.section import Seconds, SecondsOrNone, Section
 
 SHORTEST_LOOK = 10.0  # a look is a flow run, which takes some seconds to start
+LONGEST_LOOK = 366 * 86400.0
 # What a message from outside may set: how a run computes. Never what it reads, where it writes, or what it takes to be promoted.
 MAPPABLE = ("train.", "resources.", "concurrency")
 MOST_SECRETS = 10
@@ -23,7 +24,7 @@ TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}")
 class NewData(Section):
     """Looks at the source, and starts a run when enough of it is new since the last snapshot that has a decision."""
 
-    every: Annotated[Seconds, Field(ge=SHORTEST_LOOK)] = Field(
+    every: Annotated[Seconds, Field(ge=SHORTEST_LOOK, le=LONGEST_LOOK)] = Field(
         default=300.0, description="between two looks: 30s, 5m, 1h"
     )
     settle: SecondsOrNone = Field(

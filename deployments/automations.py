@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
@@ -52,38 +53,8 @@ NOT_AT_WORK = {
 
 
 def automations(deployment_id: UUID, name: str) -> Iterator[AutomationCore]:
-    """What the deployment needs, each with its own name, which begins with the deployment's."""
-
-    def automation(
-        does: str,
-        why: str,
-        change: ChangeFlowRunState,
-        after: set[str],
-        within: timedelta,
-        expect: set[str] = ANYTHING,
-        **labels: str,
-    ) -> AutomationCore:
-        """Acts on a run where nothing expected follows, within that time."""
-        return AutomationCore(
-            name=f"{name}: {does}",
-            description=why,
-            trigger=EventTrigger(
-                posture=Posture.Proactive,
-                match={"prefect.resource.id": f"{RUN}.*"}
-                | {f"prefect.{label.replace('_', '-')}": value for label, value in labels.items()},
-                match_related={
-                    "prefect.resource.id": f"prefect.deployment.{deployment_id}",
-                    "prefect.resource.role": "deployment",
-                },
-                for_each={"prefect.resource.id"},
-                after=after,
-                expect=expect,
-                within=within,
-            ),
-            actions=[change],
-            owner_resource=f"prefect.deployment.{deployment_id}",  # goes with the deployment
-        )
-
+    """What `retrain/<name>` needs, each with its own name, which begins with the deployment's."""
+    automation = partial(_automation, deployment_id, name)
     again = ChangeFlowRunState(
         state=StateType.SCHEDULED, name="AwaitingRetry", message="to be continued from what exists"
     )
@@ -104,7 +75,26 @@ def automations(deployment_id: UUID, name: str) -> Iterator[AutomationCore]:
         run_count="0",
         state_message=SILENT,
     )
+    yield _notice_silence(deployment_id, name)
     yield automation(
+        "end a run that was being cancelled",
+        "Cancelled, where the worker that was to cancel it is gone too.",
+        ChangeFlowRunState(state=StateType.CANCELLED, name="Cancelled", message="cancelled; its worker is gone"),
+        {f"{RUN}.Cancelling"},
+        UNCANCELLED,
+    )
+
+
+def watch_automations(deployment_id: UUID, name: str) -> Iterator[AutomationCore]:
+    """What `watch/<name>` needs. No look is continued, the next one sees the same; but one that never ends would hold the only place
+    for looks for ever, where the server keeps its leases in memory and was restarted."""
+    yield _notice_silence(deployment_id, f"{name} (watch)")
+
+
+def _notice_silence(deployment_id: UUID, name: str) -> AutomationCore:
+    return _automation(
+        deployment_id,
+        name,
         "notice a run whose machine is gone",
         f"Crashed, where a run at work sends no heartbeat for {MISSED.seconds} seconds.",
         ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=SILENT),
@@ -112,10 +102,36 @@ def automations(deployment_id: UUID, name: str) -> Iterator[AutomationCore]:
         MISSED,
         expect=AT_WORK | HEARTBEAT | NOT_AT_WORK,
     )
-    yield automation(
-        "end a run that was being cancelled",
-        "Cancelled, where the worker that was to cancel it is gone too.",
-        ChangeFlowRunState(state=StateType.CANCELLED, name="Cancelled", message="cancelled; its worker is gone"),
-        {f"{RUN}.Cancelling"},
-        UNCANCELLED,
+
+
+def _automation(
+    deployment_id: UUID,
+    name: str,
+    does: str,
+    why: str,
+    change: ChangeFlowRunState,
+    after: set[str],
+    within: timedelta,
+    expect: set[str] = ANYTHING,
+    **labels: str,
+) -> AutomationCore:
+    """Acts on a run of the deployment where nothing expected follows, within that time."""
+    return AutomationCore(
+        name=f"{name}: {does}",
+        description=why,
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            match={"prefect.resource.id": f"{RUN}.*"}
+            | {f"prefect.{label.replace('_', '-')}": value for label, value in labels.items()},
+            match_related={
+                "prefect.resource.id": f"prefect.deployment.{deployment_id}",
+                "prefect.resource.role": "deployment",
+            },
+            for_each={"prefect.resource.id"},
+            after=after,
+            expect=expect,
+            within=within,
+        ),
+        actions=[change],
+        owner_resource=f"prefect.deployment.{deployment_id}",
     )

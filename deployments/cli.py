@@ -130,9 +130,11 @@ def parser() -> argparse.ArgumentParser:
         "deploy", "create or update deployments on an existing Prefect server; crashed runs continue by themselves"
     )
     one.add_argument("pipelines", metavar="PIPELINE", nargs="+", help="a pipeline's YAML file")
+    one.add_argument("--pool", metavar="NAME", default="contender", help="work pool of the server (default: contender)")
     one.add_argument(
-        "--pool", metavar="NAME", default="contender", help="work pool, of type process (default: contender)"
+        "--elsewhere", action="store_true", help="its workers are on other machines: refuse what only this one has"
     )
+    one.add_argument("--write", metavar="FILE", help="write a prefect.yaml for: prefect deploy; touch no server")
 
     one = command(
         "up",

@@ -162,15 +162,41 @@ def command_deploy(options: argparse.Namespace) -> int:
     from deployments.deploy import deploy
     from deployments.terminal import console, say
 
-    deployed = deploy([Path(name) for name in options.pipelines], options.pool)
+    paths = [Path(name) for name in options.pipelines]
+    if options.write:
+        return _write_prefect_yaml(options, paths)
+    deployed = deploy(paths, options.pool, elsewhere=options.elsewhere)
     out = console()
     for one in deployed:
         say(out, f"{'deployed' if one.changed else 'unchanged'}: {one.deployment}, on the work pool {one.pool}")
+        for schedule in one.schedules:
+            say(out, f"  schedule {schedule.text}")
+        if one.watch:
+            say(out, f"  {one.watch} looks for new data every {one.watch_seconds:g} s")
+        for gone in one.removed:
+            say(out, f"  removed {gone}: this pipeline has it no longer")
     say(
         out, f"next: prefect worker start --pool {options.pool}, and: prefect deployment run '{deployed[0].deployment}'"
     )
     if options.json:
         print_document({"outcome": "done", "deployments": [one.model_dump(mode="json") for one in deployed]})
+    return 0
+
+
+def _write_prefect_yaml(options: argparse.Namespace, paths: list[Path]) -> int:
+    from contender.files import write_durably
+    from contender.workspace import translated_os_errors
+    from deployments.prefectfile import FOLDER, prefect_yaml
+    from deployments.terminal import console, say
+
+    target = Path(options.write)
+    text = prefect_yaml(paths, options.pool, Path.cwd(), elsewhere=options.elsewhere)
+    with translated_os_errors(target, "Give another --write FILE."):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(target, text.encode())
+    say(console(), f"wrote {target}; next: {FOLDER}=$PWD prefect --no-prompt deploy --all --prefect-file {target}")
+    if options.json:
+        print_document({"outcome": "done", "path": str(target)})
     return 0
 
 

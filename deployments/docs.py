@@ -1,4 +1,4 @@
-"""Writes the generated pages of docs/: the JSON Schema, and the reference of every key with what it changes."""
+"""Writes what is generated from the code: the JSON Schema and the reference of every key in docs/, and deployments/prefect.yaml."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ def pages() -> dict[str, str]:
         "spec.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
         "spec.md": _reference(),
     }
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def prefect_file() -> str:
+    """deployments/prefect.yaml: the ready pipelines, as `contender deploy --write` says them."""
+    from deployments.prefectfile import prefect_yaml
+
+    return prefect_yaml(sorted((ROOT / "pipelines").glob("**/*.yaml")), "contender", ROOT)
 
 
 def _reference() -> str:
@@ -103,10 +113,10 @@ def _type(schema: dict[str, Any], field: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    folder = Path(__file__).resolve().parent.parent / "docs"
-    for name, text in pages().items():
-        (folder / name).write_text(text, encoding="utf-8")
-        print(f"wrote docs/{name}")
+    written = {f"docs/{name}": text for name, text in pages().items()} | {"deployments/prefect.yaml": prefect_file()}
+    for name, text in written.items():
+        (ROOT / name).write_text(text, encoding="utf-8")
+        print(f"wrote {name}")
     return 0
 
 

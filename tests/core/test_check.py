@@ -95,3 +95,26 @@ def test_what_the_next_look_can_show_follows_the_ledger(desk: Path) -> None:
     assert (
         plan(desk, "promote.versus_champion={any: [{}, {min_gain: 0.01}]}").smallest_gain > fresh.smallest_gain + 0.01
     )
+
+
+def test_schedules_and_triggers_are_told_before_anything_is_deployed(desk: Path) -> None:
+    write_tickets(desk / "tickets" / "1.csv", tickets(30, seed=1))
+    assert [name for name, _ in plan(desk).lines()][-1] == "now"
+    found = plan(
+        desk,
+        "schedule=[{name: nightly, cron: 0 3 * * *, timezone: Asia/Kathmandu}, {interval: 6h, paused: true}]",
+        "triggers={new_data: {every: 5m, min_rows: 500, min_files: 2}, degradation: {bound: 0.9},"
+        " webhook: {scheme: basic, secrets: ['env:HOOK']}}",
+    )
+    assert [(one.name, one.paused, len(one.next)) for one in found.schedules] == [
+        ("nightly", False, 3),
+        ("schedule-2", True, 3),
+    ]
+    nightly, paused, *told = [text for _, text in found.lines()[-5:]]
+    assert nightly.count(" 03:00 +0545") == 3
+    assert "paused" in paused
+    assert told == [
+        "looks every 300 s; 500 rows or 2 files must be new",
+        "accuracy of the champion on 100 new labelled rows, against 0.9",
+        "POST /hooks/desk, scheme basic",
+    ]

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import json
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import PIPELINE
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
-from prefect.client.schemas.schedules import IntervalSchedule
+from deployed import automations, deploy, pipeline_file
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameters_to_args_kwargs
 
 from contender.loading import load_pipeline
 from contender.spec import Pipeline
 from deployments.cli import main
-from deployments.deploy import ENTRYPOINT, deployment_fields
-from flows.retrain import retrain
+from deployments.declared import declared
 
 AUTOMATIONS = {
     "continue a run that crashed",
@@ -33,34 +27,7 @@ AUTOMATIONS = {
 
 @pytest.fixture
 def path(tmp_path: Path, tiny_base: Path) -> Path:
-    """A pipeline with a name of its own: the server is shared."""
-    text = PIPELINE.format(base=tiny_base).replace("name: desk", f"name: desk-{secrets.token_hex(4)}")
-    (tmp_path / "desk.yaml").write_text(text)
-    return tmp_path / "desk.yaml"
-
-
-@pytest.fixture
-def client(prefect_server: object) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def pool(client: SyncPrefectClient) -> str:
-    return client.create_work_pool(WorkPoolCreate(name=f"pool-{secrets.token_hex(4)}", type="process")).name
-
-
-def deploy(path: Path, pool: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> Any:
-    capsys.readouterr()
-    assert main(["deploy", str(path), "--pool", pool, "--json"]) == code
-    return json.loads(capsys.readouterr().out)
-
-
-def automations(client: SyncPrefectClient, name: str) -> dict[str, Any]:
-    """What follows the deployment's name → the automation."""
-    found = [one for one in client.read_automations(limit=200) if one.name.startswith(f"{name}: ")]
-    assert len(found) == len({one.name for one in found}), "no automation is there twice"
-    return {one.name.removeprefix(f"{name}: "): one for one in found}
+    return pipeline_file(tmp_path, tiny_base)
 
 
 def test_a_pipeline_is_deployed_by_value_with_a_module_for_an_entrypoint(
@@ -91,20 +58,17 @@ def test_deploying_twice_changes_nothing(
     assert (client.read_deployment(first["id"]), automations(client, name)) == before
 
 
-def test_an_edited_pipeline_changes_its_deployment_and_leaves_what_others_set(
+def test_an_edited_pipeline_changes_its_deployment(
     path: Path, pool: str, client: SyncPrefectClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = load_pipeline(path)
     first = deploy(path, pool, capsys)["deployments"][0]
-    daily = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=86400), active=False)
-    client.create_deployment_schedules(first["id"], [daily])
     before = automations(client, pipeline.spec.name)
     path.write_text(path.read_text().replace("epochs: 6", "epochs: 7"))
     second = deploy(path, pool, capsys)["deployments"][0]
     assert (second["id"], second["changed"]) == (first["id"], True)
     found = client.read_deployment(first["id"])
     assert found.parameters["spec"]["spec"]["train"]["epochs"] == 7
-    assert len(found.schedules) == 1
     assert automations(client, pipeline.spec.name) == before, "runs that they watch go on being watched"
 
 
@@ -131,37 +95,27 @@ def test_an_automation_that_somebody_changed_is_put_right(
     assert all(found.enabled for found in automations(client, name).values())
 
 
-def test_the_parameters_of_a_deployment_bind_to_its_flow(path: Path) -> None:
-    flow = load_flow_from_entrypoint(ENTRYPOINT, use_placeholder_flow=False)
-    assert flow.fn is retrain.fn
-    parameters = deployment_fields(load_pipeline(path), "any")["parameters"]
-    assert parameters
-    args, kwargs = parameters_to_args_kwargs(flow.fn, flow.validate_parameters(parameters | {"trigger": "manual"}))
-    bound = inspect.signature(flow.fn).bind(*args, **kwargs)
-    assert bound.arguments["spec"] == load_pipeline(path)
+@pytest.mark.usefixtures("watch_flow")
+def test_the_parameters_of_every_deployment_bind_to_its_flow(path: Path) -> None:
+    path.write_text(path.read_text() + "schedule: {cron: 0 3 * * *}\ntriggers: {new_data: {}}\n")
+    pipeline, tried = load_pipeline(path), []
+    for one in declared(pipeline, "any"):
+        flow: Any = load_flow_from_entrypoint(one.entrypoint, use_placeholder_flow=False)
+        for schedule in one.schedules:
+            given = one.fields["parameters"] | schedule.parameters
+            args, kwargs = parameters_to_args_kwargs(flow.fn, flow.validate_parameters(given))
+            bound = inspect.signature(flow.fn).bind(*args, **kwargs)
+            assert bound.arguments["spec"] == pipeline
+            tried.append((one.full_name, schedule.slug))
+    assert tried == [(f"retrain/{pipeline.spec.name}", "schedule"), (f"watch/{pipeline.spec.name}", "looks")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "what", "fix"),
-    [
-        (None, "has no work pool", "prefect work-pool create --type process"),
-        ("docker", "is of type 'docker'", "--pool NAME"),
-    ],
-)
-def test_a_pool_that_cannot_run_it_is_refused_and_nothing_is_made(
-    path: Path,
-    client: SyncPrefectClient,
-    capsys: pytest.CaptureFixture[str],
-    kind: str | None,
-    what: str,
-    fix: str,
+def test_a_pool_that_is_not_there_is_refused_and_nothing_is_made(
+    path: Path, client: SyncPrefectClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pool = f"pool-{secrets.token_hex(4)}"
-    if kind:
-        client.create_work_pool(WorkPoolCreate(name=pool, type=kind))
-    document = deploy(path, pool, capsys, code=2)
-    assert what in document["error"]["what"]
-    assert fix in document["error"]["fix"]
+    document = deploy(path, "nowhere", capsys, code=2)
+    assert "has no work pool 'nowhere'" in document["error"]["what"]
+    assert "prefect work-pool create --type process" in document["error"]["fix"]
     assert automations(client, load_pipeline(path).spec.name) == {}
 
 

@@ -1,0 +1,33 @@
+"""Which keys of a pipeline name a place on one machine: what a worker elsewhere would not find, or find to be something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from contender.files import expanded, is_folder
+from contender.spec import Pipeline
+
+
+def local_places(pipeline: Pipeline) -> dict[str, str]:
+    """Dotted key → value, defaults among them; buckets, hub ids, packages and variables of the environment are everybody's."""
+    spec = pipeline.spec
+    locations = {"workspace": spec.workspace, "data.source": spec.data.source, "promote.to": spec.promote.to}
+    locations |= {f"data.golden.{name}": location for name, location in spec.data.golden.items()}
+    secrets = {"promote.signing_key": spec.promote.signing_key or ""}
+    if spec.triggers.webhook is not None:
+        secrets |= {f"triggers.webhook.secrets[{n}]": one for n, one in enumerate(spec.triggers.webhook.secrets)}
+    base = {"model.base": spec.model.base} if is_local_base(spec.model.base, Path(pipeline.folder)) else {}
+    return (
+        {key: location for key, location in locations.items() if not location.startswith("s3://")}
+        | base
+        | {key: reference for key, reference in secrets.items() if reference.startswith("file:")}
+    )
+
+
+def is_local_base(base: str, folder: Path) -> bool:
+    """Whether a run on this machine would read the base model from a folder of its own."""
+    from contender.models import HUB_ID
+
+    if base.startswith("package:"):
+        return False
+    return base.startswith((".", "/", "~")) or is_folder(folder / expanded(base)) or not HUB_ID.match(base)
