@@ -12,7 +12,7 @@ from deployments.home import is_port
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 when it was told to end, 2 where it cannot start as it was told to."""
+    """Exit code: 0 when it was told to end (130 by Ctrl-C), 2 where it cannot start as it was told to."""
     parser = argparse.ArgumentParser(prog="python -P -m deployments.gateway", description="The webhook gateway.")
     parser.add_argument("--port", type=int, required=True, help="of 127.0.0.1")
     parser.add_argument(
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ContenderError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

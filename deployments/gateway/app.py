@@ -164,7 +164,11 @@ class Hosts:
         refused = refusal(scope, self._hosts)
         if refused is None and refusal(scope) is not None and _path(scope) in INSIDE:
             refused = 404, "there is nothing at this path"
-        if refused is None:
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+            # A proxy could see one request where this server sees two: the rest of the connection is not to be trusted.
+            ambiguous = answers.failure(400, "the body has two lengths", "Send one.", {"connection": "close"})
+            await ambiguous(scope, receive, send)
+        elif refused is None:
             await self._app(scope, receive, send)
         else:
             status, reason = refused

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -126,20 +128,24 @@ class Gate:
         self, hook: Hook, entry: Entry, values: dict[str, Any], changed: Pipeline | None
     ) -> tuple[Response, str]:
         entry = replace(entry, parameters=values)
-        self._under_way.add(entry.id)
-        try:
+        with self._at(entry):
             earlier = await self.journal.receive(entry)
             if earlier is not None and earlier.result == RECEIVED and earlier.id not in self._under_way:
                 # Its sender had no answer, and nobody is at it: this delivery takes its place.
-                self._under_way.add(earlier.id)
-                entry, earlier, fresh = earlier, None, False
-            else:
-                fresh = True
-            look = _look(hook, entry, changed, fresh=fresh, start=earlier is None)
+                with self._at(earlier):
+                    return await self._taken(hook, earlier, _look(hook, earlier, changed, fresh=False, start=True))
+            look = _look(hook, entry, changed, fresh=True, start=earlier is None)
             if earlier is not None:
                 self._remember(entry.same)
                 return await self._taken_before(hook, entry, earlier, look, changed)
             return await self._taken(hook, entry, look)
+
+    @contextmanager
+    def _at(self, entry: Entry) -> Iterator[None]:
+        """Inside, this process is at that delivery."""
+        self._under_way.add(entry.id)
+        try:
+            yield
         finally:
             self._under_way.discard(entry.id)
 

@@ -73,7 +73,7 @@ class Entry:
     same: bytes
     parameters: dict[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: f"d-{secrets.token_hex(8)}")
-    received: float = field(default_factory=time.time)
+    received: float = field(default_factory=lambda: time.time())
     result: str = RECEIVED
     replay: bool = False
     flow_run_id: str | None = None

@@ -7,10 +7,13 @@ unfinished the one that has taken longest makes room: a client that opens a thou
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from typing import Any, ClassVar
 
 import h11
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deployments.gateway.app import Settings, create_app
@@ -65,18 +68,24 @@ class Patient(H11Protocol):
         self.transport.abort()
 
 
-def serve(port: int, settings: Settings) -> None:
-    """Serves until it is told to end."""
+def configured(app: FastAPI, port: int) -> uvicorn.Config:
+    """uvicorn as it serves the gateway."""
     options: dict[str, Any] = {"http": Patient, "ws": "none", "h11_max_incomplete_event_size": HEADER_BYTES}
-    config = uvicorn.Config(
-        create_app(settings),
+    return uvicorn.Config(
+        app,
         host="127.0.0.1",
         port=port,
         access_log=False,  # it would hold the tokens of paths
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=GRACE_SECONDS,
         **options,
     )
-    uvicorn.Server(config).run()
+
+
+def serve(port: int, settings: Settings) -> None:
+    """Serves until it is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn ends in order, and then raises the signal again
+    uvicorn.Server(configured(create_app(settings), port)).run()

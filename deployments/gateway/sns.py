@@ -59,7 +59,7 @@ def _confirm(hook: Hook, topic: str, token: str) -> None:
 
     limits = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 2})
     try:
-        client = boto3.client("sns", region_name=topic.split(":")[3], config=limits)
+        client = boto3.Session().client("sns", region_name=topic.split(":")[3], config=limits)
         # Without it, whoever learns the subscription's ARN could end it unasked.
         client.confirm_subscription(TopicArn=topic, Token=token, AuthenticateOnUnsubscribe="true")
     except ClientError as error:

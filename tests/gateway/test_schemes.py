@@ -191,7 +191,7 @@ def test_a_secret_that_cannot_be_one_opens_nothing_and_is_told_to_the_operator(
 ) -> None:
     (tmp_path / f"{scheme}.secret").write_bytes(secret)
     prefect = MemoryPrefect(a_pipeline(tmp_path, "one", scheme))
-    with gateway(prefect, tmp_path / "journal.db") as client, told(caplog):
+    with gateway(prefect, tmp_path / "journal.db") as client:
         path, headers = request_of(scheme, "one", BODY)
         answer = client.post(path, content=BODY, headers=headers)
         assert answer.status_code == 503 and answer.headers["retry-after"] and not prefect.runs
@@ -209,14 +209,6 @@ def test_a_secret_that_is_missing_beside_a_good_one_keeps_nobody_out(tmp_path: P
         assert client.post("/hooks/one", headers={"x-webhook-secret": "the other"}).status_code == 503, (
             "it may be right"
         )
-
-
-def told(caplog: pytest.LogCaptureFixture) -> object:
-    """The gateway's own lines reach the capture."""
-    import logging
-
-    logging.getLogger("contender.gateway").propagate = True
-    return caplog.at_level(logging.INFO, "contender.gateway")
 
 
 def test_githubs_documented_example_is_believed() -> None:

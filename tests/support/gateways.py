@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +19,14 @@ from uuid import UUID, uuid4
 
 import httpx
 import prefect.states
+import uvicorn
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from starlette.testclient import TestClient
 
 from contender.spec import Pipeline, Spec
 from deployments.gateway.app import Settings, create_app
+from deployments.gateway.server import configured
 from tasks.waiting import NOT_BEGUN
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -157,6 +164,8 @@ async def connected(prefect: MemoryPrefect) -> AsyncIterator[Any]:
 @contextmanager
 def gateway(prefect: MemoryPrefect, journal: Path, public_url: str = "") -> Iterator[TestClient]:
     """A gateway in this process that knows its pipelines."""
+    logging.getLogger("contender.gateway").addHandler(logging.NullHandler())  # then its lines propagate, to be captured
+    logging.getLogger("contender.gateway").setLevel(logging.INFO)
     app = create_app(Settings(journal, public_url), connect=lambda: connected(prefect))
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         deadline = time.monotonic() + 5
@@ -164,3 +173,50 @@ def gateway(prefect: MemoryPrefect, journal: Path, public_url: str = "") -> Iter
             assert time.monotonic() < deadline
             time.sleep(0.005)
         yield client
+
+
+@contextmanager
+def listening(prefect: MemoryPrefect, journal: Path) -> Iterator[int]:
+    """A gateway in this process, behind uvicorn on a port of loopback."""
+    app = create_app(Settings(journal), connect=lambda: connected(prefect))
+    server = uvicorn.Server(configured(app, 0))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not (server.started and app.state.gate.directory.known.is_set()):
+        assert thread.is_alive()
+        time.sleep(0.005)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+@contextmanager
+def gateway_process(journal: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The gateway as it is run, with this process's environment; ready for deliveries."""
+    line = [sys.executable, "-P", "-m", "deployments.gateway", "--port", str(port), "--journal", str(journal)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(line, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                    break
+            time.sleep(0.05)
+        else:
+            raise AssertionError(log.read_text())
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+
+
+def deploy_hook(client: SyncPrefectClient, pipeline: Pipeline) -> UUID:
+    """A deployment as `contender deploy` leaves it, as far as the gateway looks."""
+    parameters = {"spec": pipeline.model_dump(mode="json")}
+    name = pipeline.spec.name
+    return client.create_deployment(
+        client.create_flow_from_name("retrain"), name, parameters=parameters, tags=["contender"]
+    )
