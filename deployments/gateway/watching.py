@@ -14,8 +14,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from deployments.gateway.limits import Bucket
+
 log = logging.getLogger("contender.gateway")
 
+FROM_ANYBODY = {"unknown", "unauthenticated", "rate_limited", "too_large", "too_slow", "busy", "cut_off"}
+LINES_PER_MINUTE = 300  # of those: a flood must not fill the disk
 NOBODY = ""  # the pipeline of a delivery that named none
 BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
 
@@ -47,6 +51,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._lines = Bucket(LINES_PER_MINUTE)
         self._deliveries = Counter(
             "contender_gateway_deliveries",
             "Deliveries by pipeline and result; without a pipeline where none of that name takes webhooks",
@@ -70,8 +75,10 @@ class Metrics:
         )
 
     def answered(self, pipeline: str, scheme: str, result: str, status: int, seconds: float, **more: str) -> None:
-        """Counts a delivery, and writes its line."""
+        """Counts a delivery, and writes its line; of those that anybody can send, so many a minute."""
         self._deliveries.labels(pipeline, result).inc()
         self._seconds.observe(seconds)
+        if result in FROM_ANYBODY and self._lines.take():
+            return
         ms = round(seconds * 1000, 1)
         line(logging.INFO, "delivery", pipeline=pipeline, scheme=scheme, result=result, status=status, ms=ms, **more)

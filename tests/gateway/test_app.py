@@ -134,6 +134,15 @@ def test_a_line_for_each_delivery_holds_no_path_no_header_and_no_token(
         assert secret not in said
 
 
+def test_a_flood_does_not_fill_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(320):
+        client.post("/hooks/nobody")
+    client.post("/hooks/one", headers=basic())
+    said = [json.loads(record.message).get("result") for record in caplog.records]
+    assert 300 <= said.count("unknown") < 320 and said.count("accepted") == 1
+    assert 'result="unknown"} 320.0' in client.get("/metrics").text, "all are counted"
+
+
 def test_a_fault_of_ours_is_answered_and_tells_the_operator_where(
     client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
