@@ -29,10 +29,10 @@ from deployments.gateway.watching import tell_operator
 from tasks.waiting import NOT_BEGUN, not_begun
 
 TRIGGER = "webhook"
-PATIENCE = 6.0  # seconds that a delivery waits for Prefect; GitHub gives up after 10
+PATIENCE = 8.0  # seconds that a delivery waits for Prefect; GitHub gives up after 10
 GATHER_SECONDS = 0.05  # deliveries that come within it are asked about together
 RETRY_SECONDS = 0.3
-CREATED_AT_ONCE = 3  # a Prefect server on SQLite creates about 20 runs a second, and answers more clients with 503
+CREATED_AT_ONCE = 2  # a Prefect server on SQLite creates about 20 runs a second, and answers more clients with 503
 PAGE = 200
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
@@ -194,10 +194,9 @@ class Runs:
 
     async def _created_run(self, look: Look, key: str) -> FlowRun:
         """The run by that key, tried again until the delivery's time is up."""
-        while True:
-            left = look.until - time.monotonic()
+        while (left := look.until - time.monotonic()) > RETRY_SECONDS:
             try:
-                async with asyncio.timeout(max(0.1, left)):
+                async with asyncio.timeout(left):
                     return await self._client.create_flow_run_from_deployment(
                         look.deployment_id,
                         parameters=look.parameters,
@@ -213,9 +212,8 @@ class Runs:
                 self._unsettled[look.pipeline] = key
             except (httpx.HTTPError, TimeoutError, ValueError):
                 self._unsettled[look.pipeline] = key
-            if look.until - time.monotonic() < RETRY_SECONDS:
-                raise PrefectAway("Prefect does not answer")
             await asyncio.sleep(RETRY_SECONDS)
+        raise PrefectAway("Prefect does not answer")
 
 
 def _in_time(looks: list[Look]) -> list[Look]:
