@@ -174,8 +174,12 @@ class Runs:
             async with self._turns:
                 run = await self._created_run(first, key)
         except Terminal as error:
-            for look in [first, *others]:
-                look.came_to(error)
+            first.came_to(error)
+            if first.until - time.monotonic() <= RETRY_SECONDS:
+                self._add(others)  # its time was up, and theirs may not be
+            else:
+                for look in others:
+                    look.came_to(error)
             return
         except Exception as error:  # noqa: BLE001 - nobody may wait for ever
             tell_operator("the creation of a run failed", pipeline=first.pipeline, why=type(error).__name__)
