@@ -70,14 +70,15 @@ class Activity:
         return 0.0 if self._open else self._clock() - self._last
 
 
-def refusal(scope: Scope) -> tuple[int, str] | None:
-    """Status and reason where a request must not reach Prefect; None where it may."""
+def refusal(scope: Scope, names: frozenset[str] = LOOPBACK) -> tuple[int, str] | None:
+    """Status and reason where a request must not reach what is behind; None where it may. `names`: those that it answers to."""
     headers = scope["headers"]
     hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-    if len(hosts) != 1 or _host_name(hosts[0]) not in LOOPBACK:
-        return 421, "This server answers to loopback names only."
+    if len(hosts) != 1 or (name_ := _host_name(hosts[0])) not in names:
+        return 421, "This server answers to its own names only."
+    schemes = ("http",) if name_ in LOOPBACK else ("http", "https")  # behind a proxy, TLS ends before it
     for name, value in headers:
-        if name == b"origin" and value.decode("latin-1") != f"http://{hosts[0]}":
+        if name == b"origin" and value.decode("latin-1") not in [f"{scheme}://{hosts[0]}" for scheme in schemes]:
             return 403, "Pages of another origin are not served."
     return None
 

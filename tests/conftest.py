@@ -81,7 +81,7 @@ class CephServer(S3Server):
 
 
 @contextmanager
-def running_ministack() -> Iterator[S3Server]:
+def running_ministack(services: str = "s3") -> Iterator[S3Server]:
     """ministack lives in an environment of its own, since it pins another boto3."""
     path = os.environ.get("CONTENDER_MINISTACK") or str(ROOT / ".venv-servers" / "bin" / "ministack")
     if not Path(path).is_file():
@@ -89,7 +89,12 @@ def running_ministack() -> Iterator[S3Server]:
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "GATEWAY_PORT": str(port)}
-        environment |= {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "SERVICES": "s3", "LOG_LEVEL": "ERROR"}
+        environment |= {
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+            "SERVICES": services,
+            "LOG_LEVEL": "ERROR",
+        }
         process = subprocess.Popen(
             [path], env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -153,6 +158,14 @@ def with_bucket(server: AnyServer) -> AnyServer:
 def ministack() -> Iterator[S3Server]:
     with running_ministack() as server:
         yield with_bucket(server)
+
+
+@pytest.fixture
+def sns_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An SNS on loopback that delivers to loopback, and the environment pointing at it."""
+    with running_ministack("sns") as server:
+        s3_environment(server, monkeypatch)
+        yield server
 
 
 @pytest.fixture(scope="session")
