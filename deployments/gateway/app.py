@@ -234,14 +234,15 @@ def _add_health(app: FastAPI) -> None:
     @app.get(
         "/readyz",
         summary="Whether deliveries can be taken: Prefect answers, the journal can be written",
+        response_model=dict[str, str],
         responses=inside | {503: {"model": answers.Failure, "description": "they cannot"}},
     )
-    async def readyz(request: Request) -> dict[str, str]:
+    async def readyz(request: Request) -> Response:
         gate = request.app.state.gate
         if not gate.directory.fresh:
-            raise HTTPException(503)
+            return answers.unavailable("Prefect does not answer").response()
         await gate.journal.check()
-        return {"status": "ready"}
+        return JSONResponse({"status": "ready"})
 
     @app.get(
         "/metrics",

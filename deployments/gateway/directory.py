@@ -49,6 +49,7 @@ class Directory:
         self.hooks: dict[str, Hook] = {}
         self.known = asyncio.Event()  # whether Prefect has ever answered
         self.fresh = False
+        self._told = False  # the operator, that Prefect does not answer
         self._metrics = metrics
         self._unusable: dict[str, dict[str, Any]] = {}
 
@@ -66,13 +67,15 @@ class Directory:
             waiting = not_begun(hook.deployment_id for hook in self.hooks.values())
             self._metrics.waiting.set(await client.count_flow_runs(flow_run_filter=waiting) if self.hooks else 0)
         except (httpx.HTTPError, RuntimeError, ValueError) as error:
-            if self.fresh or not self.known.is_set():
+            if not self._told:
+                self._told = True
                 tell_operator(
                     "Prefect does not answer; its deployments stay as they were known", why=type(error).__name__
                 )
             self.fresh = False
             return
         self._metrics.pipelines.set(len(self.hooks))
+        self._told = False
         if not self.fresh:
             line(logging.INFO, "Prefect answers", pipelines=len(self.hooks))
         self.fresh = True

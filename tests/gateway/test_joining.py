@@ -256,4 +256,6 @@ def test_until_prefect_has_answered_once_nobody_is_told_that_a_pipeline_is_unkno
     with gateway(prefect, tmp_path / "journal.db") as client:
         answer = post(client, "1")
         assert answer.status_code == 503 and answer.headers["retry-after"]
-        assert client.get("/readyz").status_code == 503 and client.get("/healthz").status_code == 200
+        ready = client.get("/readyz")
+        assert ready.status_code == 503 and "Prefect does not answer" in ready.text
+        assert client.get("/healthz").status_code == 200
