@@ -95,7 +95,6 @@ def test_an_automation_that_somebody_changed_is_put_right(
     assert all(found.enabled for found in automations(client, name).values())
 
 
-@pytest.mark.usefixtures("watch_flow")
 def test_the_parameters_of_every_deployment_bind_to_its_flow(path: Path) -> None:
     path.write_text(path.read_text() + "schedule: {cron: 0 3 * * *}\ntriggers: {new_data: {}}\n")
     pipeline, tried = load_pipeline(path), []

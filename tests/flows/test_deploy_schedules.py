@@ -203,7 +203,6 @@ def test_a_file_that_moved_keeps_its_deployment_and_the_old_place_is_free(site: 
     assert site.exists(f"retrain/{site.name}")
 
 
-@pytest.mark.usefixtures("watch_flow")
 def test_a_pipeline_that_looks_for_new_data_has_a_watcher_until_it_does_not(site: Site) -> None:
     made = site.deploy("triggers: {new_data: {every: 5m}}\n")
     assert (made["watch"], made["watch_seconds"]) == (f"watch/{site.name}", 300)
@@ -229,7 +228,6 @@ def test_a_pipeline_that_looks_for_new_data_has_a_watcher_until_it_does_not(site
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("watch_flow")
 def test_a_renamed_pipeline_takes_its_watcher_with_it(site: Site) -> None:
     site.deploy("triggers: {new_data: {}}\n")
     site.path.write_text(site.path.read_text().replace(f"name: {site.name}", f"name: {site.name}-b"))
