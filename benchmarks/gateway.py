@@ -249,7 +249,7 @@ def malformed(bench: Bench, dice: random.Random) -> bytes:
             request(path, headers | {"content-encoding": "gzip"}, b"{}"),
             request(f"/hooks/{noise.hex()}", headers, b"{}"),
             request(path, headers, b"{}", method=dice.choice(["GET", "PUT", "DELETE", "TRACE", "BREW"])),
-            request("/hooks/basic-mapped", bench.delivery(0, b"")[1], b'{"epochs": ' + noise.hex().encode() + b"}"),
+            request("/hooks/basic-mapped", bench.delivery(0, b"")[1], b'{"epochs": "x' + noise.hex().encode() + b'"}'),
             request("/hooks/basic-mapped", bench.delivery(0, b"")[1], b'{"epochs": -1}'),
             request("/hooks/basic-mapped", bench.delivery(0, b"")[1], b"[" * 50_000),
         ]
