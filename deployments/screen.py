@@ -194,7 +194,8 @@ def hook(pipeline: Pipeline) -> str:
 
 
 def _words(schedule: Schedule) -> str:
-    by_calendar = f"{schedule.cron or schedule.rrule} {schedule.timezone}"
+    rule = next((line for line in (schedule.rrule or "").splitlines() if line.startswith("RRULE:")), "")
+    by_calendar = f"{schedule.cron or rule.removeprefix('RRULE:')} {schedule.timezone}"
     text = f"every {span(schedule.interval)}" if schedule.interval else by_calendar
     return f"{text}, paused" if schedule.paused else text
 

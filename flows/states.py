@@ -39,13 +39,13 @@ LOOK_FAILED = "LookFailed"
 
 Result = TypeVar("Result", RunResult, NoiseResult)
 
-_results: ContextVar[list[RunResult | NoiseResult] | None] = ContextVar("results", default=None)
+_results: ContextVar[list[RunResult | NoiseResult | Look] | None] = ContextVar("results", default=None)
 
 
 @contextmanager
-def results_kept() -> Iterator[list[RunResult | NoiseResult]]:
+def results_kept() -> Iterator[list[RunResult | NoiseResult | Look]]:
     """Inside, what runs come to is added to the list, whether or not their Prefect server can be told of it."""
-    kept: list[RunResult | NoiseResult] = []
+    kept: list[RunResult | NoiseResult | Look] = []
     token = _results.set(kept)
     try:
         yield kept
@@ -53,16 +53,21 @@ def results_kept() -> Iterator[list[RunResult | NoiseResult]]:
         _results.reset(token)
 
 
-def ended(result: Result) -> State[Result]:
-    """Rejected data is a failure that somebody must look at; a champion that stays is none."""
+def _keep(result: RunResult | NoiseResult | Look) -> None:
     kept = _results.get()
     if kept is not None:
         kept.append(result)
+
+
+def ended(result: Result) -> State[Result]:
+    """Rejected data is a failure that somebody must look at; a champion that stays is none."""
+    _keep(result)
     make = Failed if result.outcome == "rejected_data" else Completed
     return make(name=NAMES[result.outcome], message=result.message, data=result)
 
 
 def looked(look: Look) -> State[Look]:
+    _keep(look)
     return Completed(name=LOOKS[look.outcome], message=look.message, data=look)
 
 

@@ -129,6 +129,10 @@ def _promote() -> str:
         "  # floors: {accuracy: 0.80}",
         "  versus_champion: {rule: superior, confidence: 0.95}",
         "",
+        "# What starts a run by itself, under `contender up` and `contender deploy`:",
+        '# schedule: {cron: "0 3 * * *", timezone: Europe/Berlin}',
+        "# triggers: {new_data: {every: 5m, min_rows: 500}}    # also: webhook, degradation",
+        "",
     ]
     return "\n".join(lines)
 

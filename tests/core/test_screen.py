@@ -17,7 +17,9 @@ from deployments.screen import Places, Screen, span, starts
 from deployments.stack import Part
 from deployments.watching import Ended, Seen, Underway, Watched
 
-NOW = datetime.now(UTC)
+
+def ago(**spans: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**spans)
 
 
 def watched(name: str = "desk", *, starts_by: dict[str, Any] | None = None, **seen: Any) -> Watched:
@@ -71,9 +73,9 @@ def test_it_says_what_runs_where(tmp_path: Path) -> None:
         champion="r-3f2a9c1b7d2e4f60",
         entry=4,
         next=datetime(2031, 3, 30, 1, 0, tzinfo=UTC),
-        last=Ended("Promoted", NOW - timedelta(hours=3), ""),
-        looked=Ended("UpToDate", NOW - timedelta(minutes=5), ""),
-        now=(Underway("Running", NOW - timedelta(hours=2)),),
+        last=Ended("Promoted", ago(hours=3), ""),
+        looked=Ended("UpToDate", ago(minutes=5), ""),
+        now=(Underway("Running", ago(hours=2)),),
     )
     shown = drawn(tmp_path, [one], 100, 30)
     assert "http://127.0.0.1:4200  process 12" in shown
@@ -91,7 +93,7 @@ def test_it_says_what_runs_where(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (40, 12)])
 def test_it_fits_its_terminal_whatever_the_number_of_pipelines(tmp_path: Path, width: int, height: int) -> None:
     many = [watched(f"pipeline-{n}", starts_by=EVERYTHING) for n in range(50)]
-    many[40] = watched("busy", now=(Underway("Running", NOW),))
+    many[40] = watched("busy", now=(Underway("Running", ago()),))
     lines = drawn(tmp_path, many, width, height, "", *(f"event {n}" for n in range(9))).splitlines()
     assert len(lines) <= height
     assert any("busy" in line for line in lines), "who works comes first"
@@ -123,13 +125,21 @@ def test_without_a_terminal_each_event_is_a_line_and_places_are_said_once(tmp_pa
 
 
 def test_a_look_that_failed_is_told_beside_its_time() -> None:
-    failed = watched(starts_by=EVERYTHING, looked=Ended("Failed", NOW - timedelta(minutes=5), "no such bucket"))
+    failed = watched(starts_by=EVERYTHING, looked=Ended("Failed", ago(minutes=5), "no such bucket"))
     assert ("new data", "every 5 min, looked 5 min ago: Failed") in starts(failed)
 
 
 def test_paused_and_unnamed_ways_to_start_are_told() -> None:
-    paused = watched(starts_by={"schedule": [{"interval": "6h", "paused": True}, {"rrule": "FREQ=DAILY"}]})
-    assert [text for _, text in starts(paused)] == ["every 6 h, paused", "FREQ=DAILY UTC"]
+    paused = watched(
+        starts_by={
+            "schedule": [
+                {"interval": "6h", "paused": True},
+                {"rrule": "FREQ=DAILY"},
+                {"rrule": "DTSTART:20260101T030000\nRRULE:FREQ=WEEKLY"},
+            ]
+        }
+    )
+    assert [text for _, text in starts(paused)] == ["every 6 h, paused", "FREQ=DAILY UTC", "FREQ=WEEKLY UTC"]
     assert starts(watched())[0][0] == "starts"
     assert Schedule(interval="90m").interval == 5400
 

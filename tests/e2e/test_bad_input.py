@@ -203,6 +203,7 @@ def test_a_base_model_that_cannot_be_used_is_exit_2(live: Desk, base: str, says:
     assert says in ran.document["error"]["what"] + ran.document["error"]["fix"]
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_registry_that_is_a_file_says_so(desk: Desk) -> None:
     desk.drop("1.csv", tickets(60, seed=1))
     (desk.folder / "file").write_text("")

@@ -8,7 +8,7 @@ import pytest
 from prefect.context import refresh_global_settings_context
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_named() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
