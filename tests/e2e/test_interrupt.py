@@ -49,7 +49,10 @@ def test_a_run_stopped_while_it_trains_continues_where_it_was(desk: Desk) -> Non
 
 
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize(("behind", "number"), [("✓ snapshot", signal.SIGTERM), ("✓ train", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("behind", "number"),
+    [("✓ snapshot", signal.SIGTERM), pytest.param("✓ train", signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_run_stopped_between_stages_says_so_and_keeps_them(desk: Desk, behind: str, number: signal.Signals) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
     run = start(desk)

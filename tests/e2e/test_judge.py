@@ -50,6 +50,7 @@ def test_looks_are_counted_and_the_report_says_how_much_is_used(desk: Desk) -> N
     assert found["smallest_gain"] > 0.03 and any("only gains above" in warning for warning in found["warnings"])
 
 
+@pytest.mark.slow
 def test_two_releases_are_judged_again_from_what_the_registry_keeps(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))
     a = desk.retrain().document["release"]

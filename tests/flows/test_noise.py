@@ -34,6 +34,7 @@ def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: p
     return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})
 
 
+@pytest.mark.slow
 def test_the_server_shows_the_spread_and_a_store_that_does_not_answer_is_asked_again(
     pipeline: Pipeline, store: MemoryStore
 ) -> None:

@@ -111,6 +111,7 @@ def after_the_verdict(act: Callable[[], object]) -> Callable[[Note], None]:
     return hear
 
 
+@pytest.mark.slow
 def test_a_champion_that_moves_under_a_verdict_is_judged_against_anew(
     pipeline: Pipeline, store: MemoryStore, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return by
 
 
+@pytest.mark.slow
 def test_enough_new_rows_start_a_run_that_decides_and_then_nothing_is_new(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +179,7 @@ def artifacts_of(client: SyncPrefectClient, name: str) -> int:
     return len({artifact.key for artifact in found})
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_or_has_yet_to_begin_is_joined(watched: Watched, later: Callable[[float], None]) -> None:
     watched.look()
     (run,) = watched.runs()
@@ -196,6 +198,7 @@ def test_a_run_that_goes_on_or_has_yet_to_begin_is_joined(watched: Watched, late
     assert (third.outcome, len(watched.runs())) == ("started", 3), "nobody has the turn, and both are dead"
 
 
+@pytest.mark.slow
 def test_what_ended_without_a_decision_is_begun_again_later_and_later(
     watched: Watched, later: Callable[[float], None]
 ) -> None:
