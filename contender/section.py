@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from contender import specrules
 from contender.canonical import Record
 
+Metric = Annotated[str, AfterValidator(specrules.metric)]
 DURATION_SCHEMA = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]})
 Seconds = Annotated[float, BeforeValidator(specrules.duration), Field(gt=0, allow_inf_nan=False), DURATION_SCHEMA]
 SecondsOrNone = Annotated[float, BeforeValidator(specrules.duration), Field(ge=0, allow_inf_nan=False), DURATION_SCHEMA]

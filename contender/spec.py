@@ -21,7 +21,7 @@ from contender import specrules
 from contender.errors import known
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
-from contender.names import METRIC_NAMES, ROLES
+from contender.names import ROLES
 from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
@@ -114,8 +114,7 @@ class Evaluate(Section):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in METRIC_NAMES:
-                raise ValueError(known("metric", name, METRIC_NAMES))
+            specrules.metric(name)
         if len(set(value)) < len(value):
             raise ValueError("names a metric twice")
         return value

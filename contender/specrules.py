@@ -13,7 +13,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic_core import PydanticCustomError
 
+from contender.errors import known
 from contender.files import file_url_path
+from contender.names import METRIC_NAMES
 
 SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
 UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[A-Za-z][A-Za-z0-9+.-]*://")
@@ -55,6 +57,12 @@ def name(value: str) -> str:
         raise ValueError(
             "must be lower-case letters, digits and hyphens, at most 63, beginning and ending with no hyphen"
         )
+    return value
+
+
+def metric(value: str) -> str:
+    if value not in METRIC_NAMES:
+        raise ValueError(known("metric", value, METRIC_NAMES))
     return value
 
 

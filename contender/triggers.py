@@ -8,10 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from contender import specrules
-from contender.errors import known
-from contender.names import METRIC_NAMES
 from contender.secretref import check_reference
-from contender.section import Seconds, SecondsOrNone, Section
+from contender.section import Metric, Seconds, SecondsOrNone, Section
 
 SHORTEST_LOOK = 10.0  # a look is a flow run, which takes some seconds to start
 LONGEST_LOOK = 366 * 86400.0
@@ -41,18 +39,11 @@ class NewData(Section):
 class Degradation(Section):
     """Starts a run when the champion is worse than a bound on labelled rows that are new to it."""
 
-    metric: str | None = Field(default=None, description="default: the first of evaluate.metrics")
+    metric: Metric | None = Field(default=None, description="default: the first of evaluate.metrics")
     bound: Annotated[float, Field(ge=0)] = Field(
         description="the lowest value that is good enough; of log_loss and calibration_error the highest"
     )
     min_rows: Annotated[int, Field(ge=1)] = Field(default=100, description="new labelled rows, before it is asked")
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        if value is not None and value not in METRIC_NAMES:
-            raise ValueError(known("metric", value, METRIC_NAMES))
-        return value
 
 
 def some(references: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from contender import specrules
 from contender.canonical import Record
 from contender.errors import known
 from contender.names import METRIC_NAMES, UNBOUNDED_METRICS
-from contender.section import Section
+from contender.section import Metric, Section
 
 RuleName = Literal["superior", "non_inferior"]
 LEAF_KEYS = ("rule", "metric", "on", "min_gain", "margin")
@@ -28,7 +28,7 @@ class Requirement(Section):
     """One comparison with the champion; or several, of which `all` or `any` must hold."""
 
     rule: RuleName = "superior"
-    metric: str | None = Field(default=None, description="default: the first of evaluate.metrics")
+    metric: Metric | None = Field(default=None, description="default: the first of evaluate.metrics")
     on: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="test, or the name of a golden set; default: test, or the first golden set"
     )
@@ -40,13 +40,6 @@ class Requirement(Section):
     any: Parts | None = Field(
         default=None, description="comparisons with the same keys; one must hold, and they share the error between them"
     )
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        if value is not None and value not in METRIC_NAMES:
-            raise ValueError(known("metric", value, METRIC_NAMES))
-        return value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Requirement:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from itertools import count as numbers
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from opened import opened
 
 from contender.newdata import (
     LONGEST_WAIT,
@@ -31,12 +31,9 @@ from contender.newdata import (
     wait_until,
 )
 from contender.records import FileSet, Outcome, Snapshot, SourceFile
-from contender.registry import Registry
-from contender.run import Run, decide, find_decision, open_run
-from contender.spec import Pipeline, Spec
+from contender.run import Run, decide, find_decision
 from contender.stages.data import look as look_at_data
 from contender.stages.newdata import see, weigh
-from contender.store import MemoryStore
 from contender.triggers import NewData
 
 Files = dict[str, str]
@@ -210,21 +207,6 @@ def test_what_goes_on_comes_before_what_waits():
 
 
 # --- each content is decided once ---
-
-
-def opened(folder: Path, **new_data: Any) -> Run:
-    """A run of a pipeline whose registry is in memory."""
-    spec = Spec.model_validate(
-        {
-            "name": "desk",
-            "task": "text-classification",
-            "data": {"source": "d/"},
-            "model": {"base": "b"},
-            "triggers": {"new_data": {"settle": 0, **new_data}},
-        }
-    )
-    pipeline = Pipeline(spec=spec, folder=str(folder), suite_name="s", suite={})
-    return replace(open_run(pipeline, "tests"), registry=Registry(MemoryStore(), "desk"))
 
 
 class Server:

@@ -7,36 +7,21 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from opened import opened
 
 from contender.datafiles import data_files, read_data_files
 from contender.errors import Damaged, DataError, SourceChanged, UsageError
 from contender.newdata import Around, Look
 from contender.records import Decision, FileSet, ReleaseDraft, Snapshot, SourceFile
-from contender.registry import DATA_FILES, Registry
-from contender.run import Run, decide, open_run
-from contender.spec import Pipeline, Spec
+from contender.registry import DATA_FILES
+from contender.run import Run, decide
 from contender.stages.data import look as look_at_data
 from contender.stages.newdata import see, weigh
 from contender.store import MemoryStore
 
 ROW = '{"text": "hello", "label": "a"}\n'
-
-
-def opened(folder: Path, store: MemoryStore, **new_data: Any) -> Run:
-    spec = Spec.model_validate(
-        {
-            "name": "desk",
-            "task": "text-classification",
-            "data": {"source": "d/"},
-            "model": {"base": "b"},
-            "triggers": {"new_data": {"settle": 0, **new_data}},
-        }
-    )
-    pipeline = Pipeline(spec=spec, folder=str(folder), suite_name="s", suite={})
-    return replace(open_run(pipeline, "tests"), registry=Registry(store, "desk"))
 
 
 @pytest.fixture

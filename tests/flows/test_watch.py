@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 from desk import COLOURS, PIPELINE, tickets, write_tickets
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -89,12 +89,6 @@ def watched_pipeline(tmp_path: Path, base: Path, client: SyncPrefectClient, sett
     pool = client.create_work_pool(WorkPoolCreate(name=f"pool-{secrets.token_hex(4)}", type="process")).name
     (made,) = deploy([path], pool)
     return Watched(path, UUID(made.id), client)
-
-
-@pytest.fixture
-def client(prefect_server: object) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from workers import lives, until
+from workers import lives, that_run, until
 
 from deployments.home import Home
 from deployments.lock import StackFiles
@@ -61,12 +61,7 @@ class Up:
         return [process for process in self.seen if lives(process)]
 
     def running(self, module: str) -> list[psutil.Process]:
-        found = []
-        for process in self.below():
-            with suppress(psutil.NoSuchProcess):
-                if module in process.cmdline():
-                    found.append(process)
-        return found
+        return that_run(module, self.below())
 
     def ends(self, number: int = signal.SIGINT, seconds: float = 60) -> dict[str, Any]:
         """Asks it to end; its document. Nothing that it started lives then."""

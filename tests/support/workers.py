@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,16 @@ def lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def that_run(module: str, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those of the processes that run a module."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if module in process.cmdline():
+                found.append(process)
+    return found
 
 
 @dataclass
@@ -68,12 +78,7 @@ class Worker:
 
     def running(self, module: str) -> list[psutil.Process]:
         """Those of its processes that run a module."""
-        found = []
-        for process in self.below():
-            with suppress(psutil.NoSuchProcess):
-                if module in process.cmdline():
-                    found.append(process)
-        return found
+        return that_run(module, self.below())
 
     def stop(self, grace: float = 60) -> None:
         """As a supervisor does: asked to end, and killed where it is still there after the grace time, as now and then it is."""
