@@ -32,7 +32,10 @@ def rrule_text(value: str) -> str:
     rules = [line for line in lines if line.startswith("RRULE:")]
     if len(rules) != 1:
         raise ValueError(f"holds {len(rules)} rules: one, such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=3;BYMINUTE=0;BYSECOND=0")
-    begun = [line for line in lines if line.startswith("DTSTART:")] or [f"DTSTART:{BEGINNING.strftime(STAMP)}"]
+    given = [line for line in lines if line.startswith("DTSTART:")]
+    if not given and "COUNT=" in rules[0]:
+        raise ValueError("has a COUNT and no moment to count from: add a line such as DTSTART:20260101T030000")
+    begun = given or [f"DTSTART:{BEGINNING.strftime(STAMP)}"]
     if len(begun) != 1:
         raise ValueError("has more than one DTSTART")
     _check_rule(_beginning(begun[0]), rules[0])

@@ -57,7 +57,7 @@ def test_an_interval_is_time_that_passes() -> None:
 
 
 def test_a_rule_ends_where_it_says_so() -> None:
-    assert next_starts("2026-01-01T00:00:00Z", rrule="FREQ=DAILY;COUNT=3") == []
+    assert next_starts("2026-01-01T00:00:00Z", rrule="DTSTART:20250101T000000\nRRULE:FREQ=DAILY;COUNT=3") == []
     soon = next_starts("2026-01-01T00:00:00Z", 5, rrule="DTSTART:20260101T030000\nFREQ=DAILY;UNTIL=20260103T030000")
     assert [moment[:10] for moment in soon] == ["2026-01-01", "2026-01-02", "2026-01-03"]
     without = next_starts("2026-01-01T00:00:00Z", 2, rrule="FREQ=DAILY\nEXDATE:20260102T000000\nRDATE:20260102T120000")
@@ -106,8 +106,9 @@ def test_a_cron_expression_that_is_wrong_or_read_differently_elsewhere_is_refuse
     ("rule", "why"),
     [
         ("FREQ=MINUTELY", "use interval"),
-        ("FREQ=SECONDLY;COUNT=5", "use interval"),
-        ("COUNT=3;INTERVAL=0;FREQ=DAILY", "INTERVAL from 1"),
+        ("FREQ=DAILY;COUNT=5", "no moment to count from"),
+        ("DTSTART:20250101T000000\nRRULE:FREQ=SECONDLY;COUNT=5", "use interval"),
+        ("INTERVAL=0;FREQ=DAILY", "INTERVAL from 1"),
         ("FREQ=HOURLY;INTERVAL=-1", "INTERVAL from 1"),
         ("FREQ=DAILY;BYSECOND=0,30", "less than a minute apart"),
         ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "no moment"),
