@@ -107,7 +107,7 @@ def _taken(
         if time.monotonic() - asked >= every:
             if take():
                 if told:
-                    _name_state("Running")
+                    name_state("Running")
                 return True
             asked = time.monotonic()
             # A run that crashed waits: its own slot, on the machine that it died on, is free in a minute.
@@ -116,16 +116,21 @@ def _taken(
             if not told:
                 tell(Note("queue", "warned", f"waiting for another run of this pipeline: {who()}"))
                 told = True
-                _name_state(WAITING)
+                name_state(WAITING)
         stopping.check()
         time.sleep(LOOK_SECONDS)
 
 
-def _name_state(name: str) -> None:
-    """Names the Running state of this flow run; where the server does not answer, it keeps the name that it has."""
+def name_state(name: str) -> None:
+    """Names the Running state of this flow run; where the server does not answer, it keeps the name that it has.
+
+    A process that was taken for dead wakes up here, too: a run that another one has ended meanwhile is left as it is.
+    """
     if flow_run.id:
         with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-            client.set_flow_run_state(UUID(flow_run.id), Running(name=name), force=True)
+            now = client.read_flow_run(UUID(flow_run.id)).state
+            if now is not None and now.is_running():
+                client.set_flow_run_state(UUID(flow_run.id), Running(name=name), force=True)
 
 
 def _who(lock: Lock) -> str:

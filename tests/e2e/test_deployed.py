@@ -132,11 +132,11 @@ def test_a_process_that_was_taken_for_dead_ends_when_it_wakes_and_touches_nothin
     first = fleet.worker()
     engine, _ = fleet.training(first)
     engine.suspend()
-    until("the next attempt", lambda: history(run).count("Running") == 2, 200, fleet.told)
+    until("the next attempt, which waits for the turn", lambda: history(run)[-1] == "Waiting", 200, fleet.told)
     engine.resume()
     until("its end", lambda: not lives(engine), 120, fleet.told)
     assert fleet.ended(run) == "Promoted", fleet.told()
-    assert history(run) == [*STARTED, *CONTINUED, "Promoted"]
+    assert history(run) == [*STARTED, *CONTINUED, "Waiting", "Running", "Promoted"]
     assert fleet.desk.run("history", "desk", "--json").document["entries"][0]["n"] == 1
 
 

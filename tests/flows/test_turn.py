@@ -8,12 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Running
 
 from deployments.server import ServerInfo, client_environment, ensure_server, stop_server
-from tasks.turn import Slot
+from tasks.turn import Slot, name_state
+from tasks.waiting import WAITING
 
 HOLD = """
 import sys, time
@@ -104,3 +110,20 @@ def test_a_slot_outlives_a_restart_of_the_server_and_a_dead_holders_does_not_sta
         slot.release()
     finally:
         stop_server(tmp_path)
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(("now", "then"), [(Running(), "Waiting"), (Completed(name="Promoted"), "Promoted")])
+def test_a_run_that_waits_says_so_and_one_that_another_process_has_ended_stays_ended(
+    now: State, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @flow(name="retrain")
+    def waits() -> None:
+        """Only its run is looked at."""
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(waits)
+        client.set_flow_run_state(run.id, now, force=True)
+        monkeypatch.setattr("tasks.turn.flow_run", SimpleNamespace(id=str(run.id)))
+        name_state(WAITING)
+        assert client.read_flow_run(run.id).state_name == then
