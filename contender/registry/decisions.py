@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from contender.errors import AlreadyExists, Damaged, Missing
@@ -41,15 +42,7 @@ class Decisions:
         For people alone: what is decided on these grounds asks `all`, which fails where one is damaged.
         """
 
-        def one(key: str) -> Decision | str:
-            try:
-                return self._read(key)
-            except (Damaged, Missing) as error:
-                return error.what
-
-        found = at_once(one, self._keys(), READ_AT_ONCE)
-        decisions = [decision for decision in found if isinstance(decision, Decision)]
-        return decisions, [fault for fault in found if isinstance(fault, str)]
+        return readable_ones(self._read, self._keys())
 
     def newest(self) -> Decision | None:
         """The decision that was made last, whatever it was made on; a superseded one is none.
@@ -76,6 +69,21 @@ class Decisions:
     def name_an_entry_of(self, alias: str) -> bool:
         """Whether any run saw or made an entry of the alias; asked where the alias's log is empty."""
         return any(found.alias == alias and (found.judged_against or found.alias_entry) for found in self.all())
+
+
+def readable_ones(read: Callable[[str], R], keys: list[str]) -> tuple[list[R], list[str]]:
+    """What can be read, in the order of the keys, and what is wrong with each other one."""
+
+    def one(key: str) -> R | str:
+        try:
+            return read(key)
+        except (Damaged, Missing) as error:
+            return error.what
+
+    found = at_once(one, keys, READ_AT_ONCE)
+    return [entry for entry in found if not isinstance(entry, str)], [
+        fault for fault in found if isinstance(fault, str)
+    ]
 
 
 def freeze_split(store: Store, layout: Layout, definition: SplitDefinition) -> SplitDefinition:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from contender.errors import AlreadyExists, Damaged, Missing
 from contender.monitoring import Observation
 from contender.records import sha256_hex
-from contender.registry.decisions import numbered_entries
+from contender.registry.decisions import numbered_entries, readable_ones
 from contender.registry.layout import Layout, number_of, numbered, parsed, sealed
 from contender.store import Store
 from contender.store.transfer import at_once
@@ -46,16 +46,11 @@ class Observations:
     def readable(self) -> tuple[list[Observation], list[str]]:
         """For people: every observation that can be read, in order, and what is wrong with each other one."""
 
-        def one(key: str) -> Observation | str:
-            try:
-                number_of(self._folder, key)
-                return parsed(Observation, self._store.get(key), key)
-            except (Damaged, Missing) as error:
-                return error.what
+        def read(key: str) -> Observation:
+            number_of(self._folder, key)
+            return parsed(Observation, self._store.get(key), key)
 
-        found = at_once(one, [info.key for info in self._store.list(self._folder)], threads=8)
-        observations = [entry for entry in found if isinstance(entry, Observation)]
-        return observations, [fault for fault in found if isinstance(fault, str)]
+        return readable_ones(read, [info.key for info in self._store.list(self._folder)])
 
     def scored(self, entries: Sequence[Observation]) -> Ids:
         """Sorted ids of the rows that these observations scored."""
