@@ -29,7 +29,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from flows.states import NAMES
+from flows.states import LOOK_FAILED, LOOKS, NAMES
 from tasks.waiting import WAITING
 
 HEARTBEAT_SECONDS = 30  # between two; Prefect takes no less
@@ -42,14 +42,11 @@ RUN = "prefect.flow-run"
 ANYTHING = {f"{RUN}.*"}
 CRASHED = {f"{RUN}.Crashed"}
 HEARTBEAT = {f"{RUN}.heartbeat"}
-AT_WORK = {
-    f"{RUN}.{name}"
-    for name in ("Pending", "Submitting", "InfrastructurePending", "Running", WAITING, "Rerunning", "Retrying")
-}
-NOT_AT_WORK = {
-    f"{RUN}.{name}"
-    for name in ("AwaitingRetry", "Scheduled", "Cancelling", "Cancelled", "Completed", "Failed", *NAMES.values())
-}
+# Prefect's names of PENDING and RUNNING states, and ours; then those of others that follow, and ours.
+WORKING = ("Pending", "Submitting", "InfrastructurePending", "Running", WAITING, "Rerunning", "Retrying")
+FOLLOWING = ("AwaitingRetry", "Scheduled", "Cancelling", "Cancelled", "Completed", "Failed")
+AT_WORK = {f"{RUN}.{name}" for name in WORKING}
+NOT_AT_WORK = {f"{RUN}.{name}" for name in (*FOLLOWING, *NAMES.values(), *LOOKS.values(), LOOK_FAILED)}
 
 
 def automations(deployment_id: UUID, name: str) -> Iterator[AutomationCore]:

@@ -25,6 +25,7 @@ from contender.text import shorten
 from contender.upcoming import NextStarts, next_starts
 from deployments.declared import RETRAIN, TAG, WATCH, Declared, declared, origin
 from deployments.environment import chosen_api
+from deployments.paging import everything
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 POOL_TYPE = "process"
 ORIGIN = "contender.origin"  # a label: what Prefect keeps beside a deployment and sets when one is made
-PAGE = 200
 
 
 class Deployed(Record):
@@ -244,10 +244,7 @@ def _all_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    found: list[DeploymentResponse] = []
-    while len(page := client.read_deployments(deployment_filter=tagged, limit=PAGE, offset=len(found))) == PAGE:
-        found += page
-    return found + page
+    return everything(client.read_deployments, deployment_filter=tagged)
 
 
 def _told(plan: Plan, made: Made, removed: tuple[str, ...]) -> Deployed:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from contender.errors import UsageError
-from deployments.automations import SILENT
+from deployments.automations import SILENT, WORKING
 from deployments.lock import POOL
+from deployments.paging import everything
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 LOOKS = "looks"  # the queue of watch/…
 LOOKS_AT_ONCE = 4
-PAGE = 200  # Prefect's largest
-# Prefect's names of PENDING and RUNNING states, and ours.
-AT_WORK = ("Pending", "Submitting", "InfrastructurePending", "Running", "Waiting", "Retrying", "Rerunning")
 WAITS_FOR_THE_CLOCK = ("Scheduled", "Late")
 
 
@@ -100,7 +98,7 @@ def settle(client: SyncPrefectClient, pool: str = POOL) -> list[FlowRun]:
     """Says of runs at work that their process is gone, so that the server continues them; these runs."""
     from prefect.states import Crashed
 
-    found = _runs(client, pool, AT_WORK)
+    found = _runs(client, pool, WORKING)
     for run in found:
         client.set_flow_run_state(run.id, Crashed(message=SILENT))
     return found
@@ -133,18 +131,8 @@ def _runs(client: SyncPrefectClient, pool: str, states: Sequence[str], before: d
         expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before) if before else None,
     )
     of_pool = filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool]))
-    found: list[FlowRun] = []
-    while True:
-        page = client.read_flow_runs(
-            flow_run_filter=wanted,
-            work_pool_filter=of_pool,
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < PAGE:
-            return found
+    order = FlowRunSort.EXPECTED_START_TIME_ASC
+    return everything(client.read_flow_runs, flow_run_filter=wanted, work_pool_filter=of_pool, sort=order)
 
 
 def _deployments(
@@ -153,18 +141,8 @@ def _deployments(
     """Deployments with these names, or of this pool, each with its flow's name."""
     from prefect.client.schemas import filters
 
-    found: list[DeploymentResponse] = []
-    while True:
-        page = client.read_deployments(
-            deployment_filter=filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=names))
-            if names
-            else None,
-            work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])) if pool else None,
-            limit=PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < PAGE:
-            break
+    named = filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=names)) if names else None
+    of_pool = filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])) if pool else None
+    found = everything(client.read_deployments, deployment_filter=named, work_pool_filter=of_pool)
     flows = {flow_id: client.read_flow(flow_id).name for flow_id in {one.flow_id for one in found}}
     return [(one, flows[one.flow_id]) for one in found]

@@ -21,11 +21,12 @@ from pydantic import ValidationError
 
 from contender.spec import Pipeline
 from contender.triggers import Webhook
+from deployments.declared import TAG
 from deployments.gateway.limits import Rates
 from deployments.gateway.watching import Metrics, line, tell_operator
 from tasks.waiting import not_begun
 
-FLOW, TAG = "retrain", "contender"
+FLOW = "retrain"
 REFRESH_SECONDS = 4.0
 PAGE = 200  # the most that a Prefect server gives at once
 

@@ -14,8 +14,10 @@ from prefect.utilities.callables import parameters_to_args_kwargs
 
 from contender.loading import load_pipeline
 from contender.spec import Pipeline
+from deployments.automations import NOT_AT_WORK
 from deployments.cli import main
 from deployments.declared import declared
+from flows.states import LOOK_FAILED, LOOKS, NAMES
 
 AUTOMATIONS = {
     "continue a run that crashed",
@@ -145,3 +147,9 @@ def test_a_server_that_is_not_there_and_one_that_does_not_know_us_are_told(
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     refresh_global_settings_context()
     assert "http://127.0.0.1:9/api does not answer" in deploy(path, "any", capsys, code=1)["error"]["what"]
+
+
+def test_every_name_that_a_run_can_end_by_is_known_to_what_waits_for_its_heartbeat() -> None:
+    finals = {*NAMES.values(), *LOOKS.values(), LOOK_FAILED}
+    assert len(finals) > 10
+    assert finals <= {event.removeprefix("prefect.flow-run.") for event in NOT_AT_WORK}
