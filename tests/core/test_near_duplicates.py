@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasketch import MinHash
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -130,8 +130,20 @@ def test_nothing_leaves_that_is_less_similar_and_almost_nothing_else_stays(thres
     assert sum(exactly) > 250
 
 
+# Of normalised texts, as a split has them: none holds a line's end, with which a shorter text is filled up to a shingle.
+NORMALISED = st.lists(st.text(max_size=12).map(normalised), max_size=12)
+
+
 @quick
-@given(st.lists(st.text(max_size=12), max_size=12), st.lists(st.text(max_size=12), max_size=12))
+@given(st.text())
+@example("\n")
+@example("a\r\n\x0b\x0c\x1c\x85\u2028b")
+def test_no_normalised_text_holds_what_fills_a_shorter_one(text: str) -> None:
+    assert module.FILLER not in normalised(text)
+
+
+@quick
+@given(NORMALISED, NORMALISED)
 def test_any_text_that_leaves_is_as_similar_as_asked(folder: Path, held: list[str], others: list[str]) -> None:
     for other, is_near in zip(others, found(held, others, 0.5, folder), strict=True):
         best = max((jaccard(other, one) for one in held), default=0)
