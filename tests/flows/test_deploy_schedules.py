@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from contender.errors import StoreUnavailable
 from contender.loading import load_pipeline
 from deployments import deploy as deploying
+from deployments import paging
 from deployments.cli import main
 
 THREE = """\
@@ -301,7 +302,7 @@ def test_one_wrong_pipeline_stops_all_of_them(site: Site, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_more_deployments_than_one_page_are_all_looked_at(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploying, "PAGE", 1)
+    monkeypatch.setattr(paging, "PAGE", 1)
     site.deploy("")
     site.path.write_text(site.plain.replace(f"name: {site.name}", f"name: {site.name}-b"))
     assert site.deploy()["removed"] == [f"retrain/{site.name}"]
