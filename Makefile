@@ -27,6 +27,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[demo,dev]'
 	@touch $@
 
+# What the site of docs/ and the tests in a browser need on top; the fast tests do without.
+$(VENV)/.docs: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
+
 servers: $(SERVERS)/.ready
 
 # An environment of its own: its emulator wants another boto3 than ours.
@@ -52,7 +57,7 @@ test: lint  ## lint and the fast tests: under 8 minutes on two cores
 # These watch workers, leases and heartbeats, whose clocks go on while others keep the machine busy.
 ALONE := tests/e2e/test_deployed.py tests/e2e/test_up.py tests/flows/test_turn.py
 
-test-rest: setup servers  ## what test leaves out: the slow tests and those on real servers
+test-rest: setup $(VENV)/.docs servers  ## what test leaves out: the slow tests and those on real servers
 	@$(BIN)/python -P -m pytest $(PARALLEL) -m "slow or server" $(addprefix --ignore=,$(ALONE))
 	@$(BIN)/python -P -m pytest -m "slow or server" $(ALONE)
 
