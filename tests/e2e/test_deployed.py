@@ -30,15 +30,16 @@ LONG = {"epochs: 6": "epochs: 60"}
 
 @dataclass
 class Fleet:
-    """A deployed pipeline, and the workers of its pool."""
+    """A deployed pipeline of a name of its own, and the workers of its pool: a killed run's turn is kept for a minute."""
 
     desk: Desk
+    name: str
     pool: str
     workers: list[Worker] = field(default_factory=list)
 
     def deploy(self, resources: str, **changed: str) -> UUID:
         text = self.desk.pipeline.read_text()
-        for old, new in (LONG | changed).items():
+        for old, new in (LONG | {"name: desk\n": f"name: {self.name}\n"} | changed).items():
             assert old in text
             text = text.replace(old, new)
         self.desk.pipeline.write_text(f"{text}resources: {{checkpoint: {{steps: 40}}, {resources}}}\n")
@@ -85,10 +86,11 @@ class Fleet:
 @pytest.fixture
 def fleet(desk: Desk) -> Iterator[Fleet]:
     desk.drop("1.csv", tickets(600, seed=1))
-    pool = f"pool-{secrets.token_hex(4)}"
+    own = secrets.token_hex(4)
+    pool = f"pool-{own}"
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
-    made = Fleet(desk, pool)
+    made = Fleet(desk, f"desk-{own}", pool)
     try:
         yield made
     finally:
@@ -137,7 +139,7 @@ def test_a_process_that_was_taken_for_dead_ends_when_it_wakes_and_touches_nothin
     until("its end", lambda: not lives(engine), 120, fleet.told)
     assert fleet.ended(run) == "Promoted", fleet.told()
     assert history(run) == [*STARTED, *CONTINUED, "Waiting", "Running", "Promoted"]
-    assert fleet.desk.run("history", "desk", "--json").document["entries"][0]["n"] == 1
+    assert fleet.desk.run("history", f"{fleet.desk.registry}/{fleet.name}", "--json").document["entries"][0]["n"] == 1
 
 
 def test_a_flow_that_is_asked_to_end_leaves_a_checkpoint_and_goes_on(fleet: Fleet) -> None:
