@@ -196,7 +196,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
 def render_difference(found: Difference) -> str:
     """The difference as one HTML page: no scripts, no network."""
     from contender.evaluation.metrics import METRICS
-    from contender.reporting.report import render_page
+    from contender.reporting.page import render_page
 
     plots = _plots(found.metrics) if found.noise else []
     return render_page("difference.html", found=found, facts=METRICS, listed=LISTED_IN_PAGE, plots=plots)

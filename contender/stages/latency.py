@@ -11,7 +11,7 @@ from contender.records import ReleaseManifest, SplitReport
 from contender.run import Run
 from contender.stages.model import fetch_release, serving
 from contender.stages.telling import staged
-from contender.training.devices import computing_on
+from contender.training.devices import best_device, computing_on, hardware
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
@@ -26,11 +26,17 @@ LABEL = "label"  # the role that is answered, and not given
 
 
 def measure_latency(
-    run: Run, challenger: ReleaseManifest, champion: ReleaseManifest | None, split: Staged[SplitReport], name: str
+    run: Run,
+    challenger: ReleaseManifest,
+    champion: ReleaseManifest | None,
+    split: Staged[SplitReport],
+    name: str,
+    seconds: float | None = None,
 ) -> Staged[Latency]:
     """Timings of both releases on examples of one set, one at a time; TIMINGS in its folder holds each of them.
 
-    DataError where the set has no rows, ModelError where a release cannot be loaded.
+    `seconds`: about how long both answer, a guard's time where it is not given. DataError where the set has no rows, ModelError where
+    a release cannot be loaded.
     """
     from contender.evaluation import latency
 
@@ -43,6 +49,7 @@ def measure_latency(
         set=split.record.digests[name],
         device=device,
         dtype=dtype,
+        seconds=seconds or latency.SECONDS,
     )
 
     def compute(folder: Path) -> Latency:
@@ -54,11 +61,12 @@ def measure_latency(
         examples = latency.draw_examples(split.folder / f"{name}.arrow", roles, releases)
         with run.hold_device() as environment, computing_on(environment):
             models = [kind(one.kind).load(place, one) for one, place in zip(releases, folders, strict=True)]
-            times = latency.time_models(models, examples)
+            times = latency.time_models(models, examples, seconds or latency.SECONDS)
             del models  # before the device is given back
+            on = hardware(best_device())
         timings = latency.timings_table(times)
         pq.write_table(timings, folder / TIMINGS, compression="zstd")
-        return latency.summarise(timings, device)
+        return latency.summarise(timings, device, hardware=on)
 
     return staged(run, "latency", key, latency.Latency, compute, latency_text)
 
