@@ -138,14 +138,12 @@ def _history(run: Run, contest: Contest) -> History:
 
 def _latency(run: Run, contest: Contest, on: str) -> dict[str, Any]:
     """How long both models' answers take: what a guard measured, else a glance of some seconds."""
-    from contender.evaluation.latency import GLANCE_SECONDS
     from contender.stages.latency import measure_latency, read_timings
 
     champion = contest.champion.manifest
     guarded = rules_of(run.pipeline).guards.timed(champion is not None)
-    seconds = None if guarded else GLANCE_SECONDS
     try:
-        timed = measure_latency(run, contest.challenger, champion, contest.split, on, seconds)
+        timed = measure_latency(run, contest.challenger, champion, contest.split, on, glance=not guarded)
     except (DataError, ModelError, Damaged, RuntimeError, MemoryError) as error:
         # Two models at once may be too much for a device that each of them fits: torch raises a RuntimeError then.
         why = error.in_one_line if isinstance(error, ContenderError) else str(error) or type(error).__name__

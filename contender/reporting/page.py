@@ -62,14 +62,18 @@ def _environment() -> Environment:
 
 
 def _finalized(value: object) -> object:
-    """What every expression of a template goes through: no text reaches a page but by `shown`."""
-    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """What every expression of a template goes through: no text reaches a page as it is."""
+    return _escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def shown(text: object, length: int = TEXT_LENGTH) -> Markup:
     """Escaped text of that length at most, in which acting characters (controls, direction overrides) stand as marked escapes."""
+    return _escaped(shorten(str(text), length))
+
+
+def _escaped(raw: str) -> Markup:
     parts: list[Markup] = []
-    plain, raw = 0, shorten(str(text), length)
+    plain = 0
     for found in ACTING_RUN.finditer(raw):
         escapes = "".join(escape_of(character) for character in found[0])
         parts += [escape(raw[plain : found.start()]), Markup("<code>{}</code>").format(escapes)]

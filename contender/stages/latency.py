@@ -31,16 +31,17 @@ def measure_latency(
     champion: ReleaseManifest | None,
     split: Staged[SplitReport],
     name: str,
-    seconds: float | None = None,
+    glance: bool = False,
 ) -> Staged[Latency]:
     """Timings of both releases on examples of one set, one at a time; TIMINGS in its folder holds each of them.
 
-    `seconds`: about how long both answer, a guard's time where it is not given. DataError where the set has no rows, ModelError where
-    a release cannot be loaded.
+    `glance`: no guard judges by it, and it may take some seconds at most. DataError where the set has no rows, ModelError where a release
+    cannot be loaded.
     """
     from contender.evaluation import latency
 
     device, dtype = serving()
+    count, seconds = latency.GLANCE if glance else (latency.EXAMPLES, latency.SECONDS)
     key = stage_key(
         run.pipeline,
         "latency",
@@ -49,7 +50,7 @@ def measure_latency(
         set=split.record.digests[name],
         device=device,
         dtype=dtype,
-        seconds=seconds or latency.SECONDS,
+        effort=[count, seconds],
     )
 
     def compute(folder: Path) -> Latency:
@@ -58,10 +59,10 @@ def measure_latency(
         releases = [challenger, *([champion] if champion else [])]
         folders = [fetch_release(run, release) for release in releases]
         roles = [role for role in kind(challenger.kind).roles if role != LABEL]
-        examples = latency.draw_examples(split.folder / f"{name}.arrow", roles, releases)
+        examples = latency.draw_examples(split.folder / f"{name}.arrow", roles, releases, count)
         with run.hold_device() as environment, computing_on(environment):
             models = [kind(one.kind).load(place, one) for one, place in zip(releases, folders, strict=True)]
-            times = latency.time_models(models, examples, seconds or latency.SECONDS)
+            times = latency.time_models(models, examples, seconds)
             del models  # before the device is given back
             on = hardware(best_device())
         timings = latency.timings_table(times)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from noisy import noise_report
 from reports import EVIL, Page, manifest, report_input, series
 
+from contender.records import CurvePoint
 from contender.reporting.card import render_card
 from contender.reporting.charts import LEFT, RIGHT, WIDTH, Scale, series_charts
 from contender.reporting.report import render_report
@@ -115,6 +116,15 @@ def test_full_examples_hold_the_text(tmp_path):
 def test_ten_megabytes_in_a_row_do_not_reach_the_page(tmp_path):
     html = render_report(report_input(tmp_path, texts=["x" * 10_000_000] * 3 + ["y"] * 57, examples="full"))
     assert len(html) < 300_000
+
+
+def test_a_long_curve_is_drawn_to_its_end(tmp_path):
+    data = report_input(tmp_path)
+    curve = tuple(CurvePoint(step=step, epoch=0.0, loss=1 / step) for step in range(1, 2_000))
+    html = render_report(replace(data, training=data.training.model_copy(update={"curve": curve})))
+    (points,) = re.findall('<polyline class="line" points="([^"]+)"', html)
+    assert all(re.fullmatch(r"-?[\d.]+,-?[\d.]+", point) for point in points.split(" "))
+    assert len(points.split(" ")) > 250 and points.rsplit(" ", 1)[1].startswith(f"{WIDTH - RIGHT:.1f}")
 
 
 def test_the_same_evaluation_gives_the_same_bytes(tmp_path):
