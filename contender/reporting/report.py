@@ -6,18 +6,16 @@ import math
 from typing import Any
 
 from contender.evaluation.metrics import METRICS
-from contender.evaluation.outcomes import from_table, shared_codes
 from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
 from contender.records import ExpectationResult
-from contender.reporting.calibration import reliability, reliability_chart
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES, metric_rows
-from contender.reporting.confusion import confusion_matrix
 from contender.reporting.data import ReportInput
 from contender.reporting.findings import Findings, find
 from contender.reporting.history import history_chart
+from contender.reporting.models import of_models
 from contender.reporting.page import render_page
 from contender.reporting.sets import rules_shown, slice_tables
 from contender.reporting.timings import latency_chart
@@ -29,6 +27,7 @@ EXPECTATIONS_SHOWN = 200
 REASONS_SHOWN = 12
 OBSERVATIONS_SHOWN = 50
 
+WORDS = {"ours": "challenger", "theirs": "champion"}
 HEADLINES = {
     "PROMOTE": "The challenger earned its place",
     "KEEP": "The champion stays",
@@ -47,7 +46,7 @@ def render_report(data: ReportInput) -> str:
         headline=HEADLINES[data.verdict.verdict] if data.champion else _first_headline(data),
         **_measured(data),
         **_looked_into(data),
-        **_of_models(data),
+        **of_models(data.on, data.outcomes, data.champion_outcomes, WORDS),
         expectations=sorted(data.quality.results, key=_urgency)[:EXPECTATIONS_SHOWN],
         quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1])[:REASONS_SHOWN],
         latency=latency_chart(data),
@@ -83,18 +82,6 @@ def _measured(data: ReportInput) -> dict[str, Any]:
         "sets": [(held, data.champion_on(held.set)) for held in data.evaluation.challenger_sets],
         "slices": slice_tables(data),
         "rules": rules_shown(data.verdict),
-    }
-
-
-def _of_models(data: ReportInput) -> dict[str, Any]:
-    """What the outcomes say of each model: its confusions, and whether it is as often right as it says."""
-    ours, theirs = from_table(data.outcomes), None
-    if data.champion_outcomes is not None:
-        ours, theirs = shared_codes(ours, from_table(data.champion_outcomes))
-    found = {"challenger": reliability(ours)} | ({"champion": reliability(theirs)} if theirs else {})
-    return {
-        "matrix": confusion_matrix(ours, theirs),
-        "calibration": {name: reliability_chart(one) for name, one in found.items() if one is not None},
     }
 
 
