@@ -159,6 +159,11 @@ def quantile(values: Array, share: float, level: float = LEVEL) -> Quantile:
     )
 
 
+def milliseconds(number: float) -> str:
+    """To three digits, and no exponent for what takes seconds."""
+    return f"{number:.3g}" if number < 999.5 else f"{number:,.0f}"
+
+
 def p_slower(ours: Array, theirs: Array, times: float = 1.0) -> float:
     """One-sided exact sign test of "an answer of ours takes at most `times` as long as theirs"; both (examples,), paired.
 

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from contender.evaluation.latency import milliseconds
 from contender.judging.words import points, value
 from contender.noise import size
 from contender.reporting.wording import signed, tick
@@ -56,6 +57,7 @@ def _environment() -> Environment:
         "size": lambda number, name: size(name, number),
         "count": lambda number: f"{number:,}",
         "tick": tick,
+        "ms": milliseconds,
         "p": lambda number: "< 0.0001" if number < 1e-4 else f"{number:.2g}",
     }
     return environment

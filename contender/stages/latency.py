@@ -94,4 +94,6 @@ def latency_text(found: Latency) -> str:
 
 
 def _shown(quantile: Quantile) -> str:
-    return f"{quantile.ms:.3g} ms"
+    from contender.evaluation.latency import milliseconds
+
+    return f"{milliseconds(quantile.ms)} ms"

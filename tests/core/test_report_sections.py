@@ -156,6 +156,8 @@ def test_both_models_latencies_are_told_with_bounds_and_drawn_without_the_outlie
 
 
 def test_few_timings_and_no_champion_have_no_bounds_and_no_ratio(tmp_path):
+    lone = Page(render_report(timed(report_input(tmp_path), [2546.98], [30.0])))
+    assert "2,547 ms" in lone.text and "times as long" not in lone.text, "of one example nothing follows"
     html = render_report(timed(report_input(tmp_path, champion=False), [3.0, 4.0]))
     assert "too few examples" in html and "times as long" not in html and html.count('class="line"') >= 1
     assert 'id="latency"' not in render_report(report_input(tmp_path))
