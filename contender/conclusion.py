@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contender import stopping
 from contender.contest import Champion, outcomes_of, promote_settled
 from contender.datafiles import files_of_release
+from contender.errors import ContenderError, Damaged, DataError, ModelError
 from contender.files import write_durably
 from contender.monitoring import Observation
 from contender.plan import judged_set
@@ -27,11 +28,15 @@ from contender.records import (
 )
 from contender.registry import Guard
 from contender.run import Run, RunResult, decide, decision_key, now, result
+from contender.stages.judge import rules_of
+from contender.text import shorten
 from contender.workspace import Staged, translated_os_errors
 
 if TYPE_CHECKING:
     from contender.noise import NoiseReport
-    from contender.reporting.data import ReportInput
+    from contender.reporting.data import History, ReportInput
+
+HISTORY_SHOWN = 50  # of the newest decisions and alias entries
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,8 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         examples=run.pipeline.spec.report.examples,
         noise=_noise(run) if champion else None,
         monitoring=_monitoring(run),
+        history=_history(run, contest),
+        **_latency(run, contest, on),
     )
 
 
@@ -111,6 +118,38 @@ def _monitoring(run: Run) -> tuple[Observation, ...]:
     for fault in faults:
         tell(Note("report", "warned", f"{fault}; the monitoring is drawn without it"))
     return tuple(series)
+
+
+def _history(run: Run, contest: Contest) -> History:
+    """What was decided and live before this verdict, also where an earlier attempt at it went further. It decides nothing either."""
+    from contender.reporting.data import History
+
+    recent, alias = run.registry.recent, run.pipeline.spec.promote.alias
+    decisions, faults = recent.decisions(HISTORY_SHOWN)
+    entries, more = recent.entries(alias, HISTORY_SHOWN)
+    for fault in [*faults, *more]:
+        tell(Note("report", "warned", f"{fault}; the history is drawn without it"))
+    own = decision_key(run, contest.snapshot, contest.champion.n)
+    return History(
+        tuple(decision for decision in decisions if decision.key != own),
+        tuple(entry for entry in entries if entry.n <= contest.champion.n),
+    )
+
+
+def _latency(run: Run, contest: Contest, on: str) -> dict[str, Any]:
+    """How long both models' answers take: what a guard measured, else a glance of some seconds."""
+    from contender.stages.latency import measure_latency, read_timings
+
+    champion = contest.champion.manifest
+    guarded = rules_of(run.pipeline).guards.timed(champion is not None)
+    try:
+        timed = measure_latency(run, contest.challenger, champion, contest.split, on, glance=not guarded)
+    except (DataError, ModelError, Damaged, RuntimeError, MemoryError) as error:
+        # Two models at once may be too much for a device that each of them fits: torch raises a RuntimeError then.
+        why = error.in_one_line if isinstance(error, ContenderError) else str(error) or type(error).__name__
+        tell(Note("report", "warned", f"{shorten(why, 300)}; the report has no latency"))
+        return {}
+    return {"latency": timed.record, "timings": read_timings(timed.folder)}
 
 
 def promote(run: Run, contest: Contest, guard: Guard | None = None) -> AliasEntry:

@@ -21,7 +21,7 @@ REVISIONS = {
     "train": 2,
     "fetch": 1,
     "predict": 1,
-    "latency": 1,
+    "latency": 2,
     "evaluate": 1,
     "judge": 2,
 }

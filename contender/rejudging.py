@@ -91,8 +91,8 @@ def stored_rows(registry: Registry, challenger: str, champion: str, on: str) -> 
             return Rows(
                 held_out,
                 digest,
-                _outcomes(registry, held_out, evaluation, role),
-                _outcomes(registry, held_out, *theirs[digest]),
+                kept_outcomes(registry, held_out, evaluation, role),
+                kept_outcomes(registry, held_out, *theirs[digest]),
             )
     known = sorted({held.set for _, evaluation, _ in _all(registry, challenger) for held in evaluation.challenger_sets})
     raise UsageError(
@@ -146,7 +146,7 @@ def _all(registry: Registry, release: str) -> list[tuple[str, Evaluation, str]]:
     return sorted(found, key=lambda item: item[0], reverse=True)
 
 
-def _outcomes(registry: Registry, held_out: str, evaluation: Evaluation, role: str) -> Any:
+def kept_outcomes(registry: Registry, held_out: str, evaluation: Evaluation, role: str) -> Any:
     """A pyarrow table of one model's outcomes on one set, as an evaluation keeps them."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -33,3 +33,19 @@ def age(text: str) -> float:
         return float(duration(text, bare=True))
     except ValueError as error:
         raise UsageError(f"--older-than {text!r} {error}", "For example: --older-than 12h") from None
+
+
+def write_page(page: Path, html: bytes, option: str) -> None:
+    """Writes a page where `option` of the command line says; UsageError where that cannot be."""
+    from contender.files import is_folder, write_durably
+    from contender.workspace import translated_os_errors
+
+    advice = f"Give another {option} FILE."
+    if is_folder(page) or not is_folder(page.absolute().parent):
+        fault = "it is a folder" if is_folder(page) else f"there is no folder {page.absolute().parent}"
+        raise UsageError(f"cannot write to {page}: {fault}", advice)
+    try:
+        with translated_os_errors(page, advice):
+            write_durably(page, html)
+    except OSError as error:
+        raise UsageError(f"cannot write to {page}: {error.strerror}", advice) from error

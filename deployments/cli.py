@@ -79,14 +79,27 @@ def _ended(arguments: list[str]) -> int:
 
 def _act(command: str) -> Any:
     """The function that does a command."""
-    from deployments import commands, doctoring, judging_command, noise_command, registry_commands, release_commands
+    from deployments import (
+        commands,
+        doctoring,
+        judging_command,
+        noise_command,
+        registry_commands,
+        release_commands,
+        report_command,
+    )
 
     name = f"command_{command}"
-    return next(
-        vars(module)[name]
-        for module in (commands, registry_commands, release_commands, doctoring, judging_command, noise_command)
-        if name in vars(module)
+    modules = (
+        commands,
+        registry_commands,
+        release_commands,
+        doctoring,
+        judging_command,
+        noise_command,
+        report_command,
     )
+    return next(vars(module)[name] for module in modules if name in vars(module))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -166,6 +179,14 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
         one = command(name, text)
         one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
         _registry(one)
+
+    one = command(
+        "report", "the page of the evaluation that a release was judged by, checked and opened in the browser"
+    )
+    one.add_argument("name", metavar="NAME[@ALIAS|@RELEASE]")
+    one.add_argument("--out", metavar="FILE", help="where to write it (default: in this user's cache)")
+    one.add_argument("--no-open", action="store_true", help="write it and print where, open no browser")
+    _registry(one)
 
     one = command("promote", "make a release live by hand, once its files are verified")
     _moving(one)

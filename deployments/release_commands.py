@@ -11,7 +11,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contender.errors import AliasMoved, UsageError
+from contender.errors import AliasMoved, Damaged, UsageError
+from deployments.arguments import write_page
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ def command_rollback(options: argparse.Namespace) -> int:
 
 
 def command_diff(options: argparse.Namespace) -> int:
-    from contender.files import write_durably
-    from contender.reporting.difference import difference, noise_of, render_difference, side
-    from contender.workspace import translated_os_errors
+    from contender.reporting.difference import difference, noise_of, render_difference, same_rows, side
     from deployments.lookup import find_pair
     from deployments.terminal import console, say
 
@@ -84,13 +83,17 @@ def command_diff(options: argparse.Namespace) -> int:
     noise, faults = noise_of(first.registry, second.registry)
     for fault in faults:
         say(out, f"! {fault}; its noise is not told", "yellow")
-    found = difference(side(first.registry, *first.release()), side(second.registry, *second.release()), noise)
+    a, b = side(first.registry, *first.release()), side(second.registry, *second.release())
+    found = difference(a, b, noise)
     _show(out, found)
     if options.html:
-        page = Path(options.html)
-        with translated_os_errors(page, "Give another --html FILE."):
-            write_durably(page, render_difference(found).encode())
-        say(out, f"wrote {page}")
+        rows = None
+        try:
+            rows = same_rows(first.registry, second.registry, a, b)
+        except Damaged as error:
+            say(out, f"! {error.what}; the page compares no rows", "yellow")
+        write_page(Path(options.html), render_difference(found, rows).encode(), "--html")
+        say(out, f"wrote {options.html}")
     if options.json:
         print_document({"outcome": "done"} | found.model_dump(mode="json"))
     return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ Example = dict[str, Any]
 
 EXAMPLES = 200
 SECONDS = 30.0
+GLANCE = (100, 2.0)  # examples and seconds where nothing is judged by it: 72 give the 95th percentile both bounds
 WARM_UP = 10  # examples that nobody times: allocators, kernels chosen by measuring, caches of the processor
 SEED = 20_171  # fixed: the same set gives the same examples
 LEVEL = 0.95
@@ -61,6 +62,7 @@ class Latency(Record):
     p_value: float | None = Field(default=None, description="one-sided, of: the challenger is no slower")
     level: float = Field(description="confidence of every pair of bounds")
     device: str = Field(description="what it was measured on")
+    hardware: dict[str, str] = Field(default={}, description="of the machine: processor, cores, memory, GPU")
 
 
 def draw_examples(
@@ -114,7 +116,9 @@ def timings_table(times: dict[int, list[float]]) -> pa.Table:
     return pa.table({names[place]: pa.array(values, pa.float64()) for place, values in times.items()})
 
 
-def summarise(timings: pa.Table, device: str, level: float = LEVEL) -> Latency:
+def summarise(
+    timings: pa.Table, device: str, level: float = LEVEL, hardware: Mapping[str, str] | None = None
+) -> Latency:
     """What a table of timings says; a pure function, so that whoever kept the table can ask again."""
     ours = column(timings, "challenger")
     theirs = column(timings, "champion") if "champion" in timings.column_names else None
@@ -132,7 +136,7 @@ def summarise(timings: pa.Table, device: str, level: float = LEVEL) -> Latency:
             "ratio_high": ratio.high,
             "p_value": p_slower(ours, theirs),
         }
-    return Latency(examples=len(ours), level=level, device=device, **found)
+    return Latency(examples=len(ours), level=level, device=device, hardware=dict(hardware or {}), **found)
 
 
 def column(timings: pa.Table, name: str) -> Array:
@@ -153,6 +157,11 @@ def quantile(values: Array, share: float, level: float = LEVEL) -> Quantile:
         low=float(ordered[below[-1] - 1]) if below else None,
         high=float(ordered[above[0] - 1]) if above else None,
     )
+
+
+def milliseconds(number: float) -> str:
+    """To three digits, and no exponent for what takes seconds."""
+    return f"{number:.3g}" if number < 999.5 else f"{number:,.0f}"
 
 
 def p_slower(ours: Array, theirs: Array, times: float = 1.0) -> float:

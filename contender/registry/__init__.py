@@ -30,6 +30,7 @@ from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder
 from contender.registry.layout import Layout, check_name
 from contender.registry.noise import NoiseRecords
 from contender.registry.observations import Observations
+from contender.registry.recent import Recent
 from contender.registry.releases import Releases, damaged
 from contender.registry.signing import Signature, check_signed, keep_signature, sign, signatures_of
 from contender.registry.snapshots import SnapshotFiles
@@ -83,6 +84,7 @@ class Registry:
         self._claims = Claims(store, self._layout)
         self._noise = NoiseRecords(store, self._layout)
         self.monitoring = Observations(store, self._layout)
+        self.recent = Recent(store, self._layout)
         self.snapshots = SnapshotFiles(store, self._layout)
 
     def exists(self) -> bool:

@@ -15,7 +15,8 @@ from contender.evaluation.metrics import METRICS
 from contender.evaluation.outcomes import from_table
 from contender.judging.words import value
 from contender.reporting.data import ReportInput
-from contender.reporting.report import lineage, signed
+from contender.reporting.report import lineage
+from contender.reporting.wording import signed
 from contender.text import markdown_safe, shorten
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

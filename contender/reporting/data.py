@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from contender.records import (
+    AliasEntry,
+    Decision,
     Evaluation,
     QualityReport,
     ReleaseManifest,
@@ -22,10 +24,19 @@ from contender.records import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from contender.evaluation.latency import Latency
     from contender.monitoring import Observation
     from contender.noise import NoiseReport
 
 Examples = Literal["none", "redacted", "full"]
+
+
+@dataclass(frozen=True)
+class History:
+    """What was decided and made live before, oldest first: no more than the newest of each."""
+
+    decisions: tuple[Decision, ...]
+    entries: tuple[AliasEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,8 @@ class ReportInput:
 
     champion_files: what the champion's snapshot saw, None where nobody knows. outcomes and champion_outcomes
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
-    monitoring: champions on rows that were new to them, the oldest first.
+    monitoring: champions on rows that were new to them, the oldest first. latency and timings: of both on the same examples, with the
+    milliseconds of each; history: of the alias.
     """
 
     pipeline: str
@@ -56,6 +68,9 @@ class ReportInput:
     examples: Examples = "redacted"
     noise: NoiseReport | None = None
     monitoring: tuple[Observation, ...] = ()
+    latency: Latency | None = None
+    timings: pa.Table | None = None
+    history: History | None = None
 
     @cached_property
     def judged(self) -> SetEvaluation:

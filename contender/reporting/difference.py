@@ -14,11 +14,14 @@ from contender.records import Evaluation, Record, ReleaseManifest
 from contender.registry import Registry
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contender.reporting.charts import IntervalPlot
     from contender.reporting.comparison import MetricRow
 
 LISTED = 1_000  # data files of each kind that are named; the rest is counted
 LISTED_IN_PAGE = 50
+CHANGES_IN_PAGE = 300
 ABSENT = "–"
 
 
@@ -193,13 +196,73 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def render_difference(found: Difference) -> str:
-    """The difference as one HTML page: no scripts, no network."""
+@dataclass(frozen=True)
+class SameRows:
+    """What both releases answered on the same rows of a held-out set, in the same order."""
+
+    set: str
+    a: pa.Table
+    b: pa.Table
+
+
+def same_rows(a: Registry, b: Registry, first: Side, second: Side) -> SameRows | None:
+    """Outcomes that the evaluations of both sides keep of the same rows; None where there are none.
+
+    Reads two files at most. Damaged where one of them is.
+    """
+    from contender.rejudging import kept_outcomes
+
+    one, other = first.evaluation, second.evaluation
+    if one is None or other is None:
+        return None
+    if a.url == b.url and other.champion == one.release:
+        name = other.challenger_sets[0].set
+        return SameRows(name, *(kept_outcomes(b, name, other, role) for role in ("champion", "challenger")))
+    if a.url == b.url and one.champion == other.release:
+        name = one.challenger_sets[0].set
+        return SameRows(name, *(kept_outcomes(a, name, one, role) for role in ("challenger", "champion")))
+    digests = {held.set: held.set_digest for held in other.challenger_sets}
+    for held in one.challenger_sets:
+        if digests.get(held.set) == held.set_digest:
+            pairs = ((a, one), (b, other))
+            return SameRows(held.set, *(kept_outcomes(kept, held.set, by, "challenger") for kept, by in pairs))
+    return None
+
+
+def render_difference(found: Difference, rows: SameRows | None = None) -> str:
+    """The difference as one HTML page: no scripts, no network. `rows`: to compare the two row by row."""
     from contender.evaluation.metrics import METRICS
-    from contender.reporting.report import render_page
+    from contender.reporting.page import render_page
 
     plots = _plots(found.metrics) if found.noise else []
-    return render_page("difference.html", found=found, facts=METRICS, listed=LISTED_IN_PAGE, plots=plots)
+    return render_page(
+        "difference.html",
+        found=found,
+        facts=METRICS,
+        listed=LISTED_IN_PAGE,
+        changes_shown=CHANGES_IN_PAGE,
+        plots=plots,
+        rows=rows,
+        **(_compared(rows) if rows else {}),
+    )
+
+
+def _compared(rows: SameRows) -> dict[str, Any]:
+    """What both releases did with the same rows: how often each is right alone, what is confused, how sure they are."""
+    from contender.evaluation.outcomes import from_table, shared_codes
+    from contender.reporting.models import of_models
+
+    ours, theirs = shared_codes(from_table(rows.b), from_table(rows.a))
+    counts = {
+        "rows broken by the second": ~ours.right & theirs.right,
+        "rows fixed by it": ours.right & ~theirs.right,
+        "rows that both have right": ours.right & theirs.right,
+        "rows that both have wrong": ~ours.right & ~theirs.right,
+    }
+    words = {"ours": "second release", "theirs": "first release"}
+    return {"counts": {name: int(those.sum()) for name, those in counts.items()}} | of_models(
+        rows.set, rows.b, rows.a, words
+    )
 
 
 def _plots(changes: Sequence[MetricChange]) -> list[IntervalPlot | None]:

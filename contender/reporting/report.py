@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from base64 import b64encode
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
 from contender.evaluation.metrics import METRICS
-from contender.judging.words import MEASURES, amount, facts, in_sentence, look_sentence, points, value
+from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
-from contender.noise import size
-from contender.records import ExpectationResult, RuleResult
+from contender.records import ExpectationResult
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES, metric_rows
 from contender.reporting.data import ReportInput
 from contender.reporting.findings import Findings, find
-from contender.text import ACTING, escape_of, shorten, terminal_safe
+from contender.reporting.history import history_chart
+from contender.reporting.models import of_models
+from contender.reporting.page import render_page
+from contender.reporting.sets import rules_shown, slice_tables
+from contender.reporting.timings import latency_chart
+from contender.reporting.wording import asked, bounds, duration, rule_name, test_name
 
-NAME_LENGTH = 80  # characters of a label, a path or a value in a table
 LABELS_SHOWN = 200
-FILES_SHOWN = 1_000
+FILES_SHOWN = 300
+EXPECTATIONS_SHOWN = 200
+REASONS_SHOWN = 12
 OBSERVATIONS_SHOWN = 50
 
+WORDS = {"ours": "challenger", "theirs": "champion"}
 HEADLINES = {
     "PROMOTE": "The challenger earned its place",
     "KEEP": "The champion stays",
@@ -46,8 +46,11 @@ def render_report(data: ReportInput) -> str:
         headline=HEADLINES[data.verdict.verdict] if data.champion else _first_headline(data),
         **_measured(data),
         **_looked_into(data),
-        expectations=sorted(data.quality.results, key=_urgency),
-        quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1]),
+        **of_models(data.on, data.outcomes, data.champion_outcomes, WORDS),
+        expectations=sorted(data.quality.results, key=_urgency)[:EXPECTATIONS_SHOWN],
+        quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1])[:REASONS_SHOWN],
+        latency=latency_chart(data),
+        history=history_chart(data),
         curves=learning_curves(data.training),
         series=series_charts(data.monitoring),
         observations=data.monitoring[: -OBSERVATIONS_SHOWN - 1 : -1],
@@ -61,21 +64,6 @@ def render_report(data: ReportInput) -> str:
         test_name=test_name,
         look_sentence=look_sentence,
     )
-
-
-def render_page(template: str, **values: Any) -> str:
-    """A page of ours: its own style, whose digest its policy names, and nothing else that a browser would load or run."""
-    environment = _environment()
-    style = environment.get_template("report.css").render()
-    style_hash = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template(template).render(style=Markup(style), style_hash=style_hash, **values)
-
-
-def warm_up() -> None:
-    """Compiles the templates: a part of a second that can pass while something else is waited for."""
-    environment = _environment()
-    for name in environment.list_templates(extensions=["html", "css"]):
-        environment.get_template(name)
 
 
 def _measured(data: ReportInput) -> dict[str, Any]:
@@ -92,6 +80,8 @@ def _measured(data: ReportInput) -> dict[str, Any]:
         "bands": data.bands,
         "interval_note": note,
         "sets": [(held, data.champion_on(held.set)) for held in data.evaluation.challenger_sets],
+        "slices": slice_tables(data),
+        "rules": rules_shown(data.verdict),
     }
 
 
@@ -130,104 +120,6 @@ def _urgency(result: ExpectationResult) -> tuple[bool, int, bool, int]:
         not result.unexpected,
         -result.unexpected,
     )
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("contender.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "shown": shown,
-        "plain": terminal_safe,  # for a title, where no markup can stand
-        "name": lambda text: shown(shorten(str(text), NAME_LENGTH)),
-        "metric": lambda number, name: value(name, number),
-        "signed": lambda number, name: signed(name, number),
-        "points": points,
-        "size": lambda number, name: size(name, number),
-        "count": lambda number: f"{number:,}",
-        "tick": tick,
-        "p": lambda number: "< 0.0001" if number < 1e-4 else f"{number:.2g}",
-    }
-    return environment
-
-
-def shown(text: object) -> Markup:
-    """Escaped text in which acting characters (controls, direction overrides) stand as marked escapes."""
-    parts: list[Markup] = []
-    plain, raw = 0, str(text)
-    for found in ACTING.finditer(raw):
-        parts += [escape(raw[plain : found.start()]), Markup("<code>{}</code>").format(escape_of(found[0]))]
-        plain = found.end()
-    return Markup("").join([*parts, escape(raw[plain:])])
-
-
-def signed(name: str, number: float) -> str:
-    """A difference of a metric: +1.9 points, or −0.0312 where it is no percentage."""
-    return amount(name, number, sign=True)
-
-
-def tick(number: float, percent: bool = False) -> str:
-    """A value beside an axis, as short as it can be."""
-    text = f"{number * 100 if percent else number:,.6f}".rstrip("0").rstrip(".").replace("-", "−")
-    if text in ("0", "−0") and number:
-        text = f"{number:.1g}".replace("-", "−")
-    return f"{text}%" if percent else text
-
-
-def rule_name(rule: RuleResult) -> str:
-    """A rule as people call it: floor on accuracy, better than the champion."""
-    title = in_sentence(rule.metric)
-    if rule.kind == "floor":
-        return f"{'Floor' if facts(rule.metric).higher_is_better else 'Ceiling'}: {title}"
-    if rule.kind == "guard":
-        return f"Guard: {title}{f' on {rule.slice or rule.set}' if rule.rule not in MEASURES else ''}"
-    name = "Better than the champion" if rule.rule.startswith("superior") else "No worse than the champion"
-    return f"{name}: {title} on {rule.set}"
-
-
-def asked(rule: RuleResult) -> str:
-    """What the rule asks for: at least 85.0%; a gain above 0.5 points."""
-    if rule.kind == "guard" and rule.rule not in MEASURES:
-        return f"no drop beyond {amount(rule.metric, -rule.threshold)}"
-    if rule.kind == "comparison":
-        return (
-            "a gain above 0"
-            if rule.threshold == 0
-            else f"a gain above {amount(rule.metric, rule.threshold, sign=True)}"
-        )
-    return f"{'at least' if facts(rule.metric).higher_is_better else 'at most'} {value(rule.metric, rule.threshold)}"
-
-
-def test_name(rule: RuleResult) -> str:
-    """The test that decided a comparison, in words."""
-    if rule.resamples:
-        sign = "the larger p-value of the exact sign test by key and of a " if rule.better is not None else "a "
-        return f"{sign}paired bootstrap with {rule.resamples:,} resamples"
-    if rule.threshold == 0:
-        return "the exact binomial test of better rows among better and worse ones (McNemar)"
-    return "the exact unconditional test, ordered by the score statistic"
-
-
-def bounds(rule: RuleResult) -> str:
-    """The rule's interval: of the gain, or of the metric itself for a floor."""
-    assert rule.low is not None and rule.high is not None
-    if rule.kind == "floor" or rule.rule in MEASURES:
-        return f"{value(rule.metric, rule.low)} to {value(rule.metric, rule.high)}"
-    return f"{amount(rule.metric, rule.low, sign=True)} to {amount(rule.metric, rule.high, sign=True)}"
-
-
-def duration(seconds: float) -> str:
-    """41 s, 12 min 5 s, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def lineage(data: ReportInput) -> list[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from contender.records import ReleaseManifest, SplitReport
 from contender.run import Run
 from contender.stages.model import fetch_release, serving
 from contender.stages.telling import staged
-from contender.training.devices import computing_on
+from contender.training.devices import best_device, computing_on, hardware
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
@@ -26,15 +26,22 @@ LABEL = "label"  # the role that is answered, and not given
 
 
 def measure_latency(
-    run: Run, challenger: ReleaseManifest, champion: ReleaseManifest | None, split: Staged[SplitReport], name: str
+    run: Run,
+    challenger: ReleaseManifest,
+    champion: ReleaseManifest | None,
+    split: Staged[SplitReport],
+    name: str,
+    glance: bool = False,
 ) -> Staged[Latency]:
     """Timings of both releases on examples of one set, one at a time; TIMINGS in its folder holds each of them.
 
-    DataError where the set has no rows, ModelError where a release cannot be loaded.
+    `glance`: no guard judges by it, and it may take some seconds at most. DataError where the set has no rows, ModelError where a release
+    cannot be loaded.
     """
     from contender.evaluation import latency
 
     device, dtype = serving()
+    count, seconds = latency.GLANCE if glance else (latency.EXAMPLES, latency.SECONDS)
     key = stage_key(
         run.pipeline,
         "latency",
@@ -43,6 +50,7 @@ def measure_latency(
         set=split.record.digests[name],
         device=device,
         dtype=dtype,
+        effort=[count, seconds],
     )
 
     def compute(folder: Path) -> Latency:
@@ -51,14 +59,15 @@ def measure_latency(
         releases = [challenger, *([champion] if champion else [])]
         folders = [fetch_release(run, release) for release in releases]
         roles = [role for role in kind(challenger.kind).roles if role != LABEL]
-        examples = latency.draw_examples(split.folder / f"{name}.arrow", roles, releases)
+        examples = latency.draw_examples(split.folder / f"{name}.arrow", roles, releases, count)
         with run.hold_device() as environment, computing_on(environment):
             models = [kind(one.kind).load(place, one) for one, place in zip(releases, folders, strict=True)]
-            times = latency.time_models(models, examples)
+            times = latency.time_models(models, examples, seconds)
             del models  # before the device is given back
+            on = hardware(best_device())
         timings = latency.timings_table(times)
         pq.write_table(timings, folder / TIMINGS, compression="zstd")
-        return latency.summarise(timings, device)
+        return latency.summarise(timings, device, hardware=on)
 
     return staged(run, "latency", key, latency.Latency, compute, latency_text)
 
@@ -85,4 +94,6 @@ def latency_text(found: Latency) -> str:
 
 
 def _shown(quantile: Quantile) -> str:
-    return f"{quantile.ms:.3g} ms"
+    from contender.evaluation.latency import milliseconds
+
+    return f"{milliseconds(quantile.ms)} ms"

@@ -141,7 +141,7 @@ def _warm_up(task: str, base: Path) -> None:
     """For a thread: whatever is wrong here, the evaluation meets it again and says so."""
     with suppress(Exception):
         kind(task).warm_up(base)
-        from contender.reporting.report import warm_up
+        from contender.reporting.page import warm_up
 
         warm_up()  # the judge comes with it
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn
 
 from contender.errors import Missing, StoreUnavailable
@@ -26,6 +26,19 @@ ATTEMPTS = 5
 TRANSFER_THREADS = 8  # that send the parts of one file
 PIECE = 1 << 18  # bytes of a body that are read at a time
 RESUMES = 4  # of one streamed download that broke off
+
+
+# Of what people open from a bucket: a report without one is downloaded, and not shown.
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".md": "text/markdown; charset=utf-8",
+}
+
+
+def content_type(key: str) -> str:
+    """What a browser is told that the object is."""
+    return CONTENT_TYPES.get(PurePosixPath(key).suffix, "application/octet-stream")
 
 
 class S3Store:
@@ -79,7 +92,9 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         with self._errors(key):
-            answer = self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data)
+            answer = self._client.put_object(
+                Bucket=self.bucket, Key=self._full(key), Body=data, ContentType=content_type(key)
+            )
         of_a_store(answer, "ETag", self._name(key))
 
     def upload(self, key: str, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
@@ -107,7 +122,9 @@ class S3Store:
 
         def write() -> bool:
             try:
-                answer = self._client_once.put_object(Bucket=self.bucket, Key=full, Body=data, IfNoneMatch="*")
+                answer = self._client_once.put_object(
+                    Bucket=self.bucket, Key=full, Body=data, IfNoneMatch="*", ContentType=content_type(key)
+                )
             except library_errors() as error:
                 # 409: a rival's write was under way. Neither code says whose object is there now.
                 if code_of(error) in (409, 412):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from noisy import noise_report
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from noisy import noise_report
+from reports import Page, table
+
+from contender.errors import Damaged
 from contender.records import Evaluation, ReleaseManifest, SetEvaluation
-from contender.reporting.difference import Change, Difference, Side, difference, render_difference
+from contender.registry import Registry
+from contender.reporting.difference import Change, Difference, SameRows, Side, difference, render_difference, same_rows
+from contender.store import MemoryStore
 
 EVIL = "<script>alert(1)</script>\u202e'\"&"
 
@@ -84,3 +93,63 @@ def test_no_name_in_the_page_acts():
     page = render_difference(evil)
     assert "<script" not in page and "\u202e" not in page
     assert "default-src 'none'" in page
+
+
+LABELS = ["a", "b", EVIL] * 20
+OURS, THEIRS = table(LABELS, ["a", "b", "b"] * 20), table(LABELS, ["a", "a", EVIL] * 20)
+
+
+def kept(registry: Registry, folder: Path, release: str, champion: str | None, digest: str) -> Side:
+    """A side whose evaluation is in the registry: OURS are the release's outcomes, THEIRS its champion's."""
+    tables = {"challenger": OURS} | ({"champion": THEIRS} if champion else {})
+    named = [
+        one.append_column("set", pa.array(["test"] * one.num_rows)).append_column(
+            "model", pa.array([role] * one.num_rows)
+        )
+        for role, one in tables.items()
+    ]
+    files = folder / release
+    files.mkdir()
+    pq.write_table(pa.concat_tables(named), files / "outcomes.parquet")
+    held = SetEvaluation(set="test", set_digest=digest, rows=60, metrics={"accuracy": 0.5})
+    evaluation = Evaluation(
+        evaluation="e", release=release, champion=champion, device="cpu", dtype="fp32", challenger_sets=(held,)
+    )
+    registry.save_evaluation(evaluation, files)
+    return Side(release, side(release, None).manifest, None, evaluation)
+
+
+A, B, C = (f"r-{letter * 16}" for letter in "abc")
+
+
+def test_releases_that_answered_the_same_rows_are_compared_row_by_row(tmp_path: Path) -> None:
+    registry = Registry(MemoryStore(), "desk")
+    a, b = kept(registry, tmp_path, A, None, "old rows"), kept(registry, tmp_path, B, A, "new rows")
+    rows = same_rows(registry, registry, a, b)
+    assert rows is not None and (rows.set, rows.a, rows.b) == ("test", THEIRS, OURS)
+    back = same_rows(registry, registry, b, a)
+    assert back is not None and (back.a, back.b) == (OURS, THEIRS)
+    c = kept(registry, tmp_path, C, None, "new rows")
+    other = same_rows(registry, registry, c, b)
+    assert other is not None and (other.a, other.b) == (OURS, OURS)
+    assert same_rows(registry, registry, a, c) is None, "other rows"
+    assert same_rows(registry, registry, a, side("x", None)) is None, "never evaluated"
+
+
+def test_a_damaged_file_of_outcomes_is_said(tmp_path: Path) -> None:
+    store = MemoryStore()
+    registry = Registry(store, "desk")
+    a, b = kept(registry, tmp_path, A, None, "old rows"), kept(registry, tmp_path, B, A, "new rows")
+    store.corrupt(f"desk/evaluations/{B}/e/outcomes.parquet")
+    with pytest.raises(Damaged, match="other content"):
+        same_rows(registry, registry, a, b)
+
+
+def test_the_page_shows_confusion_and_calibration_of_both_and_no_label_acts() -> None:
+    found = difference(side("a", None, 0.8), side("b", None, 0.7))
+    page = Page(render_difference(found, SameRows("test", THEIRS, OURS)))
+    assert page.open == [] and "script" not in page.tags
+    assert "Both answered the same 60 rows of test" in page.text
+    assert "20 rows broken by the second 20 rows fixed by it 20 rows that both have right 0" in page.text
+    assert "calibration error of the second release, over 60 rows" in page.text
+    assert "Row by row" not in Page(render_difference(found)).text

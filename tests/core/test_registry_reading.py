@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from contender.records import Evaluation, ReleaseDraft
+from contender.records import AliasEntry, Decision, Evaluation, ReleaseDraft
 from contender.registry import TRAIN_KEYS, Registry, verify_folder
-from contender.store import LocalStore, Store
+from contender.registry.layout import sealed
+from contender.store import LocalStore, MemoryStore, Store
 from contender.store.s3 import S3Store
 
 ROOT = Path(__file__).parents[2]
@@ -131,3 +132,28 @@ def test_a_registry_in_a_folder_that_is_read_only_is_read(open_folder: Path, tmp
     command = [sys.executable, "-c", ORDINARY, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.stdout.splitlines() == ["StoreError", "read"], done.stderr
+
+
+def test_the_newest_records_are_read_for_people_and_what_is_damaged_is_told(tmp_path: Path) -> None:
+    store = MemoryStore()
+    registry = Registry(store, "desk")
+    for n in range(1, 8):
+        registry.decide(
+            Decision(
+                key=f"k{n}", pipeline="desk", outcome="kept", message="m", spec_digest="s", snapshot="s", rows=1,
+                judged_against=0, seconds=1.0, actor="a", at=f"2026-11-2{n}T10:00:00.000+00:00",
+            )
+        )  # fmt: skip
+        store.put(f"desk/aliases/production/{n:08}.json", b"{}" if n == 6 else entry(n))
+    store.corrupt("desk/decisions/k6.json", 5)
+    decisions, faults = registry.recent.decisions(3)
+    assert [one.key for one in decisions] == ["k5", "k7"] and len(faults) == 1 and "k6" in faults[0]
+    entries, faults = registry.recent.entries("production", 3)
+    assert [one.n for one in entries] == [5, 7] and "00000006" in faults[0]
+    assert registry.recent.entries("canary", 3) == ([], [])
+
+
+def entry(n: int) -> bytes:
+    return sealed(
+        AliasEntry(n=n, release="r-0123456789abcdef", digest="d", reason="r", actor="a", writer="w", at="2026-11-22")
+    )

@@ -269,3 +269,18 @@ def test_a_key_that_could_climb_out_is_refused_by_every_operation(store: Store, 
 def test_a_prefix_that_could_climb_out_is_refused(store: Store, prefix: str):
     with pytest.raises(UsageError):
         list(store.list(prefix))
+
+
+def test_a_browser_is_told_what_it_gets(s3_server):
+    store = S3Store(s3_server.bucket, f"t-{secrets.token_hex(6)}")
+    written = {
+        "e/report.html": "text/html; charset=utf-8",
+        "e/evaluation.json": "application/json",
+        "e/README.md": "text/markdown; charset=utf-8",
+        "e/outcomes.parquet": "application/octet-stream",
+    }
+    for write in (store.create, store.put):
+        for key, kind in written.items():
+            write(key, b"<!doctype html>")
+            answer = store._client.head_object(Bucket=store.bucket, Key=store.prefix + key)
+            assert answer["ContentType"] == kind

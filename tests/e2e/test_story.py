@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ KEYS = {
     "training", "monitoring",
     "seconds", "stages", "flow_run_id", "report", "quarantine", "conflicts", "data_docs", "registry",
 }  # fmt: skip
-STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge"]
+STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge", "latency"]
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -88,7 +89,8 @@ def champion_was_scored_before_training(desk: Desk, first: Ran, second: Ran) -> 
     assert (scored["n"], scored["champion"], scored["alias_entry"]) == (1, first.document["release"], 1)
     assert (scored["rows"], scored["unknown_labels"]) == (new - old, 0)
     assert scored["metrics"]["accuracy"] < second.document["metrics"]["accuracy"]
-    assert 'id="monitoring"' in Path(second.document["report"]).read_text()
+    sections = re.findall('<section id="([a-z]+)"', Path(second.document["report"]).read_text())
+    assert {"confusion", "calibration", "latency", "history", "monitoring"} <= {*sections}
     assert "the champion on new rows" in desk.run("history", "desk").shown
     return scored
 

@@ -17,6 +17,11 @@ from contender.evaluation.outcomes import Array, Outcomes
 BINS = 15
 
 
+def bins_of(confidence: Array) -> Array:
+    """(rows,): the bin of each row, from 0 on."""
+    return np.asarray(np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1))
+
+
 class CalibrationError(base.AdditiveMetric):
     description = __doc__
     citation = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017, https://arxiv.org/abs/1706.04599"
@@ -31,8 +36,7 @@ class CalibrationError(base.AdditiveMetric):
         """csr_array (rows, BINS + 1): right less confidence at the row's bin, and 1."""
         if outcomes.confidence is None:
             raise UsageError("calibration_error needs confidence, the probability of the prediction", "Predict again.")
-        bins = np.clip(np.ceil(outcomes.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        apart = base.one_hot(bins, BINS, outcomes.right - outcomes.confidence)
+        apart = base.one_hot(bins_of(outcomes.confidence), BINS, outcomes.right - outcomes.confidence)
         return base.beside(apart, np.ones((outcomes.rows, 1)))
 
     def from_sums(self, sums: Array) -> Array:
