@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender import stopping
+from contender.attribution import Attributions
 from contender.contest import Champion, outcomes_of, promote_settled
 from contender.datafiles import files_of_release
+from contender.errors import ModelError
 from contender.files import write_durably
 from contender.monitoring import Observation
 from contender.plan import judged_set
@@ -30,6 +32,8 @@ from contender.run import Run, RunResult, decide, decision_key, now, result
 from contender.workspace import Staged, translated_os_errors
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contender.noise import NoiseReport
     from contender.reporting.data import ReportInput
 
@@ -74,6 +78,8 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
 
     on = judged_set(run.pipeline)
     champion = contest.champion.manifest
+    outcomes = outcomes_of(run, contest.challenger, contest.split, on)
+    champion_outcomes = outcomes_of(run, champion, contest.split, on) if champion else None
     return ReportInput(
         pipeline=run.pipeline.spec.name,
         alias=run.pipeline.spec.promote.alias,
@@ -88,13 +94,35 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         quality=contest.quality.record,
         split=contest.split.record,
         training=contest.model.record,
-        outcomes=outcomes_of(run, contest.challenger, contest.split, on),
-        champion_outcomes=outcomes_of(run, champion, contest.split, on) if champion else None,
+        outcomes=outcomes,
+        champion_outcomes=champion_outcomes,
         rows=contest.split.folder / f"{on}.arrow",
         examples=run.pipeline.spec.report.examples,
         noise=_noise(run) if champion else None,
         monitoring=_monitoring(run),
+        explained=_explained(run, contest, on, outcomes, champion_outcomes),
     )
+
+
+def _explained(
+    run: Run, contest: Contest, on: str, outcomes: pa.Table, champion_outcomes: pa.Table | None
+) -> Attributions:
+    """Why the models gave the answers that are shown. It decides nothing: a model that cannot be explained stops no promotion."""
+    from contender.reporting.findings import worth_explaining
+    from contender.stages.explain import explain
+
+    if run.pipeline.spec.report.examples == "none":
+        return Attributions()
+    answers, champion_answers = worth_explaining(outcomes, champion_outcomes)
+    if not answers:
+        return Attributions()
+    champion = contest.champion.manifest
+    theirs = (champion, champion_answers) if champion and champion_answers else None
+    try:
+        return explain(run, (contest.challenger, answers), theirs, contest.split, on)
+    except ModelError as error:
+        tell(Note("explain", "warned", f"{error.in_one_line} The report shows the errors without it."))
+        return Attributions()
 
 
 def _noise(run: Run) -> NoiseReport | None:

@@ -24,6 +24,7 @@ REVISIONS = {
     "latency": 1,
     "evaluate": 1,
     "judge": 2,
+    "explain": 1,
 }
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
@@ -107,6 +108,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "fetch": {},
         "predict": {},
         "latency": {},
+        "explain": {},
         "report": spec.report.model_dump(),
         "registry": {"to": promote.to, "name": spec.name},
         "alias": promote.alias,

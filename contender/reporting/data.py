@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from contender.attribution import Attributions
 from contender.records import (
     Evaluation,
     QualityReport,
@@ -34,7 +35,7 @@ class ReportInput:
 
     champion_files: what the champion's snapshot saw, None where nobody knows. outcomes and champion_outcomes
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
-    monitoring: champions on rows that were new to them, the oldest first.
+    monitoring: champions on rows that were new to them, the oldest first. explained: why the models gave rows of `on` their answers.
     """
 
     pipeline: str
@@ -56,6 +57,7 @@ class ReportInput:
     examples: Examples = "redacted"
     noise: NoiseReport | None = None
     monitoring: tuple[Observation, ...] = ()
+    explained: Attributions = field(default_factory=Attributions)
 
     @cached_property
     def judged(self) -> SetEvaluation:

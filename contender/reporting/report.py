@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from contender.attribution import TOLERATED_GAP
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import MEASURES, amount, facts, in_sentence, look_sentence, points, value
 from contender.monitoring import COLUMNS
@@ -20,10 +21,11 @@ from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES, metric_rows
 from contender.reporting.data import ReportInput
-from contender.reporting.findings import Findings, find
+from contender.reporting.findings import PER_PAIR, Findings, find
 from contender.text import ACTING, escape_of, shorten, terminal_safe
 
 NAME_LENGTH = 80  # characters of a label, a path or a value in a table
+WORD_LENGTH = 30  # of a word in a sentence
 LABELS_SHOWN = 200
 FILES_SHOWN = 1_000
 OBSERVATIONS_SHOWN = 50
@@ -103,6 +105,8 @@ def _looked_into(data: ReportInput) -> dict[str, Any]:
     lowest = min([share for item in findings.changes for share in (item.challenger, item.champion)], default=0.0)
     return {
         "findings": findings,
+        "per_pair": PER_PAIR,
+        "tolerated_gap": TOLERATED_GAP,
         "agreement": _agreement(findings) if data.champion else None,
         "labels": labels,
         "confusion_scale": Scale(0.0, float(most), 0.0, 200.0),
@@ -145,6 +149,7 @@ def _environment() -> Environment:
         "shown": shown,
         "plain": terminal_safe,  # for a title, where no markup can stand
         "name": lambda text: shown(shorten(str(text), NAME_LENGTH)),
+        "short": lambda text: shown(shorten(str(text), WORD_LENGTH)),
         "metric": lambda number, name: value(name, number),
         "signed": lambda number, name: signed(name, number),
         "points": points,
