@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from contender import stopping
 from contender.attribution import Attributions
 from contender.contest import Champion, outcomes_of, promote_settled
+from contender.cost import Cost
 from contender.datafiles import files_of_release
 from contender.errors import ModelError
 from contender.files import write_durably
@@ -100,6 +101,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         examples=run.pipeline.spec.report.examples,
         noise=_noise(run) if champion else None,
         monitoring=_monitoring(run),
+        cost=_cost(run, contest),
         explained=_explained(run, contest, on, outcomes, champion_outcomes),
     )
 
@@ -123,6 +125,16 @@ def _explained(
     except ModelError as error:
         tell(Note("explain", "warned", f"{error.in_one_line} The report shows the errors without it."))
         return Attributions()
+
+
+def _cost(run: Run, contest: Contest) -> Cost:
+    """Of the challenger: what training and evaluating it took, whether this run did it or found it."""
+    return Cost(
+        training_seconds=contest.model.record.seconds,
+        devices=contest.model.record.devices,
+        evaluation_seconds=contest.evaluation.seconds,
+        price_per_hour=run.pipeline.spec.resources.budget.price_per_hour,
+    )
 
 
 def _noise(run: Run) -> NoiseReport | None:
@@ -192,7 +204,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         metrics=metrics,
         evaluations=nested_metrics(contest.evaluation.record),
         verdict=contest.verdict,
-        training=contest.model.record.figures(),
+        training=contest.model.record.figures() | _cost(run, contest).figures(),
         monitoring=contest.observation,
         report=str(report),
         **quality_places(contest.quality),

@@ -16,7 +16,7 @@ from contender.kinds._classifier import encode, pad
 if TYPE_CHECKING:
     import torch
 
-STEPS, MORE_STEPS = 16, 64  # points on the path (Gauss-Legendre); more where the weights do not add up with the fewer
+STEPS, MORE_STEPS = 12, 48  # points on the path (Gauss-Legendre); more where the weights do not add up with the fewer
 EXAMPLES_AT_ONCE = 8
 TOKENS_AT_ONCE = 4_096  # points of the path, times tokens: what a training of the same model holds in memory at least
 CHARACTERS_A_TOKEN = 32  # of a text, at most, that are handed to the tokenizer for each token that the model reads
@@ -58,7 +58,7 @@ class Explainer:
     ) -> list[Explained | None]:
         """One for each text, whose answer is the class `answers` names; None where the model gives another one, or no number."""
         found: dict[int, Explained | None] = {}
-        prepared = self._prepared(texts, answers)
+        prepared = self._prepared(texts, answers) if texts else []
         for group in _groups(prepared):
             found |= self._explained(group, STEPS)
             rough = [text for text in group if (one := found[text.place]) and not one.gap <= TOLERATED_GAP]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from contender.attribution import Attributions
+from contender.cost import Cost
 from contender.records import (
     Evaluation,
     QualityReport,
@@ -57,6 +58,7 @@ class ReportInput:
     examples: Examples = "redacted"
     noise: NoiseReport | None = None
     monitoring: tuple[Observation, ...] = ()
+    cost: Cost | None = None
     explained: Attributions = field(default_factory=Attributions)
 
     @cached_property

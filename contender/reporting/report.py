@@ -57,6 +57,7 @@ def render_report(data: ReportInput) -> str:
         changes=changes(data),
         lineage=lineage(data),
         duration=duration,
+        energy=energy,
         rule_name=rule_name,
         asked=asked,
         bounds=bounds,
@@ -153,6 +154,7 @@ def _environment() -> Environment:
         "metric": lambda number, name: value(name, number),
         "signed": lambda number, name: signed(name, number),
         "points": points,
+        "rough": rough,
         "size": lambda number, name: size(name, number),
         "count": lambda number: f"{number:,}",
         "tick": tick,
@@ -233,6 +235,18 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def rough(number: float) -> str:
+    """Two digits behind the point, or two digits at all: 1,203.50, 0.42, 0.0021."""
+    if number >= 1:
+        return f"{number:,.2f}"
+    return f"{number:.2g}" if number >= 1e-4 or not number else "< 0.0001"
+
+
+def energy(kwh: float) -> str:
+    """1.35 kWh, 12.00 Wh, 0.31 Wh."""
+    return f"{rough(kwh)} kWh" if kwh >= 1 else f"{rough(kwh * 1000)} Wh"
 
 
 def lineage(data: ReportInput) -> list[tuple[str, Any]]:

@@ -10,7 +10,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from contender.attribution import Attribution, Span
 from contender.reporting.data import Examples
@@ -60,13 +59,9 @@ def shown_text(text: str, examples: Examples) -> str:
 
 def read(text: str, examples: Examples, found: Attribution) -> Reading:
     """The shown text of a row, as the attribution says that it was read."""
-    upto = list(accumulate(_by_character(text, found.spans), initial=0.0))
-
-    def weight(start: int, end: int) -> float:
-        return upto[min(end, len(upto) - 1)] - upto[min(start, len(upto) - 1)]
-
-    pieces = [(shown, weight(start, end)) for start, end, shown in _pieces(text, examples)]
-    weights = [*(one for _, one in pieces), weight(LOOKED_AT, len(text))]
+    letters = _by_character(text, found.spans)
+    pieces = [(shown, math.fsum(letters[start:end])) for start, end, shown in _pieces(text, examples)]
+    weights = [*(one for _, one in pieces), math.fsum(letters[LOOKED_AT:])]
     total, most = math.fsum(map(abs, weights)), max(map(abs, weights))
     words = tuple(
         Word(shown, one / total, _level(one / most)) if one else Word(shown)
