@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 STEPS, MORE_STEPS = 12, 48  # points on the path (Gauss-Legendre); more where the weights do not add up with the fewer
+USELESS_GAP = 0.5  # weights that miss more than half explain something else: a model that has other ways from the text to an answer
 EXAMPLES_AT_ONCE = 8
 TOKENS_AT_ONCE = 4_096  # points of the path, times tokens: what a training of the same model holds in memory at least
 CHARACTERS_A_TOKEN = 32  # of a text, at most, that are handed to the tokenizer for each token that the model reads
@@ -56,7 +57,7 @@ class Explainer:
     def explain(
         self, texts: Sequence[str], answers: Sequence[int], told: Callable[[int], None] | None = None
     ) -> list[Explained | None]:
-        """One for each text, whose answer is the class `answers` names; None where the model gives another one, or no number."""
+        """One for each text, given the class that `answers` names; None where the model gives another, or no weights that add up."""
         found: dict[int, Explained | None] = {}
         prepared = self._prepared(texts, answers) if texts else []
         for group in _groups(prepared):
@@ -66,7 +67,7 @@ class Explainer:
                 found |= self._explained(rough, MORE_STEPS)
             if told:
                 told(len(found))
-        return [found[place] for place in range(len(texts))]
+        return [one if (one := found[place]) and one.gap <= USELESS_GAP else None for place in range(len(texts))]
 
     def _prepared(self, texts: Sequence[str], answers: Sequence[int]) -> list[_Text]:
         limit = self._tokenizer.model_max_length

@@ -104,8 +104,8 @@ class Kind(Protocol):
     ) -> list[Attribution]:
         """What of some rows spoke for the label that the release in `model` gave them; `answers`: row → that label.
 
-        In the order of the rows; one is left out where the model does not give that answer again. The same files give the same
-        on one machine. ModelError where no answer of such a model can be explained.
+        In the order of the rows; one is left out where the model does not give that answer again, or nothing explains it. The same
+        files give the same on one machine. ModelError where no answer of such a model can be explained.
         """
 
     def load(self, folder: Path, manifest: ReleaseManifest, device: str | None = None) -> Model:

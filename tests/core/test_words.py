@@ -24,7 +24,9 @@ def by_token(text: str, weight: float = 1.0) -> list[tuple[int, int, float]]:
 
 
 # Texts of words, digits of several scripts, addresses, marks that combine, joiners, direction marks, scripts without spaces.
-alphabet = st.sampled_from([*"ab09٣²@.＠ \n\t…#[]<>&\u0301\u200d\u202e\x1b漢かﾀ👩💻éह\u093f", "a@b.c", "x" * 30, "7" * 9])
+alphabet = st.sampled_from(
+    [*"ab09٣²@.＠ \n\t…#[]<>&\u0301\u200d\u202e\x1b漢かﾀ👩💻éह\u093f", "a@b.c", "x" * 30, "7" * 9]
+)
 texts = st.lists(alphabet, max_size=120).map("".join) | st.text(max_size=300)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from contender.attribution import TOLERATED_GAP
 from contender.errors import Interrupted, ModelError
 from contender.kinds import _attribution, kind
+from contender.kinds._attribution import Explainer
 from contender.kinds._classifier import Classifier
 
 KIND = kind("text-classification")
@@ -77,7 +79,9 @@ def test_gains_are_those_of_the_models_own_logits(model, rows, answers):
     empty = ids.clone()
     empty[0, 1:-1] = classifier._tokenizer.pad_token_id
     with torch.inference_mode():
-        full, none = (classifier._model(input_ids=each, attention_mask=torch.ones_like(ids)).logits[0] for each in (ids, empty))
+        full, none = (
+            classifier._model(input_ids=each, attention_mask=torch.ones_like(ids)).logits[0] for each in (ids, empty)
+        )
     label = classifier.names.index(one.answer)
     assert one.gain == pytest.approx(float(full[label] - none[label]), abs=1e-4)
 
@@ -104,7 +108,9 @@ def test_a_row_that_the_model_answers_otherwise_is_left_out(model, rows, answers
     assert KIND.explain(model, rows, {row: "a label of another model"}) == []
 
 
-@pytest.mark.parametrize("text", ["", " ", "e" + "\u0301" * 10_000, "\u202e\x1b[31m<script>", "red " * 2_500_000, "[SEP] red [PAD]"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "e" + "\u0301" * 10_000, "\u202e\x1b[31m<script>", "red " * 2_500_000, "[SEP] red [PAD]"]
+)
 def test_hostile_texts_are_explained_as_far_as_the_model_reads(model, rows_file, text):
     more = ("word1 red", "red")
     found = KIND.predict(model, rows_file("head.arrow", [(text[:20_000], "red"), more])).to_pydict()["prediction"]
@@ -119,6 +125,39 @@ def test_more_points_are_taken_where_the_weights_do_not_add_up(model, rows, answ
     monkeypatch.setattr(_attribution, "MORE_STEPS", 1)
     rough = KIND.explain(model, rows, answers)
     assert max(one.gap for one in better) <= TOLERATED_GAP < max(one.gap for one in rough), "and the gap is told"
+
+
+def test_weights_that_miss_most_of_what_they_should_explain_are_not_shown(model, rows, answers, monkeypatch):
+    monkeypatch.setattr(_attribution, "USELESS_GAP", -1.0)
+    assert KIND.explain(model, rows, answers) == []
+
+
+def kin(name: str, vocabulary: int) -> Any:
+    """A tiny random classifier of another architecture, over the tiny base's vocabulary."""
+    import transformers
+
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2} if name == "GPT2" else small | {"max_position_embeddings": 66}
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    config = getattr(transformers, f"{name}Config")(vocab_size=vocabulary, num_labels=3, **ends, **sizes)
+    torch.manual_seed(1)
+    return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("name", ["Roberta", "GPT2", "Llama"])
+def test_models_that_look_at_the_ids_of_padding_are_explained_too(tiny_base, name, side):
+    """For their positions, or for the end of the text: the ids stay those of the text, only their embeddings change."""
+    tokenizer = KIND.load_processor(tiny_base)
+    tokenizer.padding_side = side
+    texts = ["red word1 word2 word3", "word5 blue", "green word7 word8 word9 word10"]
+    explainer = Explainer(kin(name, len(tokenizer)), tokenizer, torch.device("cpu"))
+    found = [explainer.explain([text], [answer])[0] for text in texts for answer in range(3)]
+    explained = [one for one in found if one]
+    assert len(explained) == len(texts), "one answer each"
+    assert max(one.gap for one in explained) <= TOLERATED_GAP
+    together = explainer.explain(texts, [answer for at in range(3) for answer in range(3) if found[3 * at + answer]])
+    assert all(one and one.gap <= TOLERATED_GAP for one in together)
 
 
 def test_weights_that_are_no_numbers_explain_nothing(model):

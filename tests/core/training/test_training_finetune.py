@@ -85,7 +85,10 @@ def test_the_energy_of_a_resumed_training_is_that_of_all_attempts_and_unknown_wh
     make_job, tmp_path, monkeypatch
 ):
     reads = count()
-    told = lambda device: Meter("rapl", [Counter(lambda: next(reads), joules=3600.0)])  # a watt-hour for each look
+
+    def told(device: object) -> Meter:
+        return Meter("rapl", [Counter(lambda: next(reads), joules=3600.0)])  # a watt-hour for each look
+
     monkeypatch.setattr("contender.training.finetune.meter_of", told)
     job, kept = make_job(epochs=1), Checkpoints(tmp_path / "job/checkpoints", "")
     with pytest.raises(Stopped):
