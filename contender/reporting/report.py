@@ -238,10 +238,10 @@ def duration(seconds: float) -> str:
 
 
 def rough(number: float) -> str:
-    """Two digits behind the point, or two digits at all: 1,203.50, 0.42, 0.0021."""
+    """Two digits behind the point, or three at all: 1,203.50, 0.42, 0.00213."""
     if number >= 1:
         return f"{number:,.2f}"
-    return f"{number:.2g}" if number >= 1e-4 or not number else "< 0.0001"
+    return f"{number:.3g}" if number >= 1e-4 or not number else "< 0.0001"
 
 
 def energy(kwh: float) -> str:

@@ -40,7 +40,7 @@ def test_a_rollback_and_what_comes_after_it(desk: Desk, tmp_path: Path) -> None:
     again = desk.retrain("--set", "promote.floors={accuracy: 0.01}")
     assert (again.code, again.document["outcome"]) == (3, "kept")
     assert "a rollback took it back" in again.document["message"]
-    assert again.document["stages"][-1]["name"] == "judge", "it was judged, if without a look"
+    assert "judge" in [stage["name"] for stage in again.document["stages"]], "it was judged, if without a look"
     assert Path(again.document["report"]).read_text().count("<section") > 5
 
     history = desk.run("history", "desk", "--json")

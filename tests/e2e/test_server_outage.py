@@ -51,7 +51,7 @@ def test_a_server_that_stays_away_takes_nothing_from_a_run_but_its_end_in_the_ui
     out, err = run.communicate(timeout=300)
     document = json.loads(out)
     assert (run.returncode, document["outcome"]) == (0, "promoted"), err
-    assert (document["alias_entry"], document["stages"][-1]["name"]) == (1, "judge")
+    assert document["alias_entry"] == 1 and "judge" in [stage["name"] for stage in document["stages"]]
     assert "its UI does not know how this run ended" in err
     assert "Traceback" not in err
     assert "failed to process item" not in err, "whole events, on the terminal of a user"
