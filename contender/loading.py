@@ -27,7 +27,7 @@ PLANNED: dict[str, str] = {
     "notify": "notifications",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
-    "resources.budget": "budgets",
+    "resources.budget.hours": "budgets",
     "compress": "compression",
     "data.split.by": "splits by time",
     "data.split.column": "splits by time",

@@ -24,6 +24,7 @@ REVISIONS = {
     "latency": 2,
     "evaluate": 1,
     "judge": 2,
+    "explain": 1,
 }
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
@@ -62,6 +63,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "concurrency": frozenset({"turn"}),
     "resources.max_recoveries": frozenset({"recovery"}),
     "resources.checkpoint": frozenset({"checkpoints"}),
+    "resources.budget.price_per_hour": frozenset({"cost"}),
     "report.examples": frozenset({"report"}),
     "schedule": frozenset({"schedule"}),
     "triggers.new_data": frozenset({"new data"}),
@@ -107,6 +109,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "fetch": {},
         "predict": {},
         "latency": {},
+        "explain": {},
         "report": spec.report.model_dump(),
         "registry": {"to": promote.to, "name": spec.name},
         "alias": promote.alias,
@@ -116,6 +119,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "turn": spec.concurrency,
         "recovery": spec.resources.max_recoveries,
         "checkpoints": spec.resources.checkpoint.model_dump(),
+        "cost": spec.resources.budget.price_per_hour,
         "schedule": [schedule.model_dump(mode="json") for schedule in spec.schedule],
         **{name.replace("_", " "): found for name, found in spec.triggers.model_dump(mode="json").items()},
         "stores": {prefix: store.model_dump() for prefix, store in spec.stores.items()},

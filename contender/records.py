@@ -170,6 +170,14 @@ class TrainReport(Record):
     micro_batch_size: int | None = Field(default=None, description="examples at once, where fewer than batch_size fit")
     checkpoints: int = Field(default=0, description="written, over all attempts")
     checkpoint_seconds: float = Field(default=0.0, description="that writing them took, part of `seconds`")
+    devices: int = Field(default=1, description="that trained at once")
+    energy_kwh: float | None = Field(
+        default=None,
+        description="that the device drew in the training loop, over all attempts, whatever else it did meanwhile; null: not told",
+    )
+    energy_source: Literal["nvml", "rapl"] | None = Field(
+        default=None, description="whose counter told: the GPU's (NVML), the processor's (RAPL)"
+    )
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
     curve: tuple[CurvePoint, ...] = ()
     versions: dict[str, str] = {}

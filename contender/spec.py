@@ -148,6 +148,12 @@ class StoreOptions(Section):
     )
 
 
+class Budget(Section):
+    price_per_hour: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="of one device, in whatever currency: the report then says what the model cost"
+    )
+
+
 class Resources(Section):
     """What a run may use, and how it recovers; nothing here changes what it comes to."""
 
@@ -155,6 +161,7 @@ class Resources(Section):
         default=3, description="times that a crashed training, or a crashed deployed run, is continued by itself"
     )
     checkpoint: Annotated[CheckpointOptions, BeforeValidator(specrules.no_flags)] = CheckpointOptions()
+    budget: Budget = Budget()
 
 
 class Report(Section):

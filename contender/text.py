@@ -21,6 +21,7 @@ SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 REDACTED_LENGTH = 200  # characters of a row that a redacted text shows
 NAME_LENGTH = 80  # characters of a column's or a label's name in a message
 MAX_CELL = 10_000  # characters of a CSV cell; the row's file and number lead to the rest
+E_MAIL = "[e-mail]"
 LOOKED_AT = 10_000  # characters of a row that redaction reads, so that a 10 MB cell costs nothing
 
 FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")
@@ -86,7 +87,7 @@ def redact(text: str, length: int = REDACTED_LENGTH) -> str:
     if len(text) > LOOKED_AT:
         # Half an address at the cut would not be seen as one.
         head = re.sub(r"\S+\Z", "", head) or "…"
-    masked = re.sub(r"\S+", _masked_word, head)
+    masked = re.sub(r"\S+", lambda found: masked_word(found[0]), head)
     return masked if len(masked) <= length and len(text) <= LOOKED_AT else f"{masked[:length].rstrip('…')}…"
 
 
@@ -114,10 +115,10 @@ def shorten_keys(counts: Mapping[str, int], length: int = NAME_LENGTH) -> dict[s
     return shown
 
 
-def _masked_word(found: re.Match[str]) -> str:
-    word = found[0]
+def masked_word(word: str) -> str:
+    """What stands between two spaces: E_MAIL where it holds an address, else as long as it was, every digit as #."""
     if re.search(r"[^@＠][@＠][^@＠]", word):
-        return "[e-mail]"
+        return E_MAIL
     return "".join("#" if character.isdigit() else character for character in word)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from contender import conclusion, contest
+from contender import conclusion, contest, publishing
 from contender.conclusion import Contest
 from contender.contest import Champion
 from contender.records import AliasEntry, Snapshot
@@ -24,7 +24,7 @@ def find_champion(run: Run, seen: Snapshot) -> Champion:
 
 @stage_task
 def publish(run: Run, contest: Contest) -> Path:
-    return conclusion.publish(run, contest)
+    return publishing.publish(run, contest)
 
 
 @stage_task

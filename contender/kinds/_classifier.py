@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import Damaged, ModelError, UsageError
+from contender.errors import ContenderError, Damaged, ModelError, UsageError
 from contender.kinds.base import Prediction
 from contender.training.devices import best_device, wait_passively
 from contender.training.loading import quiet_loading
@@ -15,6 +15,7 @@ from contender.training.loading import quiet_loading
 if TYPE_CHECKING:
     import numpy as np
 
+    from contender.kinds._attribution import Explained
     from contender.records import ReleaseManifest
 
 OnRows = Callable[[int], None]
@@ -71,6 +72,23 @@ class Classifier:
             if told:
                 told(done)
         return result
+
+    def explain(
+        self, texts: Sequence[str], answers: Sequence[str], told: OnRows | None = None
+    ) -> list[Explained | None]:
+        """Why each text was given its answer, None where it gets another one. What answers afterwards has no gradients any more."""
+        from contender.kinds._attribution import Explainer
+
+        try:
+            explainer = Explainer(self._model, self._tokenizer, self.device)
+            return explainer.explain(texts, [self.names.index(answer) for answer in answers], told)
+        except ContenderError:
+            raise
+        except Exception as error:  # whatever an architecture lacks: an embedding of its input, a gradient, offsets
+            raise ModelError(
+                f"answers of {type(self._model).__name__} cannot be explained: {first_line(error)}",
+                "Its metrics and verdict are as they are; set report.examples: none to leave explanations out.",
+            ) from error
 
 
 class TextClassifier:

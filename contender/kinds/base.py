@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from contender.attribution import Attribution
     from contender.records import ReleaseManifest
     from contender.training.options import Job
 
@@ -97,6 +98,15 @@ class Kind(Protocol):
         self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
     ) -> pa.Table:
         """A release's outcomes on a row file, one row each, in the file's order."""
+
+    def explain(
+        self, model: Path, rows: Path, answers: Mapping[int, str], *, on_rows: Callable[[int], None] | None = None
+    ) -> list[Attribution]:
+        """What of some rows spoke for the label that the release in `model` gave them; `answers`: row → that label.
+
+        In the order of the rows; one is left out where the model does not give that answer again, or nothing explains it. The same
+        files give the same on one machine. ModelError where no answer of such a model can be explained.
+        """
 
     def load(self, folder: Path, manifest: ReleaseManifest, device: str | None = None) -> Model:
         """The release in `folder`, on the best device where none is named: what `predict` runs, for whoever serves it.

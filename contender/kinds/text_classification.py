@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from contender.attribution import Attribution
     from contender.records import ReleaseManifest
 
 # Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
@@ -102,6 +103,7 @@ class TextClassification:
 
     def warm_up(self, base: Path) -> None:
         wait_passively()
+        import captum.attr  # noqa: F401
         import datasets  # noqa: F401
         from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
 
@@ -193,6 +195,22 @@ class TextClassification:
             table = _outcomes(np.asarray(window["_key"], np.uint64), window["label"], probabilities, classifier.names)
             tables.append(table.append_column("row", pa.array(range(start, start + len(table)), pa.int64())))
         return pa.concat_tables(tables) if tables else _no_outcomes()
+
+    def explain(
+        self, model: Path, rows: Path, answers: Mapping[int, str], *, on_rows: Callable[[int], None] | None = None
+    ) -> list[Attribution]:
+        from contender.attribution import Attribution
+        from contender.evaluation.evaluate import read_columns
+
+        column = read_columns(rows, ["text"]).column("text")
+        classifier = self._classifier(model)
+        known = [row for row, answer in answers.items() if answer in classifier.names]
+        found = classifier.explain([column[row].as_py() for row in known], [answers[row] for row in known], on_rows)
+        return [
+            Attribution(row=row, answer=answers[row], spans=one.spans, gain=one.gain, gap=one.gap)
+            for row, one in zip(known, found, strict=True)
+            if one is not None
+        ]
 
     def load(self, folder: Path, manifest: ReleaseManifest, device: str | None = None) -> TextClassifier:
         return TextClassifier(manifest, self._classifier(folder, device))

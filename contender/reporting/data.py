@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from contender.attribution import Attributions
+from contender.cost import Cost
 from contender.records import (
     AliasEntry,
     Decision,
@@ -46,7 +48,7 @@ class ReportInput:
     champion_files: what the champion's snapshot saw, None where nobody knows. outcomes and champion_outcomes
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
     monitoring: champions on rows that were new to them, the oldest first. latency and timings: of both on the same examples, with the
-    milliseconds of each; history: of the alias.
+    milliseconds of each; history: of the alias. explained: why the models gave rows of `on` their answers.
     """
 
     pipeline: str
@@ -71,6 +73,8 @@ class ReportInput:
     latency: Latency | None = None
     timings: pa.Table | None = None
     history: History | None = None
+    cost: Cost | None = None
+    explained: Attributions = field(default_factory=Attributions)
 
     @cached_property
     def judged(self) -> SetEvaluation:

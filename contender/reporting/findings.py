@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contender.attribution import Attribution
 from contender.evaluation.evaluate import read_columns
 from contender.evaluation.outcomes import Array, Outcomes, from_table, shared_codes
-from contender.reporting.data import Examples, ReportInput
-from contender.text import redact, shorten
+from contender.reporting.data import ReportInput
+from contender.reporting.words import Reading, read, shown_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHOWN = 10  # entries of a list
 PER_PAIR = 3  # examples of one confusion: ten of the same kind teach no more than three
-FULL_LENGTH = 2_000  # characters of a row under examples: full
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class LabelChange:
 
 @dataclass(frozen=True)
 class Example:
-    """One held-out row; `text` is None where the report shows none."""
+    """One held-out row; `text` is None where the report shows none, a reading where nobody knows why a model said so."""
 
     row: int
     text: str | None
@@ -47,6 +51,8 @@ class Example:
     challenger: str
     confidence: float
     champion: str | None
+    why: Reading | None = None
+    champion_why: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -62,24 +68,59 @@ class Findings:
     rows: int
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Both models' outcomes, and the rows of each list: (rows,) bool. Rows that the champion had right are broken, not just wrong."""
+
+    ours: Outcomes
+    theirs: Outcomes | None
+
+    @property
+    def fixed(self) -> Array:
+        return self.ours.right & ~self.theirs.right if self.theirs else self._none
+
+    @property
+    def broken(self) -> Array:
+        return ~self.ours.right & self.theirs.right if self.theirs else self._none
+
+    @property
+    def wrong(self) -> Array:
+        return ~self.ours.right & ~self.broken
+
+    @property
+    def _none(self) -> Array:
+        return np.zeros(self.ours.rows, dtype=bool)
+
+
+def compared(outcomes: pa.Table, champion_outcomes: pa.Table | None) -> Compared:
+    ours = from_table(outcomes)
+    if champion_outcomes is None:
+        return Compared(ours, None)
+    return Compared(*shared_codes(ours, from_table(champion_outcomes)))
+
+
 def find(data: ReportInput) -> Findings:
-    ours, theirs = from_table(data.outcomes), None
-    if data.champion_outcomes is not None:
-        ours, theirs = shared_codes(ours, from_table(data.champion_outcomes))
-    nobody = np.zeros(ours.rows, dtype=bool)
-    fixed = ours.right & ~theirs.right if theirs else nobody
-    broken = ~ours.right & theirs.right if theirs else nobody
+    both = compared(data.outcomes, data.champion_outcomes)
     return Findings(
-        confusions=_confusions(ours, theirs),
-        changes=_label_changes(ours, theirs) if theirs else [],
-        wrong=_examples(data, ours, theirs, ~ours.right & ~broken),
-        fixed=_examples(data, ours, theirs, fixed),
-        broken=_examples(data, ours, theirs, broken),
-        fixed_count=int(fixed.sum()),
-        broken_count=int(broken.sum()),
-        wrong_count=int((~ours.right & ~broken).sum()),
-        rows=ours.rows,
+        confusions=_confusions(both.ours, both.theirs),
+        changes=_label_changes(both.ours, both.theirs) if both.theirs else [],
+        wrong=_examples(data, both, both.wrong),
+        fixed=_examples(data, both, both.fixed),
+        broken=_examples(data, both, both.broken),
+        fixed_count=int(both.fixed.sum()),
+        broken_count=int(both.broken.sum()),
+        wrong_count=int(both.wrong.sum()),
+        rows=both.ours.rows,
     )
+
+
+def worth_explaining(outcomes: pa.Table, champion_outcomes: pa.Table | None) -> tuple[dict[int, str], dict[int, str]]:
+    """Row → answer, of the rows that `find` shows: the challenger's, and the champion's where only one of them is right."""
+    both = compared(outcomes, champion_outcomes)
+    differ = [*_most_confident(both.ours, both.fixed), *_most_confident(both.ours, both.broken)]
+    rows = sorted({*differ, *_most_confident(both.ours, both.wrong)})
+    theirs = {row: _answer(both.theirs, row) for row in sorted(differ)} if both.theirs else {}
+    return {row: _answer(both.ours, row) for row in rows}, theirs
 
 
 def _confusions(ours: Outcomes, theirs: Outcomes | None) -> list[Confusion]:
@@ -119,20 +160,33 @@ def _label_changes(ours: Outcomes, theirs: Outcomes) -> list[LabelChange]:
     return sorted(found, key=lambda label: label.champion - label.challenger)
 
 
-def _examples(data: ReportInput, ours: Outcomes, theirs: Outcomes | None, chosen: Array) -> list[Example]:
+def _examples(data: ReportInput, both: Compared, chosen: Array) -> list[Example]:
+    ours, theirs = both.ours, both.theirs
     rows = list(_most_confident(ours, chosen))
-    texts = _texts(data, rows)
+    why, champion_why = ({one.row: one for one in of} for of in (data.explained.challenger, data.explained.champion))
     return [
         Example(
             row=row,
-            text=text,
+            text=None if text is None else shown_text(text, data.examples),
             label=ours.names[ours.labels[row]],
-            challenger=ours.names[ours.predictions[row]],
+            challenger=_answer(ours, row),
             confidence=float(ours.confidence[row]) if ours.confidence is not None else 0.0,
-            champion=theirs.names[theirs.predictions[row]] if theirs else None,
+            champion=_answer(theirs, row) if theirs else None,
+            why=_reading(data, text, why.get(row), _answer(ours, row)),
+            champion_why=_reading(data, text, champion_why.get(row), _answer(theirs, row)) if theirs else None,
         )
-        for row, text in zip(rows, texts, strict=True)
+        for row, text in zip(rows, _texts(data, rows), strict=True)
     ]
+
+
+def _answer(model: Outcomes, row: int) -> str:
+    return str(model.names[model.predictions[row]])
+
+
+def _reading(data: ReportInput, text: str | None, found: Attribution | None, answer: str) -> Reading | None:
+    if text is None or found is None or found.answer != answer:
+        return None
+    return read(text, data.examples, found)
 
 
 def _most_confident(ours: Outcomes, chosen: Array) -> Iterator[int]:
@@ -150,12 +204,9 @@ def _most_confident(ours: Outcomes, chosen: Array) -> Iterator[int]:
             return
 
 
-def _texts(data: ReportInput, rows: list[int]) -> list[str | None]:
+def _texts(data: ReportInput, rows: list[int]) -> list[str] | list[None]:
+    """Of these rows, whole; None where the report may show none."""
     if data.examples == "none" or not rows:
         return [None] * len(rows)
     column = read_columns(data.rows, ["text"]).column("text")
-    return [_shown(str(column[row].as_py()), data.examples) for row in rows]
-
-
-def _shown(text: str, examples: Examples) -> str:
-    return redact(text) if examples == "redacted" else shorten(text, FULL_LENGTH)
+    return [str(column[row].as_py()) for row in rows]

@@ -14,10 +14,11 @@ from markupsafe import Markup, escape
 from contender.evaluation.latency import milliseconds
 from contender.judging.words import points, value
 from contender.noise import size
-from contender.reporting.wording import signed, tick
+from contender.reporting.wording import rough, signed, tick
 from contender.text import ACTING, escape_of, shorten, terminal_safe
 
 NAME_LENGTH = 80  # characters of a label, a path or a value in a table
+WORD_LENGTH = 30  # of a word in a sentence
 TEXT_LENGTH = 2_000  # of anything else: no cell of the data makes a page that does not open
 ACTING_RUN = re.compile(f"(?:{ACTING.pattern})+")
 
@@ -51,9 +52,11 @@ def _environment() -> Environment:
         "shown": shown,
         "plain": terminal_safe,  # for a title, where no markup can stand
         "name": shown_name,
+        "short": lambda text: shown(text, WORD_LENGTH),
         "metric": lambda number, name: value(name, number),
         "signed": lambda number, name: signed(name, number),
         "points": points,
+        "rough": rough,
         "size": lambda number, name: size(name, number),
         "count": lambda number: f"{number:,}",
         "tick": tick,

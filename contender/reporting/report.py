@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from contender.attribution import TOLERATED_GAP
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
@@ -13,13 +14,13 @@ from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES, metric_rows
 from contender.reporting.data import ReportInput
-from contender.reporting.findings import Findings, find
+from contender.reporting.findings import PER_PAIR, Findings, find
 from contender.reporting.history import history_chart
 from contender.reporting.models import of_models
 from contender.reporting.page import render_page
 from contender.reporting.sets import rules_shown, slice_tables
 from contender.reporting.timings import latency_chart
-from contender.reporting.wording import asked, bounds, duration, rule_name, test_name
+from contender.reporting.wording import asked, bounds, duration, energy, rule_name, test_name
 
 LABELS_SHOWN = 200
 FILES_SHOWN = 300
@@ -58,6 +59,7 @@ def render_report(data: ReportInput) -> str:
         changes=changes(data),
         lineage=lineage(data),
         duration=duration,
+        energy=energy,
         rule_name=rule_name,
         asked=asked,
         bounds=bounds,
@@ -93,6 +95,8 @@ def _looked_into(data: ReportInput) -> dict[str, Any]:
     lowest = min([share for item in findings.changes for share in (item.challenger, item.champion)], default=0.0)
     return {
         "findings": findings,
+        "per_pair": PER_PAIR,
+        "tolerated_gap": TOLERATED_GAP,
         "agreement": _agreement(findings) if data.champion else None,
         "labels": labels,
         "confusion_scale": Scale(0.0, float(most), 0.0, 200.0),

@@ -68,3 +68,15 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def rough(number: float) -> str:
+    """Two digits behind the point, or three at all: 1,203.50, 0.42, 0.00213."""
+    if number >= 1:
+        return f"{number:,.2f}"
+    return f"{number:.3g}" if number >= 1e-4 or not number else "< 0.0001"
+
+
+def energy(kwh: float) -> str:
+    """1.35 kWh, 12.00 Wh, 0.31 Wh."""
+    return f"{rough(kwh)} kWh" if kwh >= 1 else f"{rough(kwh * 1000)} Wh"

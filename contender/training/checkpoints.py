@@ -37,6 +37,7 @@ class CheckpointManifest(Record):
     seconds: float = Field(description="in the training loop so far, over all attempts")
     written: int = Field(default=0, description="checkpoints before this one")
     writing_seconds: float = Field(default=0.0, description="that those took, part of `seconds`")
+    joules: float | None = Field(default=None, description="that the device drew in those seconds; None: not told")
     files: tuple[FileEntry, ...]
 
 

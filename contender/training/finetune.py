@@ -21,6 +21,7 @@ from contender.records import CurvePoint, TrainReport
 from contender.training.checkpoints import Checkpoints
 from contender.training.devices import cpu_cores, hardware
 from contender.training.embedding import restore_rows
+from contender.training.energy import JOULES_PER_KWH, meter_of
 from contender.training.head import Probe, last_layer
 from contender.training.monitor import Monitor
 from contender.training.options import Attempt, Job
@@ -86,6 +87,7 @@ def _trainer(
         plan=folder / PLAN,
         head=prepared.kind.above_encoder(prepared.trained) if job.method == "full" else set(),
         head_rate=prepared.plan.head_learning_rate,
+        meter=meter_of(prepared.model.device),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -147,7 +149,7 @@ def _finish(job: Job, prepared: Prepared) -> None:
 
 
 def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt) -> TrainReport:
-    plan, state, seconds = prepared.plan, trainer.state, trainer.seconds()
+    plan, state, seconds, joules = prepared.plan, trainer.state, trainer.seconds(), trainer.joules()
     examples = round((state.epoch or 0) * len(trainer.train_dataset))
     return TrainReport(
         steps=state.global_step,
@@ -169,6 +171,8 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
         micro_batch_size=attempt.at_once(job),
         checkpoints=trainer.checkpoints_written,
         checkpoint_seconds=trainer.checkpoint_seconds,
+        energy_kwh=None if joules is None else joules / JOULES_PER_KWH,
+        energy_source=None if joules is None else trainer.meter.source,
         notes=tuple(_notes(job, prepared, attempt)),
         curve=tuple(_curve(state.log_history)),
         versions={

@@ -22,6 +22,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from contender.errors import TrainingFailed
 from contender.training.checkpoints import CheckpointManifest, Checkpoints
+from contender.training.energy import Meter
 from contender.training.monitor import Monitor, Stopped
 from contender.training.options import Attempt, CheckpointOptions
 from contender.training.sampling import BucketSampler, LongestFirstSampler
@@ -55,12 +56,14 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         plan: Path,
         head: Collection[str],
         head_rate: float,
+        meter: Meter,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.head = frozenset(head)
         self.head_rate = head_rate
         self.monitor = monitor
+        self.meter = meter
         self.checkpoints = checkpoints
         self.best_weights = best_weights
         self.primary = primary
@@ -109,6 +112,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
         self.monitor.still("evaluating")
+        self.meter.sample()
         return super().prediction_step(*args, **kwargs)
 
     # --- the best model
@@ -151,6 +155,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
             seconds=self.seconds(),
             written=self.checkpoints_written,
             writing_seconds=self.checkpoint_seconds,
+            joules=self.joules(),
         )
         self.checkpoints_written += 1
         self.checkpoint_seconds += self._loop.saved(step, began)
@@ -171,6 +176,11 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
     def seconds(self) -> float:
         """In the training loop, over all attempts."""
         return (self.before.seconds if self.before else 0.0) + self._loop.seconds()
+
+    def joules(self) -> float | None:
+        """That the device drew in those seconds; None where it did not tell all the while."""
+        before, now = self.before.joules if self.before else 0.0, self.meter.joules()
+        return None if before is None or now is None else before + now
 
     def resume(self, folder: Path, manifest: CheckpointManifest) -> None:
         """Goes on from a checkpoint to the end."""
@@ -213,6 +223,7 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self._began = self._saved = time.monotonic()
+        self.trainer.meter.begin()
         self._saved_step = state.global_step
         self.trainer.monitor.plan(state.global_step, state.max_steps)
         self.trainer.monitor.phase("training")
@@ -221,6 +232,7 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         done, self._step = self._step, (0, 0.0)
+        self.trainer.meter.sample()
         self.trainer.monitor.stepped(state.global_step, state.epoch or 0.0, *done)
         # At an epoch's last step the evaluation comes first: a checkpoint before it would resume behind it.
         if state.epoch is not None and not float(state.epoch).is_integer():

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from noisy import noise_report
 from reports import EVIL, Page, manifest, report_input, series
 
+from contender.attribution import Attribution, Attributions, Span
+from contender.cost import Cost
 from contender.records import CurvePoint
 from contender.reporting.card import render_card
 from contender.reporting.charts import LEFT, RIGHT, WIDTH, Scale, series_charts
 from contender.reporting.report import render_report
-from contender.reporting.wording import duration, tick
+from contender.reporting.wording import duration, rough, tick
 
 
 def test_hostile_rows_labels_paths_and_messages_cannot_act(tmp_path):
@@ -111,6 +113,108 @@ def test_redacted_examples_hold_no_address_and_no_digit(tmp_path):
 
 def test_full_examples_hold_the_text(tmp_path):
     assert "jo.doe@example.com" in render_report(report_input(tmp_path, texts=[SECRET] * 60, examples="full"))
+
+
+def explained(data, weigh=lambda text: [(0, len(text), 1.0)]):
+    """The report's input with every row that may be shown explained; `weigh(text)` gives start, end and weight of its spans."""
+    from contender.evaluation.evaluate import read_columns
+
+    texts = read_columns(data.rows, ["text"]).column("text").to_pylist()
+
+    def of(table):
+        return tuple(
+            Attribution(
+                row=row,
+                answer=answer,
+                spans=tuple(Span(start=a, end=b, weight=w) for a, b, w in weigh(texts[row])),
+                gain=1.0,
+                gap=0.02 if row else 0.2,
+            )
+            for row, answer in enumerate(table.column("prediction").to_pylist())
+        )
+
+    theirs = data.champion_outcomes
+    return replace(
+        data, explained=Attributions(challenger=of(data.outcomes), champion=() if theirs is None else of(theirs))
+    )
+
+
+def test_an_error_is_explained_word_by_word_for_both_models_and_without_colour(tmp_path):
+    data = report_input(tmp_path, labels=("spam", "ham"), texts=["please win now"] * 60)
+    html = render_report(explained(data, lambda text: [(0, 6, -0.5), (7, 10, 3.0), (11, 14, 0.5)]))
+    page = Page(html)
+    marked = '<span class="against1">please</span> <span class="for4">win</span> <span class="for1">now</span>'
+    assert f'<bdi class="text">{marked}</bdi>' in html
+    assert "The challenger said ham for win 75%, now 12%; against it stood please 12%." in page.text
+    assert "The champion said spam for win 75%" in page.text, "of the rows where only one of them is right"
+    assert page.text.count("Rough: the weights miss 20% of what they explain.") == 2, "row 1, for both models"
+    assert "Sundararajan et al. 2017" in page.text and "not whether that is a good reason" in page.text
+    style = re.search("<style>(.*?)</style>", html, re.DOTALL)[1]
+    assert "underline solid" in style and "text-decoration-style: dotted" in style
+    assert page.open == []
+
+
+def test_counts_of_errors_have_their_denominator(tmp_path):
+    text = Page(render_report(report_input(tmp_path, labels=("a", "b")))).text
+    assert "Broken by the challenger: 2 of 60 rows" in text
+    assert "Wrong under both: 1 of 60 rows" in text
+    assert "Fixed by the challenger: 8 of 60 rows, the surest 6 with at most 3 of a kind" in text
+    assert "Sundararajan" not in text, "nothing was explained"
+
+
+def test_explained_rows_cannot_act_and_a_page_of_them_stays_small(tmp_path):
+    hostile = [EVIL, "=cmd|' /C calc'!A0 ](javascript:1)", "e" + "\u0301" * 10_000, "\U0001f469\u200d\U0001f4bb " * 900]
+    data = report_input(tmp_path, texts=[hostile[row % 4] if row != 1 else "x" * 10**7 for row in range(60)])
+
+    def by_character(text):
+        return [(at, at + 1, (-1.0) ** at) for at in range(min(len(text), 3_000))]
+
+    html = render_report(explained(data, by_character))
+    page = Page(html)
+    assert not {"script", "iframe", "img"} & set(page.tags) and page.open == []
+    assert not [entry for entry in page.attributes if entry[1].startswith("on") or entry[1] == "style"]
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", html)
+    assert len(html) < 500_000
+
+
+def test_an_explanation_shows_no_more_of_a_row_than_the_report_may(tmp_path):
+    def of_words(text):
+        return [(found.start(), found.end(), 1.0) for found in re.finditer(r"\w+", text)]
+
+    redacted = render_report(explained(report_input(tmp_path, texts=[SECRET] * 60, examples="redacted"), of_words))
+    assert '<span class="for4">[e-mail]</span>' in redacted and "for PURPLEOWL" not in redacted
+    assert not re.search("jo.doe|example.com|1234567", redacted)
+    none = render_report(explained(report_input(tmp_path, texts=[SECRET] * 60, examples="none"), of_words))
+    assert "PURPLEOWL" not in none and 'class="for' not in none and "The challenger said" not in none
+
+
+def test_an_explanation_of_another_answer_is_not_shown(tmp_path):
+    data = explained(report_input(tmp_path, labels=("a", "b")))
+    other = tuple(one.model_copy(update={"answer": "c"}) for one in data.explained.challenger)
+    html = render_report(replace(data, explained=Attributions(challenger=other)))
+    assert "The challenger said" not in html
+
+
+def test_the_training_says_what_it_took_where_that_is_known(tmp_path):
+    data = report_input(tmp_path)
+    assert "device-hours" not in Page(render_report(data)).text
+    cost = Cost(training_seconds=1_440, devices=1, evaluation_seconds=72, price_per_hour=3.5)
+    text = Page(render_report(replace(data, cost=cost))).text
+    assert "0.42 device-hours: 24 min 0 s of training on 1 device, 1 min 12 s of evaluation" in text
+    assert "1.47 0.42 device-hours × 3.50 = 1.47, in the currency of the price" in text
+    assert "Energy is not told by this hardware" in text
+    free = replace(data, cost=cost.model_copy(update={"price_per_hour": None}))
+    assert "currency" not in Page(render_report(free)).text
+    told = data.training.model_copy(update={"energy_kwh": 0.0123, "energy_source": "rapl"})
+    text = Page(render_report(replace(data, training=told))).text
+    assert "12.30 Wh drawn by the processor in the training loop, other work on it included (RAPL)" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(1203.5, "1,203.50"), (0.42, "0.42"), (0.00213, "0.00213"), (1e-9, "< 0.0001"), (0, "0")]
+)
+def test_costs_have_digits_that_say_something(number, shown):
+    assert rough(number) == shown
 
 
 def test_ten_megabytes_in_a_row_do_not_reach_the_page(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from desk import PIPELINE
 
-from contender import conclusion
+from contender import publishing
 from contender.errors import Interrupted, ModelError, StoreUnavailable
 from contender.loading import load_pipeline
 from contender.progress import Note, listening
@@ -58,7 +58,7 @@ def test_the_history_ends_before_this_verdict_and_is_told_where_it_is_damaged(ru
     damaged.write_bytes(damaged.read_bytes().replace(b'"kept"', b'"lost"'))
     notes: list[Note] = []
     with listening(notes.append):
-        history = conclusion._history(run, one)
+        history = publishing._history(run, one)
     assert [decision.key for decision in history.decisions] == ["b"]
     assert [entry.n for entry in history.entries] == [1, 2]
     (note,) = notes
@@ -76,7 +76,7 @@ def test_a_report_without_latency_is_better_than_no_report(
     monkeypatch.setattr(latency, "measure_latency", failing)
     notes: list[Note] = []
     with listening(notes.append):
-        assert conclusion._latency(run, contest(0), "test") == {}
+        assert publishing._latency(run, contest(0), "test") == {}
     assert notes[0].kind == "warned" and "the report has no latency" in notes[0].text
 
 
@@ -87,4 +87,4 @@ def test_what_must_end_or_repeat_a_run_still_does(run: Run, monkeypatch: pytest.
 
     monkeypatch.setattr(latency, "measure_latency", failing)
     with pytest.raises(type(error)):
-        conclusion._latency(run, contest(0), "test")
+        publishing._latency(run, contest(0), "test")

@@ -73,6 +73,20 @@ def test_a_planned_key_is_refused_as_not_supported_yet(dotted: str) -> None:
         validate(document)
 
 
+def test_a_price_is_a_number_that_is_not_below_zero_and_nothing_else_of_a_budget_is_read_yet() -> None:
+    def resources(text: str) -> str:
+        return MINIMAL + f"resources: {{budget: {text}}}\n"
+
+    assert validate(parse_yaml(resources("{price_per_hour: 3.5}"), "p.yaml")).resources.budget.price_per_hour == 3.5
+    (hours,) = faults(resources("{hours: 4, price_per_hour: 3.5}"))
+    assert "resources.budget.hours: not supported yet" in hours
+    for value in ("-1", ".nan", ".inf", "true", "free"):
+        (fault,) = faults(resources(f"{{price_per_hour: {value}}}"))
+        assert "resources.budget.price_per_hour" in fault
+    assert "price_per_hour" in faults(resources("{price_per_hours: 3}"))[0], "the nearest known key"
+    assert len(faults(resources("3"))) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -18,7 +18,7 @@ KEYS = {
     "training", "monitoring",
     "seconds", "stages", "flow_run_id", "report", "quarantine", "conflicts", "data_docs", "registry",
 }  # fmt: skip
-STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge", "latency"]
+STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge", "explain", "latency"]
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -29,7 +29,10 @@ def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
     assert set(first.document) == KEYS
     assert [stage["name"] for stage in first.document["stages"]] == STAGES
     assert first.document["metrics"] == first.document["evaluations"]["test"]["challenger"]
-    assert Path(first.document["report"]).read_text().startswith("<!doctype html>")
+    page = Path(first.document["report"]).read_text()
+    assert page.startswith("<!doctype html>") and "The challenger said <b>" in page
+    took = first.document["training"]
+    assert (took["device_hours"] > took["seconds"] / 3600, took["devices"], took["cost"]) == (True, 1, None)
 
     again = desk.retrain()
     assert (again.code, again.document["outcome"], again.document["stages"]) == (0, "up_to_date", [])
@@ -52,7 +55,13 @@ def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
     fourth = desk.retrain()
     assert (fourth.code, fourth.document["outcome"]) == (0, "up_to_date")
 
-    floored = desk.retrain("--set", "promote.floors={accuracy: 0.999999}")
+    priced = "resources.budget.price_per_hour=3.5"
+    floored = desk.retrain("--set", "promote.floors={accuracy: 0.999999}", "--set", priced)
+    took = floored.document["training"]
+    assert (
+        took["cost"] == pytest.approx(3.5 * took["device_hours"])
+        and "in the currency of the price" in Path(floored.document["report"]).read_text()
+    )
     assert (floored.code, floored.document["outcome"], floored.document["monitoring"]) == (3, "kept", None)
     cached = {stage["name"] for stage in floored.document["stages"] if stage["cached"]}
     assert cached >= {"snapshot", "split", "train"}, "an edited floor trains nothing"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from contender.errors import DataError, ModelError, TrainingFailed, UsageError
 from contender.files import describe_files
 from contender.kinds import kind
 from contender.records import TrainReport
+from contender.training.checkpoints import CheckpointManifest, Checkpoints
+from contender.training.energy import Counter, Meter
 from contender.training.monitor import Monitor, Stop, Stopped
 from contender.training.options import Attempt, Job
 
@@ -75,6 +79,28 @@ def test_a_resumed_training_ends_with_the_same_files_as_an_undisturbed_one(make_
     assert report.resumed_from_step == stop_at
     assert report.steps == 57
     assert describe_files(Path(whole.output)) == describe_files(Path(stopped.output))
+
+
+def test_the_energy_of_a_resumed_training_is_that_of_all_attempts_and_unknown_where_one_was_told_nothing(
+    make_job, tmp_path, monkeypatch
+):
+    reads = count()
+
+    def told(device: object) -> Meter:
+        return Meter("rapl", [Counter(lambda: next(reads), joules=3600.0)])  # a watt-hour for each look
+
+    monkeypatch.setattr("contender.training.finetune.meter_of", told)
+    job, kept = make_job(epochs=1), Checkpoints(tmp_path / "job/checkpoints", "")
+    with pytest.raises(Stopped):
+        train(job, tmp_path / "job", 5)
+    shutil.copytree(tmp_path / "job", tmp_path / "other")
+    before = CheckpointManifest.from_bytes((kept.path(5) / "checkpoint.json").read_bytes()).joules
+    report = train(job, tmp_path / "job")
+    assert (before, report.energy_kwh, report.energy_source) == (3600.0, pytest.approx(0.002), "rapl")
+
+    monkeypatch.setattr("contender.training.finetune.meter_of", lambda device: Meter())
+    report = train(job, tmp_path / "other")
+    assert (report.resumed_from_step, report.energy_kwh, report.energy_source) == (5, None, None)
 
 
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before(make_job, tmp_path):
