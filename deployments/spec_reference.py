@@ -86,7 +86,7 @@ def consumers(dotted: str) -> frozenset[str]:
 def _section(schema: dict[str, Any], name: str, entries: Iterable[tuple[str, dict[str, Any], bool]]) -> str:
     example = (EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8").rstrip("\n")
     title = "The pipeline itself" if name == "pipeline" else f"`{name}`"
-    lines = [f"## {title} {{#{name}}}", "", "```yaml", example, "```", ""]
+    lines = [f"## {title}", "", "```yaml", example, "```", ""]
     lines += ["| key | type | default | meaning | changes |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([*lines, *(_row(schema, *entry) for entry in entries), ""])
 
