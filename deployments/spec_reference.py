@@ -93,7 +93,7 @@ def _section(schema: dict[str, Any], name: str, entries: Iterable[tuple[str, dic
 
 def _values(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
     """What each name of a mapping whose names are the user's stands for; {} where it is no such mapping."""
-    values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), {})
+    values: Any = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), {})
     return _resolve(schema, values) if isinstance(values, dict) else {}
 
 

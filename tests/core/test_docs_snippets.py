@@ -127,7 +127,11 @@ CALL = re.compile(
 def commands() -> list[Any]:
     """Every call of our command line in a shell block, whether a test runs the block or not."""
     shell = [block for block in BLOCKS if block.language in SHELL]
-    found = [(block.where, shlex.split(call, comments=True)) for block in shell for call in CALL.findall(block.text)]
+    found = [
+        (block.where, shlex.split(call, comments=True))
+        for block in shell
+        for call in CALL.findall(block.text.replace("\\\n", ""))
+    ]
     assert len(found) > 60
     return [pytest.param(words, id=f"{where} {words[0]}") for where, words in found]
 
