@@ -71,8 +71,9 @@ faults: setup  ## kill a small pipeline N=50 times anywhere, SEED=17, and see th
 schema: setup  ## write what is generated: docs/spec.*, deployments/prefect.yaml
 	@$(BIN)/python -P -m deployments.docs
 
+# Not --quiet: that hides the warnings from --strict, too.
 docs: $(VENV)/.docs  ## the site of docs/, in site/, its links checked; any warning is an error
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@$(BIN)/python -P docs/_site/check.py site
 
 clean:  ## remove the environments and the demo's folder

@@ -58,11 +58,15 @@ def test_a_style_that_fetches_a_font_and_a_stale_entry_of_the_list_are_found(tmp
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocs", reason="make .venv/.docs installs what the site needs")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = built(ROOT, folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def built(repository: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -81,6 +85,19 @@ def test_it_builds_without_a_warning_and_every_link_leads_somewhere(site: Path) 
     assert len(list(site.rglob("*.html"))) > 25
     assert (site / "source" / "examples" / "serve.py.html").is_file()
     assert faults(site, LISTED) == []
+
+
+@pytest.mark.slow
+def test_a_dead_link_a_dead_anchor_and_a_page_that_the_menu_forgot_stop_the_build(tmp_path: Path, site: Path) -> None:
+    assert "-m mkdocs build --strict\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "docs" / "forgotten.md").write_text("[x](nowhere.md) [y](judging.md#nope) [z](../examples/nope.py)")
+    done = built(tmp_path, tmp_path / "site")
+    assert done.returncode != 0
+    for said in ("nowhere.md", "#nope", "nope.py", "forgotten.md"):
+        assert said in done.stderr, done.stderr
 
 
 @pytest.mark.slow
