@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from contender.plan import CONSUMERS
 from contender.spec import json_schema
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "_site" / "examples"
+
+PAGE = re.compile(r"docs/([\w-]+)\.md")  # how the schema, which stands alone, names a page
 
 HEAD = """\
 # The spec, key by key
@@ -114,7 +117,7 @@ def _row(schema: dict[str, Any], dotted: str, field: dict[str, Any], required: b
         f"`{dotted}`",
         _type(schema, field),
         "**required**" if required else _default(field.get("default")),
-        field.get("description", ""),
+        PAGE.sub(r"[\1](\1.md)", field.get("description", "")),
         ", ".join(name for name in MEANINGS if name in consumers(dotted)),
     )
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
