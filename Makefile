@@ -68,7 +68,7 @@ SEED ?= 17
 faults: setup  ## kill a small pipeline N=50 times anywhere, SEED=17, and see that nothing is lost: 20 minutes
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support:$(CURDIR)/tests/faults $(BIN)/python -P -m fault_campaign $(N) --seed $(SEED)
 
-schema: setup  ## write what is generated: docs/spec.*, deployments/prefect.yaml
+schema: setup  ## write what is generated: docs/spec.*, docs/cli.md, deployments/prefect.yaml
 	@$(BIN)/python -P -m deployments.docs
 
 # Not --quiet: that hides the warnings from --strict, too.
