@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-rest test-all faults lint schema clean
+.PHONY: help setup servers demo test test-rest test-all faults lint schema docs clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,8 +68,13 @@ SEED ?= 17
 faults: setup  ## kill a small pipeline N=50 times anywhere, SEED=17, and see that nothing is lost: 20 minutes
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support:$(CURDIR)/tests/faults $(BIN)/python -P -m fault_campaign $(N) --seed $(SEED)
 
-schema: setup  ## write what is generated: docs/spec.*, deployments/prefect.yaml
+schema: setup  ## write what is generated: docs/spec.*, docs/cli.md, deployments/prefect.yaml
 	@$(BIN)/python -P -m deployments.docs
 
+# Not --quiet: that hides the warnings from --strict, too.
+docs: $(VENV)/.docs  ## the site of docs/, in site/, its links checked; any warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@$(BIN)/python -P docs/_site/check.py site
+
 clean:  ## remove the environments and the demo's folder
-	rm -rf $(VENV) $(SERVERS) demo
+	rm -rf $(VENV) $(SERVERS) demo site

@@ -84,6 +84,8 @@ class Terminal(ContenderError):
 
 
 class UsageError(Terminal):
+    """The command, or what it names, is wrong."""
+
     exit_code = 2
 
 

@@ -86,7 +86,9 @@ class Quality(Section):
     suite: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="a Great Expectations suite; a bare name ships; default by task"
     )
-    bad_rows: Literal["quarantine", "stop"] = "quarantine"
+    bad_rows: Literal["quarantine", "stop"] = Field(
+        default="quarantine", description="quarantine: set aside, with the reasons; stop: the first one stops the run"
+    )
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = Field(default=0.02, description="above it the run stops")
     in_memory_rows: Annotated[int, Field(ge=1)] = Field(
         default=1_000_000,
@@ -107,7 +109,9 @@ class Model(Section):
 class Evaluate(Section):
     """What is measured on held-out sets; the first metric is the primary one."""
 
-    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("accuracy", "f1_macro")
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        default=("accuracy", "f1_macro"), description="what is measured; the first one decides"
+    )
     slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
 
     @field_validator("metrics")
@@ -126,7 +130,7 @@ class Promote(Section):
     to: Location = Field(
         default=".contender/registry", description="the registry: a local folder or s3://bucket/prefix"
     )
-    alias: Name = "production"
+    alias: Name = Field(default="production", description="the name that the live release has")
     floors: Annotated[Floors, AfterValidator(floors_within_reach)] = Field(
         default={}, description="metric → lowest (or highest) value, or {value: …, by: lower_bound}"
     )

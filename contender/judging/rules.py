@@ -27,7 +27,10 @@ Parts = Annotated[tuple["Requirement", ...], Field(min_length=1)]
 class Requirement(Section):
     """One comparison with the champion; or several, of which `all` or `any` must hold."""
 
-    rule: RuleName = "superior"
+    rule: RuleName = Field(
+        default="superior",
+        description="superior: shown to be better; non_inferior: shown to be no worse than by margin",
+    )
     metric: Metric | None = Field(default=None, description="default: the first of evaluate.metrics")
     on: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="test, or the name of a golden set; default: test, or the first golden set"

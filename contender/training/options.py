@@ -29,9 +29,11 @@ class TrainOptions(Record):
     early_stopping: int = Field(
         default=2, ge=0, description="evaluations without a better metric before stopping; 0: never"
     )
-    seed: int = Field(default=17, ge=0, lt=2**31)
-    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=17, ge=0, lt=2**31, description="of everything that is drawn")
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False, description="of AdamW")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="probability that a target gives to all other labels together"
+    )
     class_weights: Literal["none", "balanced"] = Field(
         default="none", description="balanced: a class counts in inverse proportion to its rows"
     )

@@ -9,7 +9,8 @@ import pytest
 
 from contender.plan import CONSUMERS, REVISIONS, parts, stage_key
 from contender.spec import Pipeline, Spec
-from deployments.docs import consumers, pages, spec_keys
+from deployments.docs import pages
+from deployments.spec_reference import consumers, spec_keys
 
 BASE: dict[str, Any] = {
     "name": "support",

@@ -17,14 +17,14 @@ from ports import free_port
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.context import refresh_global_settings_context
-from services import at, blocks, certificate, environment, nginx, postgres, program, redis, replace, started
+from services import at, certificate, environment, nginx, postgres, program, redis, replace, started
+from snippets import named
 from workers import Worker, flow_run, history, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.server("postgresql"), pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
 PREFECT = str(Path(sys.executable).parent / "prefect")
-DOCS = blocks(ROOT / "docs" / "operations.md")
+DOCS = named("docs/operations.md")
 
 
 @pytest.fixture

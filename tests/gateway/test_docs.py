@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from gateways import SECRETS, MemoryPrefect, a_pipeline, listening
+from snippets import blocks
 
 pytestmark = pytest.mark.usefixtures("prefect_named")
-PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
-EXAMPLES = dict(
-    re.findall(r"<!-- tested: (\w+) -->\n *```bash\n(.*?)\n *```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-)
+EXAMPLES = {block.marks["tested"]: block.text for block in blocks("docs/webhooks.md") if "tested" in block.marks}
 
 
 def test_every_scheme_has_an_example() -> None:

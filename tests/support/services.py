@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -23,11 +22,6 @@ def program(name: str) -> str:
             f"{name} is not installed: apt-get install --no-install-recommends postgresql redis-server nginx-light"
         )
     return found
-
-
-def blocks(page: Path) -> dict[str, str]:
-    """The named code blocks of a page: name → text."""
-    return dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
 
 
 def environment(block: str, replaced: dict[str, str]) -> dict[str, str]:
