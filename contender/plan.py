@@ -67,6 +67,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "triggers.new_data": frozenset({"new data"}),
     "triggers.degradation": frozenset({"degradation"}),
     "triggers.webhook": frozenset({"webhook"}),
+    "notify": frozenset({"notification"}),
 }
 
 
@@ -118,6 +119,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "checkpoints": spec.resources.checkpoint.model_dump(),
         "schedule": [schedule.model_dump(mode="json") for schedule in spec.schedule],
         **{name.replace("_", " "): found for name, found in spec.triggers.model_dump(mode="json").items()},
+        "notification": [section.model_dump(mode="json") for section in spec.notify],
         "stores": {prefix: store.model_dump() for prefix, store in spec.stores.items()},
     }
 
