@@ -6,6 +6,7 @@ between its decision and that mark is told of by the next attempt, which finds t
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from prefect.exceptions import Abort
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
+from prefect.utilities.urls import url_for
 
 from contender import stopping
 from contender.errors import AlreadyExists, ContenderError, StoreError, StoreUnavailable, internal
@@ -59,7 +61,7 @@ def tell_of(run: Run, result: RunResult) -> None:
     try:
         result = _as_decided_before(run, result)
         if receivers(run.pipeline.spec.notify, result.outcome) and _is_first_to_tell(run):
-            _tell(run.pipeline, result)
+            _tell(run.pipeline, result, report=result.report or "")
     except Exception as error:  # noqa: BLE001 - the run has ended, and stays what it is
         _not_told(error)
 
@@ -116,13 +118,13 @@ def _wait_for(threads: Sequence[threading.Thread]) -> None:
         next(thread for thread in threads if thread.is_alive()).join(0.1)
 
 
-def _tell(pipeline: Pipeline, result: RunResult) -> None:
+def _tell(pipeline: Pipeline, result: RunResult, report: str = "") -> None:
     to = receivers(pipeline.spec.notify, result.outcome)
     if to:
         around = Around(
             trigger=str(flow_run.parameters.get("trigger", "")),
-            run_link=flow_run.ui_url or "",
-            report=result.report or "",
+            run_link=url_for("flow-run", obj_id=flow_run.id) or "",  # not flow_run.ui_url: its route is an older UI's
+            report=report,
             next=what_next(pipeline, result, deployed=deployment.id is not None),
         )
         notify(pipeline, message_of(pipeline, result, around), to)
@@ -149,7 +151,8 @@ def _is_first_to_tell(run: Run) -> bool:
     if deployment.id is None:
         return True
     try:
-        run.workspace.records.create(f"runs/{run.flow_run_id}/told.json", b"{}")
+        # Two creates of the same bytes are one to a store, which settles lost answers so.
+        run.workspace.records.create(f"runs/{run.flow_run_id}/told.json", secrets.token_hex(8).encode())
     except AlreadyExists:
         return False
     except (StoreError, StoreUnavailable):
