@@ -16,6 +16,7 @@ from desk import Desk, tickets
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Cancelling
+from receivers import Receiver, receiving
 from workers import Worker, flow_run, history, lives, task_states, until, why_it_crashed
 
 from contender.records import TrainReport
@@ -100,8 +101,17 @@ STARTED = ["Scheduled", "Pending", "Submitting", "Running"]
 CONTINUED = ["Crashed", "AwaitingRetry", "Pending", "Submitting", "Running"]
 
 
-def test_a_killed_flow_process_is_followed_by_another_that_continues(fleet: Fleet) -> None:
-    run = fleet.start(fleet.deploy("max_recoveries: 3"))
+def test_a_killed_flow_process_is_followed_by_another_that_continues(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving(Receiver()) as receiver:
+        monkeypatch.setenv("HOOK", receiver.url)
+        _killed_and_continued(fleet)
+    assert [payload["event"] for payload in receiver.payloads] == ["promoted"], "once, whatever died"
+
+
+def _killed_and_continued(fleet: Fleet) -> None:
+    run = fleet.start(fleet.deploy("max_recoveries: 3", **{"quality:": "notify: {to: env:HOOK}\nquality:"}))
     worker = fleet.worker()
     engine, job = fleet.training(worker)
     engine.kill()
