@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -41,6 +41,13 @@ REQUEST_SECONDS = (
 )
 QUICKLY = 3.0  # seconds in which Apprise can say that it found nobody, but not that nobody answered
 SLACK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
+# Apprise's words for the colour or the sign beside a message.
+TONES: dict[str, Literal["info", "success", "warning", "failure"]] = {
+    "promoted": "success",
+    "rejected": "warning",
+    "budget": "warning",
+    "failed": "failure",
+}
 TEAMS_PATH = re.compile(r"/workflows/[^/]+/triggers/manual/paths/invoke/?$")
 TOLD_BY = ("apprise", "httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "urllib3.connectionpool")
 
@@ -123,14 +130,16 @@ def block_for(url: str, reference: str, message: Message) -> NotificationBlock:
         f"notify.to is {reference}, which holds no URL that can be told",
         "Allowed: http:// and https://, and those of Apprise, such as mailtos:// and slack://",
     )
+    secret, tone = SecretStr(url), TONES.get(message.facts.get("event", ""), "info")
     try:
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname in SLACK_HOSTS:
-            return _careful(SlackWebhook(url=SecretStr(url)), wrong)
-        if parts.scheme in ("http", "https") and TEAMS_PATH.search(parts.path):
-            return _careful(MicrosoftTeamsWebhook(url=SecretStr(url)), wrong)
-        known = AppriseNotificationBlock(url=SecretStr(url))
-        if not parts.hostname or any(_servers(known)) or parts.scheme not in ("http", "https"):
+        web = parts.scheme in ("http", "https")
+        if web and parts.hostname in SLACK_HOSTS:
+            return _careful(SlackWebhook(url=secret, notify_type=tone), wrong)
+        if web and TEAMS_PATH.search(parts.path):
+            return _careful(MicrosoftTeamsWebhook(url=secret, notify_type=tone), wrong)
+        known = AppriseNotificationBlock(url=secret, notify_type=tone)
+        if any(_servers(known)) or not web or not parts.hostname:
             return _careful(known, wrong)
         return _webhook(url, message)
     except UsageError:

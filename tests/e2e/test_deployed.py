@@ -227,10 +227,13 @@ if "prefect.engine" in sys.orig_argv:
 def test_a_run_that_dies_at_the_same_point_each_time_fails_and_says_where(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(KILLS_ITSELF)
-    run = fleet.start(fleet.deploy("max_recoveries: 5"))
+    run = fleet.start(fleet.deploy("max_recoveries: 5", **{"quality:": "notify: {to: env:HOOK}\nquality:"}))
     places = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    fleet.worker(PYTHONPATH=os.pathsep.join(places))
-    assert fleet.ended(run, 300) == "Failed", fleet.told()
+    with receiving(Receiver()) as receiver:
+        fleet.worker(PYTHONPATH=os.pathsep.join(places), HOOK=receiver.url)
+        assert fleet.ended(run, 300) == "Failed", fleet.told()
+    (told,) = receiver.payloads
+    assert told["event"] == "failed" and "died 3 times at the same point" in told["body"], "not each time"
     assert history(run) == [*STARTED, *CONTINUED, *CONTINUED, *CONTINUED, "Failed"]
     state = flow_run(run).state
     assert state is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from prefect.blocks.abstract import NotificationBlock
 from receivers import SECRET, Receiver, certified, dripping, mailbox, never_answering, proxying, receiving
 
-from contender.reporting.message import Message
+from contender.loading import validate
+from contender.reporting.message import Message, message_of
+from contender.run import RunResult
 from contender.spec import Pipeline, Spec
 from contender.text import chat_safe
+from contender.yamlfile import parse_yaml
 from tasks import notification, receivers
 from tasks.notification import send_to_all
 
@@ -85,6 +89,7 @@ def test_slack_and_teams_get_what_they_read_at_their_own_hosts(tmp_path: Path, m
     assert asked == ["hooks.slack.com:443", "prod-1.westeurope.logic.azure.com:443"]
     (attachment,) = slack["attachments"]
     assert attachment["title"] == MESSAGE.title
+    assert attachment["color"] == "#3AA337", "green, as something that went well"
     assert attachment["text"] == MESSAGE.body.replace("&", "&amp;"), "as Slack's own text has it"
     blocks = teams["attachments"][0]["content"]["body"]
     assert [block["text"] for block in blocks if block["type"] == "TextBlock"] == [MESSAGE.title, MESSAGE.body]
@@ -233,3 +238,35 @@ def test_a_block_of_somebodys_own_that_sends_in_another_way_is_waited_for(monkey
     monkeypatch.setattr(receivers, "block_of", lambda *_: own.pop(0))
     assert told(monkeypatch, "x:") == [""] and told(monkeypatch, "x:") == ["its block failed with RuntimeError"]
     assert sent == [(MESSAGE.body, MESSAGE.title)]
+
+
+def test_the_recipes_of_the_docs_reach_the_services_that_they_are_for() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
+    recipes = dict(re.findall(r"^export (\w+)='(.+)'$", text, re.MULTILINE))
+    blocks = {name: type(receivers.block_for(url, "env:X", MESSAGE)).__name__ for name, url in recipes.items()}
+    assert blocks == {
+        "SLACK_URL": "SlackWebhook",
+        "TEAMS_URL": "MicrosoftTeamsWebhook",
+        "MAIL_URL": "AppriseNotificationBlock",
+        "OWN_URL": "CustomWebhookNotificationBlock",
+    }
+    specs = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(specs) == 2
+    for more in specs:
+        base = "name: desk\ntask: text-classification\ndata: {source: t/}\nmodel: {base: b}\n"
+        assert validate(parse_yaml(base + more, "docs")).notify
+    sample = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    result = RunResult(pipeline="desk", outcome="promoted", message="", seconds=1)
+    assert sample is not None
+    sent = receivers.block_for("http://example.com/", "env:X", message_of(pipeline(), result))
+    assert set(json.loads(sample[1])) == set(sent.json_data or {})
+
+
+def test_a_run_that_is_asked_to_stop_waits_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notification, "STOPPED_SECONDS", 0.3)
+    monkeypatch.setattr(notification.stopping, "asked", lambda: True)
+    monkeypatch.setattr(receivers, "REQUEST_SECONDS", 5.0)
+    began = time.monotonic()
+    with never_answering() as silent:
+        assert told(monkeypatch, silent) == [notification.UNKNOWN]
+    assert time.monotonic() - began < 2
