@@ -13,6 +13,7 @@ from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
 from contender.judging.spending import alpha_of
 from contender.models import resolve_base
+from contender.notifications import unresolved
 from contender.plan import columns, judged_set
 from contender.records import Record, Snapshot
 from contender.run import Run, find_decision, open_run
@@ -56,6 +57,7 @@ class Plan(Record):
     decided: bool
     schedules: tuple[NextStarts, ...] = Field(description="when it would run by the clock, once it is deployed")
     triggers: dict[str, str] = Field(description="what else would start a run")
+    notify: tuple[str, ...] = Field(description="who would be told of what")
     warnings: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
@@ -77,6 +79,7 @@ class Plan(Record):
             ),
             *(("schedule", one.text) for one in self.schedules),
             *((name.replace("_", " "), text) for name, text in self.triggers.items()),
+            *(("notify", text) for text in self.notify),
         ]
 
 
@@ -108,7 +111,8 @@ def check(pipeline: Pipeline) -> Plan:
         decided=find_decision(run, snapshot.record) is not None,
         schedules=next_starts(pipeline, datetime.now(UTC)),
         triggers=dict(_triggers(pipeline)),
-        warnings=tuple(_warnings(gain, rules, labels, snapshot.record)),
+        notify=tuple(f"{', '.join(one.on)} → {', '.join(one.to)}" for one in pipeline.spec.notify),
+        warnings=(*_warnings(gain, rules, labels, snapshot.record), *unresolved(pipeline)),
     )
 
 

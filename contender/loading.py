@@ -24,7 +24,6 @@ from contender.yamlfile import Document, Key, load_yaml
 PLANNED: dict[str, str] = {
     "search": "hyperparameter search",
     "selection": "model selection",
-    "notify": "notifications",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
     "resources.budget.hours": "budgets",
@@ -184,12 +183,18 @@ def _known_keys(path: Key) -> list[str]:
 
 
 def _model_at(path: Key) -> Any:
-    """The model of a section, by its path; below a mapping or a list every entry has the same one."""
+    """The model of a section, by its path; below a mapping or a list every entry has the same one, and one section may be its own list."""
     model: Any = Spec
     for part in path:
+        model = _entry_of(model) if isinstance(part, str) else model
         inner = {dict: 1, tuple: 0}.get(get_origin(model))
         model = _bare(model.model_fields[str(part)].annotation if inner is None else get_args(model)[inner])
-    return model
+    return _entry_of(model)
+
+
+def _entry_of(model: Any) -> Any:
+    """What a list holds; anything else itself."""
+    return _bare(get_args(model)[0]) if get_origin(model) is tuple else model
 
 
 def _bare(annotation: Any) -> Any:

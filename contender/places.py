@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from contender.files import expanded, is_folder
+from contender.notifications import every_receiver
 from contender.spec import Pipeline
 
 
@@ -16,6 +17,7 @@ def local_places(pipeline: Pipeline) -> dict[str, str]:
     secrets = {"promote.signing_key": spec.promote.signing_key or ""}
     if spec.triggers.webhook is not None:
         secrets |= {f"triggers.webhook.secrets[{n}]": one for n, one in enumerate(spec.triggers.webhook.secrets)}
+    secrets |= {f"notify.to {one}": one for one in every_receiver(spec.notify)}
     base = {"model.base": spec.model.base} if is_local_base(spec.model.base, Path(pipeline.folder)) else {}
     return (
         {key: location for key, location in locations.items() if not location.startswith("s3://")}

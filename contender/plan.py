@@ -69,6 +69,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "triggers.new_data": frozenset({"new data"}),
     "triggers.degradation": frozenset({"degradation"}),
     "triggers.webhook": frozenset({"webhook"}),
+    "notify": frozenset({"notification"}),
 }
 
 
@@ -122,6 +123,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "cost": spec.resources.budget.price_per_hour,
         "schedule": [schedule.model_dump(mode="json") for schedule in spec.schedule],
         **{name.replace("_", " "): found for name, found in spec.triggers.model_dump(mode="json").items()},
+        "notification": [section.model_dump(mode="json") for section in spec.notify],
         "stores": {prefix: store.model_dump() for prefix, store in spec.stores.items()},
     }
 

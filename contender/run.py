@@ -197,6 +197,18 @@ def ended_by(run: Run, error: ContenderError) -> RunResult:
     return result(run, outcome_of(error), error.in_one_line)
 
 
+def result_of(pipeline: Pipeline, error: ContenderError, flow_run_id: str | None = None) -> RunResult:
+    """What a run came to that an error ended, also where it could not even begin."""
+    ended: RunResult | None = error.ended
+    return ended or RunResult(
+        pipeline=pipeline.spec.name,
+        outcome=outcome_of(error),
+        message=error.in_one_line,
+        seconds=0.0,
+        flow_run_id=flow_run_id,
+    )
+
+
 def result(run: Run, outcome: Outcome, message: str, **details: Any) -> RunResult:
     return RunResult(
         pipeline=run.pipeline.spec.name,

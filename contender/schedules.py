@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, mode
 from contender import specrules
 from contender.cronrule import cron_text
 from contender.recurrence import EARLIEST, LATEST, rrule_text
-from contender.section import Seconds, Section
+from contender.section import Seconds, Section, listed
 
 KINDS = ("cron", "interval", "rrule")
 SHORTEST_SECONDS = 60.0  # a run's own start takes seconds, and every one of them is a line in the UI
@@ -67,11 +67,6 @@ class Schedule(Section):
         if self.anchor is not None and self.interval is None:
             raise ValueError("anchor goes with interval")
         return self
-
-
-def listed(value: Any) -> Any:
-    """A list from one schedule."""
-    return [value] if isinstance(value, dict | Schedule) else value
 
 
 def named(schedules: Sequence[Schedule]) -> Any:

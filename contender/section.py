@@ -15,6 +15,11 @@ Seconds = Annotated[float, BeforeValidator(specrules.duration), Field(gt=0, allo
 SecondsOrNone = Annotated[float, BeforeValidator(specrules.duration), Field(ge=0, allow_inf_nan=False), DURATION_SCHEMA]
 
 
+def listed(value: Any) -> Any:
+    """A list, from one section or one text where several may stand."""
+    return [value] if isinstance(value, dict | Section | str) else value
+
+
 class Section(Record):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

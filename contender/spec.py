@@ -22,6 +22,7 @@ from contender.errors import known
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
 from contender.names import ROLES
+from contender.notifications import Notifications
 from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
@@ -199,6 +200,7 @@ class Spec(Section):
     report: Report = Report()
     schedule: Schedules = Field(default=(), description="when it runs by the clock: one schedule, or a list")
     triggers: Triggers = Triggers()
+    notify: Notifications = Field(default=(), description="who is told what a run came to: one section, or a list")
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
@@ -261,8 +263,9 @@ class Pipeline(Record):
 
     @property
     def digest(self) -> str:
-        """Of what a run comes to: the spec with defaults and the suite, less where it computes, how it recovers, what starts it."""
-        left_out: Any = dict.fromkeys(("workspace", "resources", "concurrency", "schedule", "triggers"), True)
+        """Of what a run comes to: the spec with defaults and the suite, less where it computes, how it recovers, what starts it, who
+        is told."""
+        left_out: Any = dict.fromkeys(("workspace", "resources", "concurrency", "schedule", "triggers", "notify"), True)
         left_out["promote"] = {"single_writer"}
         spec = self.spec.model_dump(mode="json", exclude=left_out)
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.

@@ -1,4 +1,4 @@
-"""Text from outside, made safe for where it is shown: a terminal, Markdown, a CSV cell, a page, a report that leaves the workspace.
+"""Text from outside, made safe for where it is shown: a terminal, Markdown, a CSV cell, a page, a report that leaves the workspace, a chat.
 
 HTML is escaped by the templates; everything here is about what escaping alone leaves dangerous or invisible.
 """
@@ -26,6 +26,11 @@ LOOKED_AT = 10_000  # characters of a row that redaction reads, so that a 10 MB 
 
 FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")
 MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|~$]")
+# What chats and mail act on, as signs that look alike: no service's own escapes are the others'. <!channel> and @here ring everybody's
+# bell in Slack, Mattermost and Discord; `{{` is a placeholder of a Prefect block; a link's text may hide where it leads.
+CHAT = str.maketrans({"<": "‹", ">": "›", "@": "＠", "`": "ˋ", "*": "∗", "~": "∼"})
+HIDING_LINK = re.compile(r"\](?=[(\[:])")
+CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))", re.MULTILINE)
 
 
@@ -79,6 +84,14 @@ def markdown_safe(text: str) -> str:
     """Text that Markdown renders as it is: no links, images, HTML, emphasis, lists, tables."""
     shown = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return LINE_START.sub(_escaped_start, MARKDOWN.sub(r"\\\g<0>", shown))
+
+
+def chat_safe(text: str, length: int) -> str:
+    """At most `length` characters in one line that Slack, Teams, Discord, Mattermost and a mail show as they are, whether they take
+    them for plain text, HTML or Markdown; who signs in by a URL is left out."""
+    shown = CREDENTIALS.sub("…@", visible(text[: 2 * length]))
+    shown = HIDING_LINK.sub("] ", shown.translate(CHAT)).replace("{{", "{ {").replace("{{", "{ {")
+    return shorten(shown, length)
 
 
 def redact(text: str, length: int = REDACTED_LENGTH) -> str:

@@ -36,12 +36,13 @@ def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
     """Decides at once where nothing is new; else runs the flow on the Prefect server of the environment, or the embedded one."""
     from contender.run import find_decision, open_run, up_to_date
     from contender.stages.data import look
+    from deployments.notifying import failures_told_at_once
 
     # Imports make garbage collections that find nothing: a second or two of a run's start.
     gc.set_threshold(100_000, 20, 100)
     actor = options.actor or os.environ.get("CONTENDER_ACTOR") or ""
-    run = open_run(pipeline, actor)
-    with suppress(Transient):  # the flow asks again, and has patience
+    with suppress(Transient), failures_told_at_once(pipeline):  # the flow asks again, and has patience
+        run = open_run(pipeline, actor)
         seen = look(run)
         decision = find_decision(run, seen)
         if decision is not None:
@@ -101,14 +102,22 @@ def command_check(options: argparse.Namespace) -> int:
     from contender.loading import load_pipeline
     from deployments.terminal import console, say, table
 
-    plan = check(load_pipeline(Path(options.pipeline), tuple(options.overrides)))
+    pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
+    plan = check(pipeline)
     out = console()
     out.print(table(("what", "value"), plan.lines()))
     for warning in plan.warnings:
         say(out, f"! {warning}", style="yellow")
+    tried: dict[str, Any] = {}
+    if options.notify:
+        from deployments.notifying import show_tried, try_out
+
+        tried = {"notified": try_out(pipeline)}
+        show_tried(out, tried["notified"])
+    failed = any(tried.get("notified", {}).values())
     if options.json:
-        print_document({"outcome": "done"} | plan.model_dump(mode="json"))
-    return 0
+        print_document({"outcome": "failed" if failed else "done"} | plan.model_dump(mode="json") | tried)
+    return 1 if failed else 0
 
 
 def command_up(options: argparse.Namespace) -> int:
@@ -175,6 +184,8 @@ def command_deploy(options: argparse.Namespace) -> int:
             say(out, f"  {one.watch} looks for new data every {one.watch_seconds:g} s")
         for gone in one.removed:
             say(out, f"  removed {gone}: this pipeline has it no longer")
+        for warning in one.warnings:
+            say(out, f"! {warning}", style="yellow")
     say(
         out, f"next: prefect worker start --pool {options.pool}, and: prefect deployment run '{deployed[0].deployment}'"
     )

@@ -25,6 +25,7 @@ from contender.text import shorten
 from contender.upcoming import NextStarts, next_starts
 from deployments.declared import RETRAIN, TAG, WATCH, Declared, declared, origin
 from deployments.environment import chosen_api
+from deployments.notifying import missing_blocks
 from deployments.paging import everything
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Deployed(Record):
     watch: str | None
     watch_id: str | None
     watch_seconds: float | None
+    warnings: tuple[str, ...]
     removed: tuple[str, ...]
     changed: bool
 
@@ -72,6 +74,7 @@ class Made:
 
     ids: dict[str, UUID]
     automations: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     changed: bool = False
 
 
@@ -163,6 +166,7 @@ def _make(client: SyncPrefectClient, plan: Plan) -> Made:
         made.changed |= changed
     known = list(automations(made.ids[RETRAIN], plan.name))
     wanted = known if plan.pipeline.spec.resources.max_recoveries > 0 else []
+    made.warnings = tuple(missing_blocks(client, plan.pipeline))
     made.automations = tuple(one.name for one in wanted)
     made.changed |= _automate(client, known, wanted)
     if WATCH in made.ids:
@@ -259,6 +263,7 @@ def _told(plan: Plan, made: Made, removed: tuple[str, ...]) -> Deployed:
         watch=f"watch/{plan.name}" if watcher else None,
         watch_id=str(watcher) if watcher else None,
         watch_seconds=looks.every if looks else None,
+        warnings=made.warnings,
         removed=removed,
         changed=made.changed or bool(removed),
     )

@@ -55,6 +55,7 @@ MEANINGS = {
     "new data": "when new data starts a run",
     "degradation": "when a champion that became worse starts a run",
     "webhook": "who may start a run over HTTP",
+    "notification": "who is told of what",
 }
 
 

@@ -159,6 +159,8 @@ def _deployed(paths: Sequence[Path], pipelines: Sequence[Pipeline], pool: str, s
         pools.prepare(client, pool)
         for one in deploy(paths, pool):
             screen.tell(f"{one.deployment}: {'deployed' if one.changed else 'as it was'}")
+            for warning in one.warnings:
+                screen.tell(f"! {warning}")
         ids, others = pools.tidy(client, wanted, pool)
         missed = [run for run in pools.forget_missed(client, pool) if run.work_queue_name != pools.LOOKS]
     for name in others:

@@ -22,6 +22,7 @@ from tasks.decision import conclude, find_decision, refuse
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
 from tasks.monitoring import monitor
+from tasks.notification import failures_told, tell_of
 from tasks.promotion import find_champion, promote, publish
 from tasks.quality import check_quality
 from tasks.release import stage_release
@@ -45,9 +46,10 @@ def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: fl
 
     settle: seconds that a file must have rested for; younger ones are left to a later run.
     """
-    run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
-    run = replace(run, hold_device=devices_of(run), settle=settle)
-    with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
+    # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
+    with stoppable(), failures_told(spec):
+        run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
+        run = replace(run, hold_device=devices_of(run), settle=settle)
         try:
             return continued(run, once)
         except ContenderError as error:
@@ -57,7 +59,10 @@ def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: fl
 
 def once(run: Run) -> State[RunResult]:
     with turn(run) as busy:
-        return ended(skipped(run, busy) if busy else retrained(run))
+        result = skipped(run, busy) if busy else retrained(run)
+    state = ended(result)
+    tell_of(run, result)  # whoever waits for the turn does not wait for a receiver
+    return state
 
 
 def retrained(run: Run) -> RunResult:

@@ -118,3 +118,17 @@ def test_schedules_and_triggers_are_told_before_anything_is_deployed(desk: Path)
         "accuracy of the champion on 100 new labelled rows, against 0.9",
         "POST /hooks/desk, scheme basic",
     ]
+
+
+def test_who_would_be_told_is_shown_and_who_cannot_be(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tickets(desk / "tickets" / "1.csv", tickets(30, seed=1))
+    monkeypatch.setenv("HOOK", "https://example.com/s3cr3t")
+    monkeypatch.delenv("NO_HOOK", raising=False)
+    told = "notify=[{on: [failed], to: [env:HOOK]}, {to: [env:NO_HOOK, block:slack-webhook/ml]}]"
+    found = plan(desk, told)
+    everything = "promoted, rejected, failed, budget → env:NO_HOOK, block:slack-webhook/ml"
+    assert [text for name, text in found.lines() if name == "notify"] == ["failed → env:HOOK", everything]
+    assert [warning for warning in found.warnings if "HOOK" in warning] == [
+        "notify.to is env:NO_HOOK, and NO_HOOK is not set: here nobody would be told by it; a worker needs its own"
+    ]
+    assert "s3cr3t" not in str(found)

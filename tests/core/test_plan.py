@@ -24,6 +24,7 @@ BASE: dict[str, Any] = {
         "degradation": {"bound": 0.9},
         "webhook": {"scheme": "basic", "secrets": ["env:HOOK_SECRET"]},
     },
+    "notify": {"to": ["env:SLACK_URL"]},
 }
 
 # A value other than the default (or than BASE's) for every key.
@@ -112,6 +113,8 @@ OTHER: dict[str, Any] = {
     "triggers.webhook.topic": "arn:aws:sns:eu-central-1:123456789012:uploads",
     "triggers.webhook.per_minute": 10,
     "triggers.webhook.max_bytes": 1000,
+    "notify.on": ["kept"],
+    "notify.to": ["block:slack-webhook/ml"],
 }
 # Keys with one supported value, and two that only go together.
 ONLY_VALUE = {"task", "model.init"}

@@ -316,3 +316,8 @@ def test_the_order_of_golden_sets_changes_the_digest(tmp_path: Path) -> None:
 def test_a_spec_survives_its_own_bytes(value: dict[str, object]) -> None:
     spec = Spec.model_validate(value)
     assert Spec.from_bytes(spec.to_bytes()) == spec
+
+
+def test_an_unknown_key_of_the_only_schedule_is_named_like_every_other() -> None:
+    with pytest.raises(SpecError, match=r"unknown key 'schedule\.crn' \(did you mean 'schedule\.cron'\?\)"):
+        validate(parse_yaml(f"{MINIMAL}schedule: {{crn: '0 3 * * *'}}\n", "s.yaml"))

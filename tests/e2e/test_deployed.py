@@ -16,6 +16,7 @@ from desk import Desk, tickets
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Cancelling
+from receivers import Receiver, receiving
 from workers import Worker, flow_run, history, lives, task_states, until, why_it_crashed
 
 from contender.records import TrainReport
@@ -102,8 +103,17 @@ STARTED = ["Scheduled", "Pending", "Submitting", "Running"]
 CONTINUED = ["Crashed", "AwaitingRetry", "Pending", "Submitting", "Running"]
 
 
-def test_a_killed_flow_process_is_followed_by_another_that_continues(fleet: Fleet) -> None:
-    run = fleet.start(fleet.deploy("max_recoveries: 3"))
+def test_a_killed_flow_process_is_followed_by_another_that_continues(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving(Receiver()) as receiver:
+        monkeypatch.setenv("HOOK", receiver.url)
+        _killed_and_continued(fleet)
+    assert [payload["event"] for payload in receiver.payloads] == ["promoted"], "once, whatever died"
+
+
+def _killed_and_continued(fleet: Fleet) -> None:
+    run = fleet.start(fleet.deploy("max_recoveries: 3", **{"quality:": "notify: {to: env:HOOK}\nquality:"}))
     worker = fleet.worker()
     engine, job = fleet.training(worker)
     engine.kill()
@@ -219,10 +229,13 @@ if "prefect.engine" in sys.orig_argv:
 def test_a_run_that_dies_at_the_same_point_each_time_fails_and_says_where(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(KILLS_ITSELF)
-    run = fleet.start(fleet.deploy("max_recoveries: 5"))
+    run = fleet.start(fleet.deploy("max_recoveries: 5", **{"quality:": "notify: {to: env:HOOK}\nquality:"}))
     places = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    fleet.worker(PYTHONPATH=os.pathsep.join(places))
-    assert fleet.ended(run, 300) == "Failed", fleet.told()
+    with receiving(Receiver()) as receiver:
+        fleet.worker(PYTHONPATH=os.pathsep.join(places), HOOK=receiver.url)
+        assert fleet.ended(run, 300) == "Failed", fleet.told()
+    (told,) = receiver.payloads
+    assert told["event"] == "failed" and "died 3 times at the same point" in told["body"], "not each time"
     assert history(run) == [*STARTED, *CONTINUED, *CONTINUED, *CONTINUED, "Failed"]
     state = flow_run(run).state
     assert state is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from deployed import automations, deploy, pipeline_file
+from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameters_to_args_kwargs
@@ -153,3 +154,20 @@ def test_every_name_that_a_run_can_end_by_is_known_to_what_waits_for_its_heartbe
     finals = {*NAMES.values(), *LOOKS.values(), LOOK_FAILED}
     assert len(finals) > 10
     assert finals <= {event.removeprefix("prefect.flow-run.") for event in NOT_AT_WORK}
+
+
+def test_a_block_that_the_server_lacks_is_said_when_a_pipeline_is_deployed(
+    tmp_path: Path, tiny_base: Path, pool: str, client: SyncPrefectClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "notify: {to: [block:secret/there, block:slack-webhook/gone, block:no-such-type/x, env:URL]}\n"
+    path = pipeline_file(tmp_path, tiny_base, more)
+    Secret(value="http://127.0.0.1:9/s3cr3t").save("there", overwrite=True)
+    (made,) = deploy(path, pool, capsys)["deployments"]
+    assert [text.split()[2].rstrip(",") for text in made["warnings"]] == [
+        "block:slack-webhook/gone",
+        "block:no-such-type/x",
+    ]
+    assert main(["deploy", str(path), "--pool", pool]) == 0
+    assert "! notify.to is block:slack-webhook/gone, which this Prefect server does not have" in capsys.readouterr().err
+    kept = client.read_deployment(made["id"]).parameters["spec"]["spec"]["notify"]
+    assert "s3cr3t" not in str(kept) and kept[0]["to"][3] == "env:URL", "references alone"

@@ -31,7 +31,7 @@ schedule:
   - {name: often, interval: 6h, anchor: 2026-01-01T09:00:00+01:00, paused: true}
   - {name: monthly, rrule: "FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=2", timezone: Asia/Kathmandu}
 """
-TRIGGERS = "triggers: {new_data: {every: 5m}}\n"
+TRIGGERS = "triggers: {new_data: {every: 5m}}\nnotify: {on: [promoted, kept], to: env:SLACK_URL}\n"
 
 
 def test_the_file_that_is_checked_in_is_fresh() -> None:
