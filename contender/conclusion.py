@@ -26,7 +26,7 @@ from contender.records import (
     Verdict,
 )
 from contender.registry import Guard
-from contender.run import Run, RunResult, decide, decision_key, now, result
+from contender.run import Run, RunResult, decide, decision_key, now, report_file, result
 from contender.workspace import Staged, translated_os_errors
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def publish(run: Run, contest: Contest) -> Path:
         (folder / "outcomes.parquet").hardlink_to(contest.evaluation.folder / "outcomes.parquet")
         run.registry.save_evaluation(contest.evaluation.record, folder)
     # The registry's evaluation never changes; where an edited rule judges it again, this report alone holds the new verdict.
-    report = run.workspace.root / "reports" / f"{decision_key(run, contest.snapshot, contest.champion.n)}.html"
+    report = report_file(run, decision_key(run, contest.snapshot, contest.champion.n))
     with translated_os_errors(run.workspace.root):
         report.parent.mkdir(parents=True, exist_ok=True)
         write_durably(report, html.encode())
@@ -163,6 +163,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         alias_entry=decision.alias_entry,
         metrics=metrics,
         evaluations=nested_metrics(contest.evaluation.record),
+        evaluation=contest.evaluation.record.evaluation,
         verdict=contest.verdict,
         training=contest.model.record.figures(),
         monitoring=contest.observation,
