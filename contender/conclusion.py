@@ -31,6 +31,7 @@ from contender.workspace import Staged, translated_os_errors
 
 if TYPE_CHECKING:
     from contender.noise import NoiseReport
+    from contender.reporting.comparison import MetricRow
     from contender.reporting.data import ReportInput
 
 
@@ -67,6 +68,21 @@ def publish(run: Run, contest: Contest) -> Path:
         report.parent.mkdir(parents=True, exist_ok=True)
         write_durably(report, html.encode())
     return report
+
+
+def comparisons(run: Run, contest: Contest) -> list[tuple[str, int, list[MetricRow]]]:
+    """Each held-out set, its rows, and both models metric by metric; the set that decides first."""
+    from contender.reporting.comparison import Pair, compared
+
+    evaluation, champion, on = contest.evaluation.record, contest.champion.manifest, judged_set(run.pipeline)
+    theirs = {held.set: held for held in evaluation.champion_sets}
+    found = []
+    for ours in sorted(evaluation.challenger_sets, key=lambda held: held.set != on):
+        outcomes = outcomes_of(run, contest.challenger, contest.split, ours.set)
+        other = outcomes_of(run, champion, contest.split, ours.set) if champion else None
+        pair = Pair(ours, theirs.get(ours.set), outcomes, other)
+        found.append((ours.set, ours.rows, compared(pair, contest.verdict, list(ours.metrics))))
+    return found
 
 
 def _report_input(run: Run, contest: Contest) -> ReportInput:

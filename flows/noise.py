@@ -7,6 +7,7 @@ stage, one of them computes it.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -21,6 +22,7 @@ from contender.stages.noise import NoiseResult, noise_done, noise_ended_by, nois
 from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.states import ended
+from tasks.naming import named
 from tasks.noise import find_live, keep_noise, try_out
 from tasks.quality import check_quality
 from tasks.snapshot import look, take_snapshot
@@ -29,12 +31,7 @@ from tasks.training import find_base, fine_tune
 from tasks.turn import devices_of
 
 
-def run_name() -> str:
-    parameters = flow_run.parameters
-    return f"{parameters['spec'].spec.name} · noise · {parameters['trigger']}"
-
-
-@flow(name="noise", flow_run_name=run_name, persist_result=False)
+@flow(name="noise", flow_run_name=partial(named, "noise"), persist_result=False)
 def noise(spec: Pipeline, runs: int = DEFAULT_RUNS, trigger: str = "manual", actor: str = "") -> State[NoiseResult]:
     """Trains a pipeline with `runs` seeds. The state is Done, or RejectedData."""
     check_runs(runs)
@@ -52,7 +49,7 @@ def measured(run: Run, runs: int) -> NoiseResult:
     seen = look(run)
     live = find_live(run)
     base = find_base(run)
-    snapshot = take_snapshot(run, seen)
+    snapshot = take_snapshot(run, seen, live)
     quality = check_quality(run, snapshot, live)
     if not quality.record.passed:
         return noise_refused(run, snapshot.record, quality)

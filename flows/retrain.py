@@ -19,9 +19,11 @@ from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.states import ended
 from tasks.decision import conclude, find_decision, refuse
+from tasks.ending import leave_result
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
 from tasks.monitoring import monitor
+from tasks.naming import named
 from tasks.promotion import find_champion, promote, publish
 from tasks.quality import check_quality
 from tasks.release import stage_release
@@ -33,13 +35,7 @@ from tasks.turn import devices_of, turn
 ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
 
 
-def run_name() -> str:
-    """`support-intents · command line`: what a list of runs should tell."""
-    parameters = flow_run.parameters
-    return f"{parameters['spec'].spec.name} · {parameters['trigger']}"
-
-
-@flow(name="retrain", flow_run_name=run_name, persist_result=False)
+@flow(name="retrain", flow_run_name=named, persist_result=False)
 def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: float = 0.0) -> State[RunResult]:
     """Runs a pipeline once, given by value. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate.
 
@@ -57,7 +53,7 @@ def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: fl
 
 def once(run: Run) -> State[RunResult]:
     with turn(run) as busy:
-        return ended(skipped(run, busy) if busy else retrained(run))
+        return ended(leave_result(run, skipped(run, busy) if busy else retrained(run)))
 
 
 def retrained(run: Run) -> RunResult:
@@ -71,7 +67,7 @@ def retrained(run: Run) -> RunResult:
     base = find_base(run)
     snapshot = quality = None
     try:
-        snapshot = take_snapshot(run, seen)
+        snapshot = take_snapshot(run, seen, champion.manifest)
         quality = check_quality(run, snapshot, champion.manifest)
         if not quality.record.passed:
             return refuse(run, snapshot.record, champion, quality.record.message, quality)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -14,15 +15,12 @@ from contender.run import Run, open_run
 from contender.spec import Pipeline
 from flows.monitored import score_new_rows
 from flows.states import look_failed, looked
+from tasks.naming import named
 from tasks.turn import devices_of
 from tasks.watch import find_runs, only_look, see, start, weigh
 
 
-def run_name() -> str:
-    return f"{flow_run.parameters['spec'].spec.name} · look"
-
-
-@flow(name="watch", flow_run_name=run_name, persist_result=False)
+@flow(name="watch", flow_run_name=partial(named, "look"), persist_result=False)
 def watch(spec: Pipeline) -> State[Look]:
     """Looks once. The state says what came of it: Started, Joined, NothingNew, NotEnough, Settling, Busy, WaitingToRetry, LookFailed."""
     try:

@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from types import TracebackType
 from uuid import UUID
 
-from prefect.artifacts import (
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from contender.progress import Note
 from contender.run import Run
-from contender.text import markdown_safe
+from contender.showing.markdown import safe
+from contender.text import terminal_safe
 
 UPDATE_SECONDS = 5  # between updates of a progress bar: each is a request to the server
 LAST_UPDATE_SECONDS = 2  # that a stage's end waits for the last one
 QUIET_SECONDS = 300  # without artifacts, once a server did not take one: its client tries each for a minute
+DESCRIPTION = 500  # characters
 
 _quiet_until = [0.0]
 
 
-def table(run: Run, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]], description: str) -> None:
-    cells = [dict(zip(columns, (markdown_safe(str(cell)) for cell in row), strict=True)) for row in rows]
-    if FlowRunContext.get() is None or time.monotonic() < _quiet_until[0]:
+def leave(run: Run, name: str, text: Callable[[], str], description: str, *, cached: bool = False) -> None:
+    """Leaves a page for people, made by `text`; `description` is its one line in lists. Whatever goes wrong is only logged."""
+    if FlowRunContext.get() is None or is_quiet():
         return
+    said = f"{description} (found in the workspace)" if cached else description
+    with never_failing(f"the artifact {name} was not stored"):
+        create_markdown_artifact(markdown=text(), key=_key(run, name), description=safe(said, DESCRIPTION))
+
+
+def is_quiet() -> bool:
+    """Whether the server did not take something a while ago: then it is not told what only people look at."""
+    return time.monotonic() < _quiet_until[0]
+
+
+@contextmanager
+def never_failing(what: str) -> Iterator[None]:
+    """An error inside is logged, and the server is left alone for a while: the stage's result stands."""
     try:
-        create_table_artifact(table=cells, key=_key(run, name), description=markdown_safe(description))
-    except Exception as error:  # noqa: BLE001 - whatever the server answers, the stage's result stands
-        get_run_logger().warning("the artifact %s was not stored: %s", name, error)
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever the server answers
+        get_run_logger().warning("%s: %s", what, terminal_safe(str(error)))
         _quiet_until[0] = time.monotonic() + QUIET_SECONDS
 
 
@@ -89,10 +101,12 @@ class ProgressBar:
         """False where the server did not take it: a progress bar is not worth asking again."""
         try:
             if self._artifact is None:
-                made = create_progress_artifact(progress=percent, key=self._key, description=markdown_safe(text))
+                made = create_progress_artifact(progress=percent, key=self._key, description=safe(text, DESCRIPTION))
                 self._artifact = made if isinstance(made, UUID) else None
             else:
-                update_progress_artifact(artifact_id=self._artifact, progress=percent, description=markdown_safe(text))
+                update_progress_artifact(
+                    artifact_id=self._artifact, progress=percent, description=safe(text, DESCRIPTION)
+                )
         except Exception as error:  # noqa: BLE001
             get_run_logger().warning("the progress of %s was not stored: %s", self._stage, error)
             return False

@@ -15,7 +15,7 @@ from contender.evaluation.metrics import METRICS
 from contender.judging.words import MEASURES, amount, facts, in_sentence, look_sentence, points, value
 from contender.monitoring import COLUMNS
 from contender.noise import size
-from contender.records import ExpectationResult, RuleResult
+from contender.records import RuleResult
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES, metric_rows
@@ -46,7 +46,7 @@ def render_report(data: ReportInput) -> str:
         headline=HEADLINES[data.verdict.verdict] if data.champion else _first_headline(data),
         **_measured(data),
         **_looked_into(data),
-        expectations=sorted(data.quality.results, key=_urgency),
+        expectations=sorted(data.quality.results, key=lambda result: result.urgency),
         quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1]),
         curves=learning_curves(data.training),
         series=series_charts(data.monitoring),
@@ -120,16 +120,6 @@ def _agreement(findings: Findings) -> dict[str, float]:
 
 def _first_headline(data: ReportInput) -> str:
     return "The first champion" if data.verdict.verdict == "PROMOTE" else "Not good enough to be the first champion"
-
-
-def _urgency(result: ExpectationResult) -> tuple[bool, int, bool, int]:
-    """Failing expectations first, critical ones before warnings, those that hit most rows first."""
-    return (
-        result.success,
-        ["critical", "warning", "info"].index(result.severity),
-        not result.unexpected,
-        -result.unexpected,
-    )
 
 
 @cache

@@ -78,7 +78,7 @@ def test_a_server_that_refuses_is_not_asked_again(server: Server) -> None:
     assert server.told == []
 
 
-def test_a_server_that_took_no_table_is_not_asked_for_the_next_ones(
+def test_a_server_that_took_no_page_is_not_asked_for_the_next_ones(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -87,8 +87,28 @@ def test_a_server_that_took_no_table_is_not_asked_for_the_next_ones(
         asked.append(str(artifact["key"]))
         raise RuntimeError("the server is gone")
 
-    monkeypatch.setattr(artifacts, "create_table_artifact", refuse)
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", refuse)
     monkeypatch.setattr(artifacts, "_quiet_until", [0.0])
     for name in ("snapshot", "quality"):
-        artifacts.table(RUN, name, ("a",), [(1,)], "")
-    assert len(asked) == 1
+        artifacts.leave(RUN, name, lambda: "", "")
+    assert asked == ["desk-snapshot"]
+
+
+def test_a_page_that_cannot_be_made_fails_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "_quiet_until", [0.0])
+
+    def broken() -> str:
+        raise ValueError("no such metric")
+
+    artifacts.leave(RUN, "snapshot", broken, "")
+
+
+def test_the_line_of_a_page_is_cut_made_safe_and_says_what_was_found(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, str] = {}
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda **artifact: kept.update(artifact))
+    artifacts.leave(RUN, "snapshot", lambda: "page", "[x](javascript:1) \x1b", cached=True)
+    assert kept["description"] == r"\[x\]\(javascript:1\) \\x1b \(found in the workspace\)"
+    artifacts.leave(RUN, "snapshot", lambda: "page", "x" * 10_000_000)
+    assert len(kept["description"]) == artifacts.DESCRIPTION
