@@ -89,6 +89,8 @@ class RunView:
             yield self
 
     def __call__(self, note: Note) -> None:
+        if note.kind == "said":
+            return
         if note.kind == "finished":
             self._done(note)
         elif note.kind == "warned":

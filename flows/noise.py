@@ -22,6 +22,7 @@ from contender.stages.noise import NoiseResult, noise_done, noise_ended_by, nois
 from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.states import ended
+from tasks.logs import logged
 from tasks.naming import named
 from tasks.noise import find_live, keep_noise, try_out
 from tasks.quality import check_quality
@@ -37,7 +38,7 @@ def noise(spec: Pipeline, runs: int = DEFAULT_RUNS, trigger: str = "manual", act
     check_runs(runs)
     run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
     run = replace(run, hold_device=devices_of(run))
-    with stoppable():
+    with stoppable(), logged():
         try:
             return continued(run, lambda run: ended(measured(run, runs)))
         except ContenderError as error:

@@ -22,6 +22,7 @@ from tasks.decision import conclude, find_decision, refuse
 from tasks.ending import leave_result
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
+from tasks.logs import logged
 from tasks.monitoring import monitor
 from tasks.naming import named
 from tasks.promotion import find_champion, promote, publish
@@ -43,7 +44,7 @@ def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: fl
     """
     run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
     run = replace(run, hold_device=devices_of(run), settle=settle)
-    with stoppable():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
+    with stoppable(), logged():  # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
         try:
             return continued(run, once)
         except ContenderError as error:

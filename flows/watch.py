@@ -15,6 +15,7 @@ from contender.run import Run, open_run
 from contender.spec import Pipeline
 from flows.monitored import score_new_rows
 from flows.states import look_failed, looked
+from tasks.logs import logged
 from tasks.naming import named
 from tasks.turn import devices_of
 from tasks.watch import find_runs, only_look, see, start, weigh
@@ -26,7 +27,7 @@ def watch(spec: Pipeline) -> State[Look]:
     try:
         run = open_run(spec, f"flow-run:{flow_run.id}", flow_run.id)
         run = replace(run, hold_device=devices_of(run))
-        with only_look(run) as busy:
+        with logged(), only_look(run) as busy:
             return looked(busy or look_at(run))
     except ContenderError as error:
         return look_failed(error)

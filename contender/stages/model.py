@@ -127,6 +127,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
                 on_progress=told,
                 on_checkpoint=shared.send if shared else None,
                 on_recovery=lambda text: tell(Note("train", "warned", text)),
+                on_line=lambda line: tell(Note("train", "said", line)),
             )
 
     trained = staged(run, "train", key, TrainReport, compute, trained_told)
