@@ -28,7 +28,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")
 MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|~$]")
 ADDRESS = re.compile(r"\b(https?|ftp|mailto|xmpp|www)(?=[:.])|(?<=\S)@(?=\S)", re.IGNORECASE)
-LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))", re.MULTILINE)
+LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 
 
 def escape_of(character: str) -> str:
