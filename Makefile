@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-rest test-all faults lint schema clean
+.PHONY: help setup servers demo test test-rest test-all faults lint schema screenshots clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ faults: setup  ## kill a small pipeline N=50 times anywhere, SEED=17, and see th
 
 schema: setup  ## write what is generated: docs/spec.*, deployments/prefect.yaml
 	@$(BIN)/python -P -m deployments.docs
+
+screenshots: setup $(VENV)/.docs  ## docs/images: the Prefect UI and a report, from a run in Chromium
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support $(BIN)/python -P -m browser docs/images
 
 clean:  ## remove the environments and the demo's folder
 	rm -rf $(VENV) $(SERVERS) demo

@@ -23,7 +23,7 @@ from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.states import ended
 from tasks.logs import logged
-from tasks.naming import named
+from tasks.naming import named, tag_outcome
 from tasks.noise import find_live, keep_noise, try_out
 from tasks.quality import check_quality
 from tasks.snapshot import look, take_snapshot
@@ -40,10 +40,16 @@ def noise(spec: Pipeline, runs: int = DEFAULT_RUNS, trigger: str = "manual", act
     run = replace(run, hold_device=devices_of(run))
     with stoppable(), logged():
         try:
-            return continued(run, lambda run: ended(measured(run, runs)))
+            return continued(run, lambda run: once(run, runs))
         except ContenderError as error:
             error.ended = noise_ended_by(run, error)
             raise
+
+
+def once(run: Run, runs: int) -> State[NoiseResult]:
+    result = measured(run, runs)
+    tag_outcome(run, result.outcome)
+    return ended(result)
 
 
 def measured(run: Run, runs: int) -> NoiseResult:

@@ -10,15 +10,13 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from contender.records import Snapshot
 from contender.run import Run
 from contender.text import shorten, visible
-from tasks.artifacts import is_quiet, never_failing
+from tasks.artifacts import try_out
 
 NAME = 80  # characters of what a stranger may choose in a name or a tag: a trigger
-ANSWER_SECONDS = 5.0  # that a server may take
 SNAPSHOT = 8  # hex digits of a snapshot's digest in a name
 
 
@@ -42,13 +40,12 @@ def tag_outcome(run: Run, outcome: str) -> None:
 
 def _update(run: Run, word: str, *tags: str) -> None:
     """Adds to what the run is named and tagged now: others tag it too, the webhook gateway among them."""
-    if run.flow_run_id is None or is_quiet():
-        return
-    with (
-        never_failing("the run's name and tags were not changed"),
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}),
-        get_client(sync_client=True) as client,
-    ):
-        found = client.read_flow_run(UUID(run.flow_run_id))
-        name = found.name if not word or word in found.name else f"{found.name} · {word}"
-        client.update_flow_run(found.id, name=name, tags=sorted({*found.tags, *tags}))
+
+    def send(flow_run_id: UUID) -> None:
+        with get_client(sync_client=True) as client:
+            found = client.read_flow_run(flow_run_id)
+            name = found.name if not word or word in found.name else f"{found.name} · {word}"
+            client.update_flow_run(flow_run_id, name=name, tags=sorted({*found.tags, *tags}))
+
+    if run.flow_run_id is not None:
+        try_out("the run's name and tags stay as they are", lambda: UUID(run.flow_run_id), send)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import intents
 from upped import Up
 
+from flows.states import NAMES
+
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Page, Request
 
@@ -27,7 +29,8 @@ PIPELINE = "support-intents"
 PAGES = ("result", "verdict", "comparison", "leaderboard", "training", "split", "quality", "snapshot")
 WIDTH, HEIGHT = 1280, 800
 COLOURS = 128  # of a picture's palette
-RUN_SECONDS = 150
+RUN_SECONDS = 200
+FINAL = (*NAMES.values(), "Failed", "Crashed", "Cancelled")
 # Prefect's own: its policy keeps the session recorder out, and it asks for pictures that it does not ship.
 THEIRS = re.compile(r"amplitude|Content Security Policy|Failed to load resource")
 
@@ -85,7 +88,10 @@ class Ui:
         self.opens(f"/v2/runs/flow-run/{answer.value.json()['id']}")
 
     def comes_to(self, state: str) -> None:
-        self.page.get_by_text(state, exact=True).first.wait_for(timeout=RUN_SECONDS * 1000)
+        ended = self.page.get_by_text(re.compile(f"^({'|'.join(FINAL)})$")).first
+        ended.wait_for(timeout=RUN_SECONDS * 1000)
+        assert ended.inner_text() == state, ended.inner_text()
+        self.settles()
 
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()

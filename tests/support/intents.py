@@ -60,12 +60,12 @@ promote:
 
 
 def make(folder: Path) -> Path:
-    """The pipeline's file, over a first drop whose labels are mostly wrong."""
+    """The pipeline's file, over a first drop where half of the labels are wrong."""
     (folder / "tickets").mkdir(parents=True)
     (folder / "base").mkdir()
     said = {word for phrases in PHRASES.values() for phrase in phrases for word in phrase.lower().split()}
     base = build_tiny_base(folder / "base", sorted({*said, *FILLER}))
-    write(folder / "tickets" / "2026-10.csv", rows(300, seed=1, wrong=0.8))
+    write(folder / "tickets" / "2026-10.csv", rows(300, seed=1, wrong=0.5))
     write(folder / "hard.csv", rows(120, seed=3))
     (folder / "support-intents.yaml").write_text(PIPELINE.format(base=base))
     return folder / "support-intents.yaml"
