@@ -30,6 +30,7 @@ PAGES = ("result", "verdict", "comparison", "leaderboard", "training", "split", 
 WIDTH, HEIGHT = 1280, 800
 COLOURS = 128  # of a picture's palette
 RUN_SECONDS = 200
+TRIES = 3  # at the button
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # Prefect's own: its policy keeps the session recorder out, and it asks for pictures that it does not ship.
 THEIRS = re.compile(r"amplitude|Content Security Policy|Failed to load resource")
@@ -81,14 +82,19 @@ class Ui:
         self.page.wait_for_timeout(700)  # what is drawn after the last answer
 
     def starts_a_run(self) -> None:
-        """As a person does: the deployment's page, its button, Quick run."""
-        self.opens("/v2/deployments")
-        self.page.get_by_role("link", name=PIPELINE, exact=True).first.click()
-        self.page.get_by_role("button", name="Run", exact=True).click()
-        # The first try lacks a CSRF token; the UI fetches one and tries again.
-        with self.page.expect_response(lambda one: one.url.endswith("/create_flow_run") and one.ok) as answer:
-            self.page.get_by_role("menuitem", name="Quick run").click()
-        self.run = answer.value.json()["id"]
+        """As a person does: the deployment's page, its button, Quick run; once more where a busy server refuses."""
+        said = []
+        for _ in range(TRIES):
+            self.opens("/v2/deployments")
+            self.page.get_by_role("link", name=PIPELINE, exact=True).first.click()
+            self.page.get_by_role("button", name="Run", exact=True).click()
+            with self.page.expect_response(re.compile("/create_flow_run$")) as answer:
+                self.page.get_by_role("menuitem", name="Quick run").click()
+            if answer.value.ok:
+                self.run = answer.value.json()["id"]
+                return
+            said.append(f"{answer.value.status}: {answer.value.text()[:200]}")
+        raise AssertionError(f"no run was started: {said}")
 
     def comes_to(self, state: str) -> None:
         """Waits for the end of the run, away from its page: the graph that it draws takes a processor. Then opens it."""
