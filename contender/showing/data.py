@@ -72,9 +72,8 @@ def quality_page(report: QualityReport, data_docs: Link | None, quarantine: str 
 
 def _expectation(result: ExpectationResult) -> tuple[object, ...]:
     outcome = "passed" if result.success else bold("✗ failed")
-    seen = (
-        result.observed or f"{result.unexpected:,} of {result.checked:,} ({share(result.unexpected, result.checked)})"
-    )
+    counts = f"{result.unexpected:,} of {result.checked:,} ({share(result.unexpected, result.checked)})"
+    seen = counts if result.unexpected or not result.observed else result.observed  # else rows' values would be quoted
     return (
         outcome if result.applicable else "not applicable",
         result.severity,

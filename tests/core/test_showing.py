@@ -124,11 +124,12 @@ def test_failing_expectations_stand_first_with_their_denominators() -> None:
             result("held"),
             result("not compared", applicable=False),
             result("a warning", severity="warning", success=False, unexpected=40),
-            result("not empty", success=False, unexpected=12),
+            result("not empty", success=False, unexpected=12, observed="12 unexpected: private row"),
         ),
     )  # fmt: skip
     text = quality_page(report, Link("Data Docs", "http://127.0.0.1/x", ""), "/w/quarantine.csv")
     assert [row[2] for row in rows_of(text) if len(row) == 4][2:4] == ["not empty", "a warning"]
+    assert "private row" not in text, "what rows hold stays in the workspace"
     assert "12 of 4,000 \\(0.3%\\)" in text and "1 of 3 expectations hold" in text
     assert (
         "[Data Docs](<http://127.0.0.1/x>)" in text and "/w/quarantine.csv" in text and ["empty", "12"] in rows_of(text)
