@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-rest test-all faults lint schema docs clean
+.PHONY: help setup servers demo test test-rest test-all faults lint schema docs screenshots clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ schema: setup  ## write what is generated: docs/spec.*, docs/cli.md, deployments
 docs: $(VENV)/.docs  ## the site of docs/, in site/, its links checked; any warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@$(BIN)/python -P docs/_site/check.py site
+
+screenshots: setup $(VENV)/.docs  ## docs/images: the Prefect UI and a report, from a run in Chromium
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support $(BIN)/python -P -m browser docs/images
 
 clean:  ## remove the environments and the demo's folder
 	rm -rf $(VENV) $(SERVERS) demo site

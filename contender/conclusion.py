@@ -92,6 +92,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         alias_entry=decision.alias_entry,
         metrics=metrics,
         evaluations=nested_metrics(contest.evaluation.record),
+        evaluation=contest.evaluation.record.evaluation,
         verdict=contest.verdict,
         training=contest.model.record.figures() | cost_of(run, contest).figures(),
         monitoring=contest.observation,

@@ -13,10 +13,13 @@ from contender import stopping
 
 @dataclass(frozen=True)
 class Note:
-    """One thing worth showing about a stage: it started, it moved, it finished; `warned` is worth a line that stays."""
+    """One thing worth showing about a stage: it started, it moved, it finished; `warned` is worth a line that stays.
+
+    `said`: a line that a process of the stage printed, such as a library's warning; for logs.
+    """
 
     stage: str
-    kind: Literal["started", "moved", "warned", "finished"]
+    kind: Literal["started", "moved", "warned", "said", "finished"]
     text: str = ""
     done: float | None = None
     total: float | None = None
@@ -33,7 +36,11 @@ _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=(
 
 def tell(note: Note) -> None:
     """Sends a note to whoever listens. Every note is a point where a run may stop: Interrupted where a signal asked for it."""
-    if note.stage != "train" or note.kind not in ("moved", "warned"):  # a training stops by itself, at a checkpoint
+    if note.stage != "train" or note.kind not in (
+        "moved",
+        "warned",
+        "said",
+    ):  # a training stops by itself, at a checkpoint
         stopping.check()
     for listener in _listeners.get():
         listener(note)

@@ -17,7 +17,7 @@ from contender.files import write_durably
 from contender.monitoring import Observation
 from contender.plan import judged_set
 from contender.progress import Note, tell
-from contender.run import Run, decision_key, now
+from contender.run import Run, decision_key, now, report_file
 from contender.stages.judge import rules_of
 from contender.text import shorten
 from contender.workspace import translated_os_errors
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from contender.noise import NoiseReport
+    from contender.reporting.comparison import MetricRow
     from contender.reporting.data import History, ReportInput
 
 HISTORY_SHOWN = 50  # of the newest decisions and alias entries
@@ -44,11 +45,26 @@ def publish(run: Run, contest: Contest) -> Path:
         (folder / "outcomes.parquet").hardlink_to(contest.evaluation.folder / "outcomes.parquet")
         run.registry.save_evaluation(contest.evaluation.record, folder)
     # The registry's evaluation never changes; where an edited rule judges it again, this report alone holds the new verdict.
-    report = run.workspace.root / "reports" / f"{decision_key(run, contest.snapshot, contest.champion.n)}.html"
+    report = report_file(run, decision_key(run, contest.snapshot, contest.champion.n))
     with translated_os_errors(run.workspace.root):
         report.parent.mkdir(parents=True, exist_ok=True)
         write_durably(report, html.encode())
     return report
+
+
+def comparisons(run: Run, contest: Contest) -> list[tuple[str, int, list[MetricRow]]]:
+    """Each held-out set, its rows, and both models metric by metric; the set that decides first."""
+    from contender.reporting.comparison import Pair, compared
+
+    evaluation, champion, on = contest.evaluation.record, contest.champion.manifest, judged_set(run.pipeline)
+    theirs = {held.set: held for held in evaluation.champion_sets}
+    found = []
+    for ours in sorted(evaluation.challenger_sets, key=lambda held: held.set != on):
+        outcomes = outcomes_of(run, contest.challenger, contest.split, ours.set)
+        other = outcomes_of(run, champion, contest.split, ours.set) if champion else None
+        pair = Pair(ours, theirs.get(ours.set), outcomes, other)
+        found.append((ours.set, ours.rows, compared(pair, contest.verdict, list(ours.metrics))))
+    return found
 
 
 def _report_input(run: Run, contest: Contest) -> ReportInput:

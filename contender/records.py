@@ -89,6 +89,12 @@ class ExpectationResult(Record):
     observed: str = Field(default="", description="what was seen, for whole-column expectations")
     sentence: str = Field(default="", description="the expectation in plain words")
 
+    @property
+    def urgency(self) -> tuple[bool, int, bool, int]:
+        """Sorts failing expectations first, critical ones before warnings, those that hit most rows first."""
+        severity = ("critical", "warning", "info").index(self.severity)
+        return self.success, severity, not self.unexpected, -self.unexpected
+
 
 class QualityReport(Record):
     """What the quality gate found; `passed` is its verdict and `message` says why in one sentence."""

@@ -90,6 +90,7 @@ class RunResult(Record):
     alias_entry: int | None = None
     metrics: dict[str, float] = {}
     evaluations: dict[str, dict[str, dict[str, float]]] = {}
+    evaluation: str | None = None
     verdict: Verdict | None = None
     training: dict[str, Any] | None = None
     monitoring: Observation | None = None
@@ -171,10 +172,16 @@ def decision_key(run: Run, snapshot: Snapshot, judged_against: int) -> str:
     return f"{decision_prefix(run.pipeline, snapshot.digest)}{judged_against:08d}"
 
 
+def report_file(run: Run, decision: str) -> Path:
+    """Where this workspace keeps the report that a decision, by its key, was made with."""
+    return run.workspace.root / "reports" / f"{decision}.html"
+
+
 def up_to_date(run: Run, snapshot: Snapshot, decision: Decision) -> RunResult:
     message = (
         f"This data was decided on {decision.at[:16].replace('T', ' ')} UTC ({decision.outcome}): {decision.message}"
     )
+    report = report_file(run, decision.key)
     return result(
         run,
         "up_to_date",
@@ -184,6 +191,8 @@ def up_to_date(run: Run, snapshot: Snapshot, decision: Decision) -> RunResult:
         champion=decision.champion,
         alias_entry=decision.alias_entry,
         metrics=decision.metrics,
+        evaluation=decision.evaluation,
+        report=str(report) if report.exists() else None,
     )
 
 

@@ -173,6 +173,9 @@ class Report(Section):
     examples: Literal["none", "redacted", "full"] = Field(
         default="redacted", description="row text that the report may show"
     )
+    base_url: Annotated[str, AfterValidator(specrules.web_address)] | None = Field(
+        default=None, description="http(s) URL under which people reach the registry: links to reports begin with it"
+    )
 
 
 class Spec(Section):
@@ -264,9 +267,10 @@ class Pipeline(Record):
     @property
     def digest(self) -> str:
         """Of what a run comes to: the spec with defaults and the suite, less where it computes, how it recovers, what starts it, who
-        is told."""
+        is told, and where people click."""
         left_out: Any = dict.fromkeys(("workspace", "resources", "concurrency", "schedule", "triggers", "notify"), True)
         left_out["promote"] = {"single_writer"}
+        left_out["report"] = {"base_url"}
         spec = self.spec.model_dump(mode="json", exclude=left_out)
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
         return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite})

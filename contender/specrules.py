@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
@@ -50,6 +51,29 @@ def folder(value: str) -> str:
     if "://" in location(value) and not value.startswith("s3://"):
         raise ValueError("must be a local folder's path or an s3:// URL, not a URL of another kind")
     return value
+
+
+def web_address(value: str) -> str:
+    """An http(s) URL that paths can be added to, ending in a slash."""
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an address in brackets, a port that is no number
+        whole = False
+    if not whole:
+        raise ValueError("must be a URL such as https://models.example.com/registry/")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold credentials: it is shown to everybody who sees a run")
+    if (
+        parts.query
+        or parts.fragment
+        or not re.fullmatch(r"[!-~]+", value)
+        or re.search(r"""["'<>\\^`{|}()\[\]*]""", parts.path)
+    ):
+        raise ValueError(
+            "must be a plain URL that paths can be added to: no query, no fragment, special characters as %XX"
+        )
+    return f"{value.rstrip('/')}/"
 
 
 def name(value: str) -> str:

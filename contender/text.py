@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Characters that act instead of showing: controls, line and paragraph separators, direction marks and overrides, zero-width and
@@ -24,6 +24,8 @@ MAX_CELL = 10_000  # characters of a CSV cell; the row's file and number lead to
 E_MAIL = "[e-mail]"
 LOOKED_AT = 10_000  # characters of a row that redaction reads, so that a 10 MB cell costs nothing
 
+BLOCKS = "▁▂▃▄▅▆▇█"
+
 FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")
 MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|~$]")
 # What chats and mail act on, as signs that look alike: no service's own escapes are the others'. <!channel> and @here ring everybody's
@@ -31,7 +33,8 @@ MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|~$]")
 CHAT = str.maketrans({"<": "‹", ">": "›", "@": "＠", "`": "ˋ", "*": "∗", "~": "∼"})
 HIDING_LINK = re.compile(r"\](?=[(\[:])")
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))", re.MULTILINE)
+ADDRESS = re.compile(r"\b(https?|ftp|mailto|xmpp|www)(?=[:.])|(?<=\S)@(?=\S)", re.IGNORECASE)
+LINE_START = re.compile(r"^(\s*)([-+=]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 
 
 def escape_of(character: str) -> str:
@@ -81,9 +84,10 @@ def _is_number(text: str) -> bool:
 
 
 def markdown_safe(text: str) -> str:
-    """Text that Markdown renders as it is: no links, images, HTML, emphasis, lists, tables."""
+    """Text that Markdown renders as it is: no links, images, HTML, emphasis, lists, tables, and no bare address that GitHub's links."""
     shown = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return LINE_START.sub(_escaped_start, MARKDOWN.sub(r"\\\g<0>", shown))
+    escaped = LINE_START.sub(_escaped_start, MARKDOWN.sub(r"\\\g<0>", shown))
+    return ADDRESS.sub(r"\g<0><!---->", escaped)  # an empty comment ends the text, and with it what would be an address
 
 
 def chat_safe(text: str, length: int) -> str:
@@ -107,6 +111,15 @@ def redact(text: str, length: int = REDACTED_LENGTH) -> str:
 def shorten(text: str, length: int) -> str:
     """At most `length` characters, the last one an ellipsis where something was cut."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def blocks(values: Sequence[float], width: int = 40) -> str:
+    """A block for each value, from the lowest to the highest of them; at most so many, the last of each stretch."""
+    every = max(1, -(-len(values) // width))
+    shown = list(values[::-1][::every])[::-1]
+    low, high = min(shown, default=0.0), max(shown, default=0.0)
+    steps = [(value - low) / (high - low) if high > low else 1.0 for value in shown]
+    return "".join(BLOCKS[round(step * (len(BLOCKS) - 1))] for step in steps)
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:

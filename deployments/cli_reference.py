@@ -168,8 +168,10 @@ DOCUMENT = {
     "alias_entry": "number of the alias's newest entry",
     "metrics": "metric → value of the challenger on test, or on the first golden set where `data.split.test` is 0",
     "evaluations": "set → `challenger` and `champion` → metric → value",
+    "evaluation": "its id in the registry",
     "verdict": "`decision`, `rules` with estimates, bounds, p-values and counts, and the sentence",
-    "training": "what the training was and took: steps, seconds, device, precision; `device_hours`, `price_per_hour`, `cost`, `energy_kwh` where the hardware tells",
+    "training": "what the training was and took: steps, seconds, device, precision; `device_hours`, their `price_per_hour` and `cost`; "
+    "`energy_kwh` where the hardware tells",
     "monitoring": "how good the champion was on rows that were new to it",
     "seconds": "of the whole run",
     "stages": "each with `name`, `key`, `cached` and `seconds`",

@@ -82,7 +82,8 @@ def _declared(
         "work_pool_name": pool,
         "tags": [TAG],
         "parameters": {"spec": pipeline.model_dump(mode="json")},
-        "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
+        # Nothing is left to be asked for: the UI's quick run would open a form of the whole spec.
+        "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi() | {"required": []},
         "enforce_parameter_schema": True,
         "job_variables": {"env": _environment()},
     }

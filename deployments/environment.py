@@ -55,7 +55,7 @@ def server_settings(origin: str, auth: str, prefect_home: Path) -> dict[str, str
     }
 
 
-def client_settings(url: str, auth: str, prefect_home: Path) -> dict[str, str]:
+def client_settings(url: str, auth: str, prefect_home: Path, pages: Path) -> dict[str, str]:
     """What a flow process needs to use the background server."""
     return {
         URL: url,
@@ -63,6 +63,9 @@ def client_settings(url: str, auth: str, prefect_home: Path) -> dict[str, str]:
         "PREFECT_HOME": str(prefect_home),
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Where runs leave what the server shows of them, and under which URL it does: contender/pages.py.
+        "CONTENDER_PAGES": str(pages),
+        "CONTENDER_PAGES_URL": f"{url.removesuffix('/api')}/contender/runs",
     }
 
 

@@ -1,4 +1,4 @@
-"""What stands in front of Prefect's server: who may speak to it, when it was last used, and a page that signs the UI in.
+"""What stands in front of Prefect's server: who may speak to it, when it was last used, a page that signs the UI in, runs' own pages.
 
 A server on loopback is reachable by every web page that its user opens. Prefect asks for the auth string on its API; the rest is
 refused here, before Prefect sees it: a Host that is not loopback (DNS rebinding) and an Origin that is not the server's own.
@@ -18,10 +18,12 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Pages = Callable[[str, str, Send], Awaitable[None]]  # method, path: see deployments/pages.py
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEALTH = "/contender/health"
 SIGN_IN = "/contender/sign-in"
+PAGES = "/contender/runs/"
 
 # Pages load and send nothing elsewhere: Prefect's UI calls a session recorder whatever the analytics setting says, and an artifact
 # that quotes rows could name an image. Its graphs compile their shaders (unsafe-eval) and run in workers made of blobs.
@@ -93,8 +95,9 @@ def _host_name(host: str) -> str | None:
 class Guard:
     """An ASGI application around Prefect's."""
 
-    def __init__(self, app: App, instance: str, activity: Activity) -> None:
+    def __init__(self, app: App, instance: str, activity: Activity, pages: Pages) -> None:
         self._app = app
+        self._pages = pages
         self._instance = instance
         self._activity = activity
 
@@ -115,6 +118,8 @@ class Guard:
             await _answer(send, 200, json.dumps({"instance": self._instance}).encode(), b"application/json")
         elif scope["type"] == "http" and path == SIGN_IN:
             await _answer(send, 200, SIGN_IN_PAGE.encode(), b"text/html", SIGN_IN_POLICY)
+        elif scope["type"] == "http" and path.startswith(PAGES):
+            await self._pages(scope["method"], path, send)
         else:
             await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
 

@@ -7,6 +7,7 @@
                             that a running server is found and stopped though one of the two was deleted or damaged
         auth                user:password, mode 0600
         port                the last port, tried first, so that bookmarks and browser tabs keep working
+        pages/              what runs point to, for the server to show: contender/pages.py
         server.log
     <home>/prefect/         PREFECT_HOME: its SQLite database
 
@@ -96,6 +97,10 @@ class Home:
     @property
     def port_file(self) -> Path:
         return self.server / "port"
+
+    @property
+    def pages(self) -> Path:
+        return self.server / "pages"
 
     @property
     def log_file(self) -> Path:

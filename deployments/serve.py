@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from deployments.environment import server_settings
 from deployments.guard import Activity, Guard
 from deployments.home import Home, State, take_lock
+from deployments.pages import Pages
 
 if TYPE_CHECKING:
     import uvicorn
@@ -79,7 +80,7 @@ def _server(home: Home, instance: str, activity: Activity, idle_seconds: float) 
 
     return Server(
         uvicorn.Config(
-            Guard(app, instance, activity),
+            Guard(app, instance, activity, Pages(home.pages)),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,

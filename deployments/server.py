@@ -176,7 +176,7 @@ def server_status(home: Path | None = None) -> ServerStatus:
 
 def client_environment(info: ServerInfo) -> dict[str, str]:
     """What a flow process needs in its environment, before it imports prefect, to work with this server."""
-    return client_settings(info.url, _secret(info), Home(info.home).prefect)
+    return client_settings(info.url, _secret(info), Home(info.home).prefect, Home(info.home).pages)
 
 
 def sign_in_url(info: ServerInfo) -> str:

@@ -50,6 +50,7 @@ MEANINGS = {
     "recovery": "how often a dead run is continued",
     "checkpoints": "how much a crash of a training costs",
     "report": "what the report shows",
+    "links": "what people click to see a report",
     "cost": "how device-hours are priced",
     "schedule": "when runs start by the clock",
     "new data": "when new data starts a run",

@@ -30,7 +30,7 @@ from contender.progress import Note
 from contender.records import Verdict
 from contender.run import RunResult
 from contender.stages.noise import NoiseResult
-from contender.text import terminal_safe
+from contender.text import blocks, terminal_safe
 
 # Mark and style per outcome; the mark reads without colour.
 MARKS = {
@@ -44,7 +44,6 @@ MARKS = {
     "rejected_data": ("✗", "bold red"),
 }
 OBSERVATIONS = 20  # of the monitoring series that are shown
-BLOCKS = "▁▂▃▄▅▆▇█"
 QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one
 
 
@@ -90,6 +89,8 @@ class RunView:
             yield self
 
     def __call__(self, note: Note) -> None:
+        if note.kind == "said":
+            return
         if note.kind == "finished":
             self._done(note)
         elif note.kind == "warned":
@@ -197,10 +198,7 @@ def show_monitoring(out: Console, series: Sequence[Observation]) -> None:
 def sparkline(series: Sequence[Observation]) -> str:
     """A block for each value of the newest one's metric, from the lowest to the highest of them."""
     primary = series[-1].primary
-    values = [one.metrics[primary] for one in series if primary in one.metrics]
-    low, high = min(values), max(values)
-    steps = [(value - low) / (high - low) if high > low else 1.0 for value in values]
-    return "".join(BLOCKS[round(step * (len(BLOCKS) - 1))] for step in steps)
+    return blocks([one.metrics[primary] for one in series if primary in one.metrics])
 
 
 def show_rules(out: Console, verdict: Verdict) -> None:

@@ -31,7 +31,7 @@ def score_new_rows(run: Run, seen: Snapshot) -> Monitored:
 def _refused(run: Run, champion: Champion, seen: Snapshot) -> str | None:
     """Scores the rows; or why they cannot be."""
     try:
-        snapshot = take_snapshot(run, seen)
+        snapshot = take_snapshot(run, seen, champion.manifest)
         quality = check_quality(run, snapshot, champion.manifest)
         if not quality.record.passed:
             return quality.record.message

@@ -7,6 +7,7 @@ stage, one of them computes it.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -21,6 +22,8 @@ from contender.stages.noise import NoiseResult, noise_done, noise_ended_by, nois
 from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.states import ended
+from tasks.logs import logged
+from tasks.naming import named, tag_outcome
 from tasks.noise import find_live, keep_noise, try_out
 from tasks.quality import check_quality
 from tasks.snapshot import look, take_snapshot
@@ -29,30 +32,31 @@ from tasks.training import find_base, fine_tune
 from tasks.turn import devices_of
 
 
-def run_name() -> str:
-    parameters = flow_run.parameters
-    return f"{parameters['spec'].spec.name} · noise · {parameters['trigger']}"
-
-
-@flow(name="noise", flow_run_name=run_name, persist_result=False)
+@flow(name="noise", flow_run_name=partial(named, "noise"), persist_result=False)
 def noise(spec: Pipeline, runs: int = DEFAULT_RUNS, trigger: str = "manual", actor: str = "") -> State[NoiseResult]:
     """Trains a pipeline with `runs` seeds. The state is Done, or RejectedData."""
     check_runs(runs)
     run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
     run = replace(run, hold_device=devices_of(run))
-    with stoppable():
+    with stoppable(), logged():
         try:
-            return continued(run, lambda run: ended(measured(run, runs)))
+            return continued(run, lambda run: once(run, runs))
         except ContenderError as error:
             error.ended = noise_ended_by(run, error)
             raise
+
+
+def once(run: Run, runs: int) -> State[NoiseResult]:
+    result = measured(run, runs)
+    tag_outcome(run, result.outcome)
+    return ended(result)
 
 
 def measured(run: Run, runs: int) -> NoiseResult:
     seen = look(run)
     live = find_live(run)
     base = find_base(run)
-    snapshot = take_snapshot(run, seen)
+    snapshot = take_snapshot(run, seen, live)
     quality = check_quality(run, snapshot, live)
     if not quality.record.passed:
         return noise_refused(run, snapshot.record, quality)

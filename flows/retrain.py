@@ -19,9 +19,12 @@ from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.states import ended
 from tasks.decision import conclude, find_decision, refuse
+from tasks.ending import leave_result
 from tasks.evaluation import evaluate_both
 from tasks.judging import judge_challenger
+from tasks.logs import logged
 from tasks.monitoring import monitor
+from tasks.naming import named
 from tasks.notification import failures_told, tell_of
 from tasks.promotion import find_champion, promote, publish
 from tasks.quality import check_quality
@@ -34,20 +37,14 @@ from tasks.turn import devices_of, turn
 ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
 
 
-def run_name() -> str:
-    """`support-intents · command line`: what a list of runs should tell."""
-    parameters = flow_run.parameters
-    return f"{parameters['spec'].spec.name} · {parameters['trigger']}"
-
-
-@flow(name="retrain", flow_run_name=run_name, persist_result=False)
+@flow(name="retrain", flow_run_name=named, persist_result=False)
 def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: float = 0.0) -> State[RunResult]:
     """Runs a pipeline once, given by value. The state's name says what came of it: Promoted, Kept, Inconclusive, RejectedData, UpToDate.
 
     settle: seconds that a file must have rested for; younger ones are left to a later run.
     """
     # Prefect's own handler of SIGTERM would raise in the middle of whatever goes on
-    with stoppable(), failures_told(spec):
+    with stoppable(), logged(), failures_told(spec):
         run = open_run(spec, actor or f"flow-run:{flow_run.id}", flow_run.id)
         run = replace(run, hold_device=devices_of(run), settle=settle)
         try:
@@ -59,7 +56,7 @@ def retrain(spec: Pipeline, trigger: str = "manual", actor: str = "", settle: fl
 
 def once(run: Run) -> State[RunResult]:
     with turn(run) as busy:
-        result = skipped(run, busy) if busy else retrained(run)
+        result = leave_result(run, skipped(run, busy) if busy else retrained(run))
     state = ended(result)
     tell_of(run, result)  # whoever waits for the turn does not wait for a receiver
     return state
@@ -76,7 +73,7 @@ def retrained(run: Run) -> RunResult:
     base = find_base(run)
     snapshot = quality = None
     try:
-        snapshot = take_snapshot(run, seen)
+        snapshot = take_snapshot(run, seen, champion.manifest)
         quality = check_quality(run, snapshot, champion.manifest)
         if not quality.record.passed:
             return refuse(run, snapshot.record, champion, quality.record.message, quality)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -14,21 +15,19 @@ from contender.run import Run, open_run
 from contender.spec import Pipeline
 from flows.monitored import score_new_rows
 from flows.states import look_failed, looked
+from tasks.logs import logged
+from tasks.naming import named
 from tasks.turn import devices_of
 from tasks.watch import find_runs, only_look, see, start, weigh
 
 
-def run_name() -> str:
-    return f"{flow_run.parameters['spec'].spec.name} · look"
-
-
-@flow(name="watch", flow_run_name=run_name, persist_result=False)
+@flow(name="watch", flow_run_name=partial(named, "look"), persist_result=False)
 def watch(spec: Pipeline) -> State[Look]:
     """Looks once. The state says what came of it: Started, Joined, NothingNew, NotEnough, Settling, Busy, WaitingToRetry, LookFailed."""
     try:
         run = open_run(spec, f"flow-run:{flow_run.id}", flow_run.id)
         run = replace(run, hold_device=devices_of(run))
-        with only_look(run) as busy:
+        with logged(), only_look(run) as busy:
             return looked(busy or look_at(run))
     except ContenderError as error:
         return look_failed(error)

@@ -1,14 +1,15 @@
-"""Policy of the evaluation: the registry is read again where it does not answer; both models are shown side by side."""
+"""Policy of the evaluation: the registry is read again where it does not answer; the models are ranked for people."""
 
 from __future__ import annotations
 
 from contender import contest
-from contender.conclusion import nested_metrics
 from contender.contest import Champion
+from contender.plan import judged_set
 from contender.records import Evaluation, ReleaseManifest, SplitReport
 from contender.run import Run
+from contender.showing.model import candidates, leaderboard
 from contender.workspace import Staged
-from tasks.artifacts import table
+from tasks.artifacts import leave
 from tasks.policy import stage_task
 
 
@@ -17,11 +18,12 @@ def evaluate_both(
     run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]
 ) -> Staged[Evaluation]:
     evaluation = contest.evaluate_both(run, challenger, champion, split)
-    rows = [
-        (name, metric, f"{value:.4f}", f"{models['champion'][metric]:.4f}" if "champion" in models else "–")
-        for name, models in nested_metrics(evaluation.record).items()
-        for metric, value in models["challenger"].items()
-    ]
-    description = f"{challenger.release} against {champion.release or 'no champion yet'}"
-    table(run, "evaluation", ("set", "metric", "challenger", "champion"), rows, description)
+    on, primary = judged_set(run.pipeline), run.pipeline.spec.evaluate.metrics[0]
+    leave(
+        run,
+        "leaderboard",
+        lambda: leaderboard(candidates(evaluation.record, challenger, champion.manifest, on), primary),
+        f"{challenger.release} against {champion.release or 'no champion yet'}",
+        cached=evaluation.cached,
+    )
     return evaluation

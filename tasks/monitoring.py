@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from contender import contest
 from contender.contest import Champion
-from contender.monitoring import COLUMNS, Observation
+from contender.monitoring import Observation
 from contender.records import Snapshot, SplitReport
 from contender.run import Run
+from contender.showing.series import monitoring_page
 from contender.stages import monitoring as stages
 from contender.workspace import Staged
-from tasks.artifacts import table
+from tasks.artifacts import leave
 from tasks.policy import stage_task
-
-SHOWN = 50  # newest observations
 
 
 @stage_task
@@ -30,8 +29,7 @@ def monitor(run: Run, champion: Champion, snapshot: Snapshot, split: Staged[Spli
     found = stages.monitor(run, champion, snapshot, split)
     if found is not None:
         series, _ = run.registry.monitoring.readable()
-        rows = [one.row for one in reversed(series[-SHOWN:])]
-        table(run, "monitoring", COLUMNS, rows, found.sentence)
+        leave(run, "monitoring", lambda: monitoring_page(series, found), found.sentence)
     return found
 
 

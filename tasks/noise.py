@@ -6,9 +6,10 @@ from contender.models import ResolvedBase
 from contender.noise import NoiseReport, Trial
 from contender.records import ReleaseManifest, SplitReport, TrainReport
 from contender.run import Run
+from contender.showing.series import noise_page
 from contender.stages import noise as stages
 from contender.workspace import Staged
-from tasks.artifacts import table
+from tasks.artifacts import leave
 from tasks.policy import stage_task
 
 
@@ -25,7 +26,5 @@ def try_out(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], pl
 @stage_task
 def keep_noise(run: Run, base: ResolvedBase, split: Staged[SplitReport], trials: list[Trial]) -> NoiseReport:
     report = stages.keep_noise(run, base, split, trials)
-    table(run, "noise", stages.NOISE_COLUMNS, stages.noise_rows(report), report.sentence)
-    columns = ("seed", "model", *report.spreads)
-    table(run, "noise-seeds", columns, stages.seed_rows(report), f"each seed on {report.set}")
+    leave(run, "noise", lambda: noise_page(report), report.sentence)
     return report

@@ -22,6 +22,7 @@ from prefect.utilities.urls import url_for
 
 from contender import stopping
 from contender.errors import AlreadyExists, ContenderError, StoreError, StoreUnavailable, internal
+from contender.links import report_link
 from contender.notifications import receivers
 from contender.plan import decision_prefix
 from contender.progress import Note, tell
@@ -43,8 +44,6 @@ def notify(pipeline: Pipeline, message: Message, to: Sequence[str]) -> dict[str,
     began = time.monotonic()
     told = send_to_all(pipeline, message, to)
     failed = {one: why for one, why in told.items() if why}
-    for one, why in failed.items():
-        get_run_logger().warning("%s was not notified: %s", one, why)
     with suppress(ContenderError):  # whoever wants the run to stop finds that it has ended
         for one, why in failed.items():
             tell(Note("notify", "warned", f"{one} was not notified: {why}"))
@@ -61,7 +60,8 @@ def tell_of(run: Run, result: RunResult) -> None:
     try:
         result = _as_decided_before(run, result)
         if receivers(run.pipeline.spec.notify, result.outcome) and _is_first_to_tell(run):
-            _tell(run.pipeline, result, report=result.report or "")
+            link = report_link(run, result)
+            _tell(run.pipeline, result, report=(link.url or link.place) if link else "")
     except Exception as error:  # noqa: BLE001 - the run has ended, and stays what it is
         _not_told(error)
 

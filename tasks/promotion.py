@@ -1,4 +1,5 @@
-"""Policy of everything that reads or moves an alias: transient errors are tried again, and a number once tried is never abandoned.
+"""Policy of everything that reads or moves an alias: transient errors are tried again, and a number once tried is never abandoned. Both
+models are shown side by side.
 
 Where the pipeline promises to be the only writer of its registry, its own runs keep that promise by a lease.
 """
@@ -13,6 +14,8 @@ from contender.contest import Champion
 from contender.records import AliasEntry, Snapshot
 from contender.registry import Guard
 from contender.run import Run
+from contender.showing.verdict import comparison_page
+from tasks.artifacts import leave
 from tasks.policy import stage_task
 from tasks.turn import only_writer
 
@@ -24,7 +27,15 @@ def find_champion(run: Run, seen: Snapshot) -> Champion:
 
 @stage_task
 def publish(run: Run, contest: Contest) -> Path:
-    return publishing.publish(run, contest)
+    report = publishing.publish(run, contest)
+    champion = contest.champion.release
+    leave(
+        run,
+        "comparison",
+        lambda: comparison_page(publishing.comparisons(run, contest), champion),
+        f"{contest.challenger.release} against {champion or 'no champion yet'}",
+    )
+    return report
 
 
 @stage_task

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from contender.records import QualityReport, Snapshot, SplitReport
 from contender.run import Run
+from contender.showing.data import split_page
 from contender.stages import data as stages
 from contender.workspace import Staged
-from tasks.artifacts import table
+from tasks.artifacts import leave
 from tasks.policy import stage_task
 
 
 @stage_task
 def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityReport]) -> Staged[SplitReport]:
     split = stages.split_rows(run, snapshot, quality)
-    if not split.cached:
-        rows = [(name, f"{count:,}") for name, count in split.record.rows.items()]
-        rows += [
-            ("removed: text of a held-out row", f"{split.record.removed_leaks:,}"),
-            ("removed: nearly the text of a held-out row", f"{split.record.removed_near_duplicates:,}"),
-            ("removed: repeated held-out row", f"{split.record.removed_duplicates:,}"),
-            ("quarantined: held-out row that contradicts another", f"{split.record.removed_conflicts:,}"),
-        ]
-        table(run, "split", ("set", "rows"), rows, f"{len(split.record.labels)} labels")
+    leave(run, "split", lambda: split_page(split.record), stages.dealt(split.record), cached=split.cached)
     return split

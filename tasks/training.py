@@ -8,9 +8,10 @@ from contender.models import ResolvedBase
 from contender.progress import listening
 from contender.records import SplitReport, TrainReport
 from contender.run import Run
+from contender.showing.model import training_page
 from contender.stages import model as stages
 from contender.workspace import Staged
-from tasks.artifacts import ProgressBar
+from tasks.artifacts import ProgressBar, leave
 from tasks.policy import stage_task
 
 
@@ -22,4 +23,8 @@ def find_base(run: Run) -> ResolvedBase:
 @stage_task
 def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
     with ProgressBar(run, "train") as bar, listening(bar):
-        return stages.fine_tune(run, base, split)
+        model = stages.fine_tune(run, base, split)
+    primary = run.pipeline.spec.evaluate.metrics[0]
+    told = stages.trained_told(model.record)
+    leave(run, "training", lambda: training_page(model.record, primary), told, cached=model.cached)
+    return model

@@ -23,9 +23,11 @@ from contender.errors import Transient, UsageError
 from contender.monitoring import Monitored
 from contender.newdata import Around, Begun, Change, Look, Seen, run_key
 from contender.run import Run
+from contender.showing.data import changes_page
 from contender.stages import newdata as stages
 from contender.turn import look_lock
-from tasks.artifacts import table
+from tasks.artifacts import leave
+from tasks.naming import name_after
 from tasks.policy import stage_task
 from tasks.turn import is_taken
 from tasks.waiting import not_begun
@@ -33,7 +35,6 @@ from tasks.waiting import not_begun
 PATIENCE_SECONDS = 30.0
 KEYS_AT_ONCE = 50  # numbers of a key that are asked for in one question
 ALIVE_SECONDS = 900.0  # that a run may take to begin, or to end, without its turn; then it has died
-SHOWN = 50  # changed files in the UI
 
 
 def now() -> float:
@@ -43,7 +44,9 @@ def now() -> float:
 
 @partial(stage_task, patience=PATIENCE_SECONDS)
 def see(run: Run) -> Seen:
-    return stages.see(run)
+    seen = stages.see(run)
+    name_after(run, seen.snapshot)
+    return seen
 
 
 @partial(stage_task, patience=PATIENCE_SECONDS)
@@ -82,8 +85,7 @@ def start(run: Run, look: Look, found: Sequence[Change], around: Around) -> Look
             "Another look started a run for what is new, which has ended meanwhile; the next look sees what came of it."
         )
         return look.model_copy(update={"outcome": "joined", "message": message, "flow_run_id": str(started.id)})
-    rows = [(change.set, change.file.path, change.kind, f"{change.file.size:,}") for change in found[:SHOWN]]
-    table(run, "new-data", ("set", "file", "what", "bytes"), rows, look.message)
+    leave(run, "new-data", lambda: changes_page(found, look.message), look.message)
     return look.model_copy(update={"flow_run_id": str(started.id)})
 
 

@@ -24,6 +24,7 @@ from contender import stopping
 from contender.child import Child, Voice, end_with_parent, how_it_ended, requested, told_error
 from contender.errors import ContenderError, StageFailed
 from contender.files import empty_folder
+from contender.printed import Printed
 from contender.progress import Note, tell
 from contender.records import QualityReport
 from contender.workspace import translated_os_errors
@@ -78,12 +79,20 @@ class Died(StageFailed):
 
 def _checked(request: dict[str, Any], on_rows: Callable[[int], None] | None) -> QualityReport:
     gate = _ahead.pop() if _ahead else _start()
+    printed = Printed(gate.log, lambda line: tell(Note("gate", "said", line)))
+
+    def hear(count: int) -> None:
+        printed.look()
+        if on_rows:
+            on_rows(count)
+
     with gate.log:
         try:
             gate.child.ask(request)
-            final = gate.child.listen(lambda count: on_rows(count) if on_rows else None)
+            final = gate.child.listen(hear)
         finally:
             code = gate.child.close()
+        printed.end()
         if "report" in final:
             return QualityReport.model_validate(final["report"])
         error = told_error(final["error"], StageFailed) if "error" in final else _silent(code)

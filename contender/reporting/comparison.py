@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from contender.evaluation.metrics import METRICS
 from contender.evaluation.outcomes import from_table
 from contender.judging.resampling import bootstrap
+from contender.records import RuleResult, SetEvaluation, Verdict
 from contender.reporting.data import ReportInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RESAMPLES = 200  # enough for a standard error within 5%
 Z = 1.959964  # both ends of a 95% normal interval
@@ -41,27 +47,38 @@ class MetricRow:
         return "better" if (self.low > 0) == self.higher_is_better else "worse"
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Both models on one set: their metrics, and the outcomes that these are of; no champion where nothing was ever promoted."""
+
+    challenger: SetEvaluation
+    champion: SetEvaluation | None
+    outcomes: pa.Table
+    champion_outcomes: pa.Table | None
+
+
 def metric_rows(data: ReportInput) -> list[MetricRow]:
-    errors = _standard_errors(data)
-    floors = {rule.metric: rule.threshold for rule in data.verdict.rules if rule.kind == "floor"}
-    return [_row(data, name, errors[name], floors.get(name)) for name in data.metrics]
+    pair = Pair(data.judged, data.champion_judged, data.outcomes, data.champion_outcomes)
+    return compared(pair, data.verdict, data.metrics)
 
 
-def _row(data: ReportInput, name: str, error: float, floor: float | None) -> MetricRow:
-    facts, champion = METRICS[name], data.champion_judged
-    challenger = data.judged.metrics[name]
-    other = champion.metrics.get(name) if champion else None
+def compared(pair: Pair, verdict: Verdict, metrics: Sequence[str]) -> list[MetricRow]:
+    """The metrics on the pair's set; the judge's own bounds where it drew some, so that no page says another thing than the verdict."""
+    errors = _standard_errors(pair, metrics)
+    on = pair.challenger.set
+    floors = {rule.metric: rule.threshold for rule in verdict.rules if (rule.kind, rule.set) == ("floor", on)}
+    drawn = {rule.metric: rule for rule in reversed(verdict.rules) if (rule.kind, rule.set) == ("comparison", on)}
+    return [_row(pair, name, errors[name], floors.get(name), drawn.get(name)) for name in metrics]
+
+
+def _row(pair: Pair, name: str, error: float, floor: float | None, rule: RuleResult | None) -> MetricRow:
+    facts = METRICS[name]
+    challenger = pair.challenger.metrics[name]
+    other = pair.champion.metrics.get(name) if pair.champion else None
     centre = challenger if other is None else challenger - other
     low, high, level = centre - Z * error, centre + Z * error, "95%"
-    rule = data.versus
-    if (
-        rule
-        and (rule.metric, rule.set) == (name, data.on)
-        and rule.alpha
-        and rule.low is not None
-        and rule.high is not None
-    ):
-        # The judge's own bounds, so that the picture and the verdict say the same; they are of the gain.
+    if rule and rule.alpha and rule.low is not None and rule.high is not None:
+        # They are of the gain.
         low, high = (rule.low, rule.high) if facts.higher_is_better else (-rule.high, -rule.low)
         level = f"{1 - 2 * rule.alpha:.1%}"
     return MetricRow(
@@ -69,9 +86,9 @@ def _row(data: ReportInput, name: str, error: float, floor: float | None) -> Met
     )
 
 
-def _standard_errors(data: ReportInput) -> dict[str, float]:
+def _standard_errors(pair: Pair, metrics: Sequence[str]) -> dict[str, float]:
     """Metric → bootstrap standard error of the difference (or of the value), split keys drawn with replacement."""
-    ours = from_table(data.outcomes)
-    theirs = None if data.champion_outcomes is None else from_table(data.champion_outcomes)
-    keys = data.outcomes.column("key").to_numpy()
-    return {name: bootstrap(name, ours, theirs, keys, SEED, RESAMPLES).error for name in data.metrics}
+    ours = from_table(pair.outcomes)
+    theirs = None if pair.champion_outcomes is None else from_table(pair.champion_outcomes)
+    keys = pair.outcomes.column("key").to_numpy()
+    return {name: bootstrap(name, ours, theirs, keys, SEED, RESAMPLES).error for name in metrics}

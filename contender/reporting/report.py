@@ -9,7 +9,6 @@ from contender.attribution import TOLERATED_GAP
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
-from contender.records import ExpectationResult
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES, metric_rows
@@ -48,7 +47,7 @@ def render_report(data: ReportInput) -> str:
         **_measured(data),
         **_looked_into(data),
         **of_models(data.on, data.outcomes, data.champion_outcomes, WORDS),
-        expectations=sorted(data.quality.results, key=_urgency)[:EXPECTATIONS_SHOWN],
+        expectations=sorted(data.quality.results, key=lambda result: result.urgency)[:EXPECTATIONS_SHOWN],
         quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1])[:REASONS_SHOWN],
         latency=latency_chart(data),
         history=history_chart(data),
@@ -114,16 +113,6 @@ def _agreement(findings: Findings) -> dict[str, float]:
 
 def _first_headline(data: ReportInput) -> str:
     return "The first champion" if data.verdict.verdict == "PROMOTE" else "Not good enough to be the first champion"
-
-
-def _urgency(result: ExpectationResult) -> tuple[bool, int, bool, int]:
-    """Failing expectations first, critical ones before warnings, those that hit most rows first."""
-    return (
-        result.success,
-        ["critical", "warning", "info"].index(result.severity),
-        not result.unexpected,
-        -result.unexpected,
-    )
 
 
 def lineage(data: ReportInput) -> list[tuple[str, Any]]:

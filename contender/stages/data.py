@@ -103,7 +103,7 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
 
     admitted = sha256_file(quality.folder / "admitted.npy")
     key = stage_key(run.pipeline, "split", rows=snapshot.key, admitted=admitted, definition=definition.model_dump())
-    return staged(run, "split", key, SplitReport, compute, _dealt)
+    return staged(run, "split", key, SplitReport, compute, dealt)
 
 
 def frozen_split(run: Run) -> SplitDefinition:
@@ -164,7 +164,8 @@ def _read(snapshot: Snapshot) -> str:
     return f"{files:,} file{'' if files == 1 else 's'}{skipped}, {snapshot.source.rows:,} rows{golden}"
 
 
-def _dealt(split: SplitReport) -> str:
+def dealt(split: SplitReport) -> str:
+    """The split in one line."""
     removed = split.removed_leaks + split.removed_near_duplicates + split.removed_duplicates
     conflicts = split.removed_conflicts
     # A record that was found has its sets sorted by name.

@@ -127,9 +127,10 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
                 on_progress=told,
                 on_checkpoint=shared.send if shared else None,
                 on_recovery=lambda text: tell(Note("train", "warned", text)),
+                on_line=lambda line: tell(Note("train", "said", line)),
             )
 
-    trained = staged(run, "train", key, TrainReport, compute, _trained)
+    trained = staged(run, "train", key, TrainReport, compute, trained_told)
     shutil.rmtree(job_folder, ignore_errors=True)
     if shared:
         shared.forget()
@@ -260,7 +261,8 @@ def _predict(run: Run, model: Predictor, split: Staged[SplitReport], name: str) 
     return run.workspace.stage("predict", key, Predictions, compute)
 
 
-def _trained(report: TrainReport) -> str:
+def trained_told(report: TrainReport) -> str:
+    """A training in one line."""
     best = f", best {report.best_metric:.4f} on validation" if report.best_metric is not None else ""
     continued = f", continued from step {report.resumed_from_step:,}" if report.resumed_from_step else ""
     return f"{report.steps:,} steps{continued}, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}{best}"

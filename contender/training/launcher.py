@@ -16,6 +16,7 @@ from contender import stopping
 from contender.child import Child, how_it_ended, told_error
 from contender.errors import ContenderError, Interrupted, OutOfMemory, TrainingFailed
 from contender.files import write_durably
+from contender.printed import Printed
 from contender.records import TrainReport
 from contender.stopping import stoppable
 from contender.training.attempts import Attempts
@@ -54,13 +55,14 @@ def run_job(
     on_progress: OnProgress | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
     on_recovery: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] = lambda line: None,
 ) -> TrainReport:
     """Trains `job` in a child process and returns its report; the model lies in `job.output`.
 
     `folder` holds the job's checkpoints: the same job with the same folder continues where it was stopped; `on_checkpoint` hears
-    of each new one's folder. A child that died is started again, at most `max_recoveries` times, and `on_recovery` told why.
-    `environment` is added to the child's. SIGTERM and SIGINT are passed on once. Raises Interrupted, resumable where a checkpoint
-    is kept; OutOfMemory; TrainingFailed; the child's own error otherwise.
+    of each new one's folder. A child that died is started again, at most `max_recoveries` times, and `on_recovery` told why. `on_line`
+    hears what the child prints. `environment` is added to the child's. SIGTERM and SIGINT are passed on once. Raises Interrupted,
+    resumable where a checkpoint is kept; OutOfMemory; TrainingFailed; the child's own error otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "job.json", job.to_bytes())
@@ -75,7 +77,7 @@ def run_job(
             checkpoint=checkpoint or CheckpointOptions(),
         )
         try:
-            report = _attempt(job, folder, told, environment or {}, on_progress, on_checkpoint)
+            report = _attempt(job, folder, told, environment or {}, on_progress, on_checkpoint, on_line)
         except OutOfMemory as error:
             reason = recovery.from_memory(error)
         except Died as death:
@@ -136,8 +138,10 @@ def _attempt(
     environment: Mapping[str, str],
     on_progress: OnProgress | None,
     on_checkpoint: Callable[[Path], None] | None,
+    on_line: Callable[[str], None],
 ) -> TrainReport:
     def hear(message: Any) -> None:
+        printed.look()
         progress = Progress.model_validate(message)
         if progress.checkpoint is not None and on_checkpoint:
             on_checkpoint(Checkpoints(folder / "checkpoints", "").path(progress.checkpoint))
@@ -147,13 +151,15 @@ def _attempt(
     arguments = [str(folder.absolute()), "--attempt", told.to_bytes().decode()]
     kills = oom_kills()
     given = PASSIVE | os.environ | QUIET | (REPEATABLE if job.options.deterministic else {}) | dict(environment)
-    with (folder / "job.log").open("ab") as log:
+    with (folder / "job.log").open("ab+") as log:
+        printed = Printed(log, on_line)
         child = Child("contender.training.job", arguments, log, given)
-    try:
-        with stoppable(first=child.stop):  # it decides how to end
-            final = child.listen(hear)
-    finally:
-        code = child.close()
+        try:
+            with stoppable(first=child.stop):  # it decides how to end
+                final = child.listen(hear)
+        finally:
+            code = child.close()
+            printed.end()
     if code == 0 and "report" in final:
         return TrainReport.model_validate(final["report"])
     raise _failure(code, final, folder, ran_out=kills is not None and (oom_kills() or 0) > kills)

@@ -93,6 +93,7 @@ OTHER: dict[str, Any] = {
     "train.deterministic": True,
     "stores": {"s3://a/": {"profile": "p"}},
     "report.examples": "none",
+    "report.base_url": "https://models.example.com/registry",
     "schedule.name": "nightly",
     "schedule.cron": "0 3 * * *",
     "schedule.interval": "6h",

@@ -18,6 +18,7 @@ from contender.errors import UsageError
 from deployments.environment import chosen_api, client_settings, server_environment, server_settings
 from deployments.guard import Activity, Guard, refusal
 from deployments.home import Home, ServerFailed, State, take_lock, write_private
+from deployments.pages import Pages
 from deployments.server import (
     ServerInfo,
     _listen,
@@ -119,9 +120,9 @@ def test_every_setting_is_one_that_prefect_knows(tmp_path: Path) -> None:
                 found |= names(field.annotation)
         return found
 
-    given = server_settings("http://o", "a:b", tmp_path) | client_settings("http://o/api", "a:b", tmp_path)
+    given = server_settings("http://o", "a:b", tmp_path) | client_settings("http://o/api", "a:b", tmp_path, tmp_path)
     assert len(given) > 10
-    assert set(given) - names(Settings) == {"DO_NOT_TRACK"}
+    assert set(given) - names(Settings) == {"DO_NOT_TRACK", "CONTENDER_PAGES", "CONTENDER_PAGES_URL"}
 
 
 # --- the guard --------------------------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def test_a_refused_request_never_reaches_the_app() -> None:
     async def app(*_: object) -> None:
         raise AssertionError("reached")
 
-    guard = Guard(app, "i", Activity())
+    guard = Guard(app, "i", Activity(), Pages(Path("nowhere")))
     assert drive(guard, scope(host="evil"))[0]["status"] == 421
     assert drive(guard, scope("websocket", host="localhost", origin="http://evil"))[0]["type"] == "websocket.close"
 
@@ -189,7 +190,7 @@ def test_an_open_request_keeps_the_server_awake_and_its_end_starts_the_clock() -
 
     now[0] = 5
     assert activity.idle_seconds() == 5
-    drive(Guard(app, "i", activity), scope("websocket", host="localhost"))
+    drive(Guard(app, "i", activity, Pages(Path("nowhere"))), scope("websocket", host="localhost"))
     now[0] += 7
     assert (seen, activity.idle_seconds()) == ([0.0], 7)
 

@@ -35,6 +35,12 @@ def test_a_stage_that_takes_long_is_heard_of_now_and_then(shown, monkeypatch):
     assert out.getvalue().splitlines() == ["  train     3/9 loss 0.5"]
 
 
+def test_what_a_stages_process_prints_is_for_the_log_and_not_for_the_terminal(shown):
+    view, out = shown
+    view(Note("train", "said", "UserWarning: deprecated"))
+    assert out.getvalue() == ""
+
+
 def test_a_transfer_that_takes_long_says_how_far_it_is_how_fast_and_how_long_yet(monkeypatch):
     out, clock = StringIO(), [0.0]
     monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])

@@ -59,7 +59,17 @@ def test_markdown_renders_text_as_it_is():
     assert markdown_safe(text) == (r"\[x\]\(javascript:1\) \!\[i\]\(u\) &lt;b&gt;&amp;amp; \`c\` \*e\* \_f\_ \| \# h")
     assert markdown_safe("- list") == r"\- list"
     assert markdown_safe("1. list") == r"1\. list"
+    assert markdown_safe("93.1%") == "93.1%"
     assert markdown_safe("two\nlines") == r"two\\nlines"
+
+
+def test_no_bare_address_becomes_a_link_where_markdown_is_githubs():
+    assert (
+        markdown_safe("see https://evil.example/x and HTTP://e")
+        == "see https<!---->://evil.example/x and HTTP<!---->://e"
+    )
+    assert markdown_safe("www.evil.example jo@evil.example") == "www<!---->.evil.example jo@<!---->evil.example"
+    assert markdown_safe("https is safe, a @ b") == "https is safe, a @ b"
 
 
 def test_redaction_masks_addresses_and_digits_and_cuts():

@@ -14,7 +14,7 @@ import pytest
 from desk import COLOURS, Desk, Ran, tickets
 
 KEYS = {
-    "pipeline", "outcome", "message", "snapshot", "release", "champion", "alias_entry", "metrics", "evaluations", "verdict",
+    "pipeline", "outcome", "message", "snapshot", "release", "champion", "alias_entry", "metrics", "evaluations", "evaluation", "verdict",
     "training", "monitoring",
     "seconds", "stages", "flow_run_id", "report", "quarantine", "conflicts", "data_docs", "registry",
 }  # fmt: skip

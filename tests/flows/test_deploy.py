@@ -43,6 +43,7 @@ def test_a_pipeline_is_deployed_by_value_with_a_module_for_an_entrypoint(
     assert (found.entrypoint, found.work_pool_name) == ("flows.retrain.retrain", pool)
     assert Pipeline.model_validate(found.parameters["spec"]) == pipeline
     assert found.parameters["spec"]["suite"], "the suite is in it too"
+    assert found.parameter_openapi_schema["required"] == [], "the UI's quick run asks for nothing"
     assert found.job_variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
     assert found.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": "."}}]
     assert set(automations(client, pipeline.spec.name)) == AUTOMATIONS

@@ -49,10 +49,10 @@ def test_the_server_shows_the_spread_and_a_store_that_does_not_answer_is_asked_a
         tasks = [(task.name.rpartition("-")[0], task.run_count) for task in client.read_task_runs(flow_run_filter=only)]
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[found.id]))
         artifacts = {one.key: one for one in client.read_artifacts(artifact_filter=mine)}
-    assert found.name == "desk · noise · test"
+    assert found.name == f"desk · noise · test · {result.snapshot[:8]}"
+    assert set(found.tags) == {"desk", "trigger:test", "outcome:done"}
     assert tasks.count(("fine-tune", 1)) == tasks.count(("try-out", 1)) == 2
     assert ("keep-noise", 2) in tasks
-    assert {"desk-noise", "desk-noise-seeds"} <= set(artifacts)
-    assert "accuracy" in str(artifacts["desk-noise"].data)
+    assert "accuracy" in str(artifacts["desk-noise"].data) and "Each seed" in str(artifacts["desk-noise"].data)
     written = {info.key.split("/")[1] for info in store.list("desk/")}
     assert written == {"noise", "split"}, "no release, decision, ledger look or alias entry"

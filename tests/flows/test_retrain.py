@@ -24,6 +24,9 @@ from flows.retrain import retrain
 pytestmark = pytest.mark.usefixtures("prefect_server", "gate_here")
 
 
+PAGES = ("snapshot", "quality", "split", "training", "leaderboard", "verdict", "comparison", "result")
+
+
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore.named(f"flows-{secrets.token_hex(4)}")
@@ -49,8 +52,8 @@ def run(pipeline: Pipeline) -> tuple[State[RunResult], RunResult]:
     return state, value
 
 
-def seen_by_the_server(result: RunResult) -> tuple[FlowRun, dict[str, str], set[str]]:
-    """The flow run, its tasks' states by name, and its artifacts' keys."""
+def seen_by_the_server(result: RunResult) -> tuple[FlowRun, dict[str, str], dict[str, str]]:
+    """The flow run, its tasks' states by name, and its artifacts by key."""
     assert result.flow_run_id
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(result.flow_run_id)
@@ -59,8 +62,8 @@ def seen_by_the_server(result: RunResult) -> tuple[FlowRun, dict[str, str], set[
             task.name.rpartition("-")[0]: task.state_name or "" for task in client.read_task_runs(flow_run_filter=only)
         }
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[found.id]))
-        keys = {artifact.key or "" for artifact in client.read_artifacts(artifact_filter=mine)}
-    return found, tasks, keys
+        pages = {artifact.key or "": str(artifact.data) for artifact in client.read_artifacts(artifact_filter=mine)}
+    return found, tasks, pages
 
 
 def with_floor(pipeline: Pipeline, floor: float) -> Pipeline:
@@ -72,16 +75,20 @@ def test_the_server_shows_what_came_of_a_run_and_what_was_found_again(pipeline: 
     state, result = run(pipeline)
     assert (state.name, state.is_completed(), result.alias_entry) == ("Promoted", True, 1)
     flow_run, tasks, artifacts = seen_by_the_server(result)
-    assert flow_run.name == "desk · test"
+    assert flow_run.name == f"desk · test · {str(result.snapshot)[:8]}"
+    assert set(flow_run.tags) == {"desk", "trigger:test", "outcome:promoted"}
     assert tasks["fine-tune"] == "Completed"
-    assert artifacts >= {f"desk-{stage}" for stage in ("snapshot", "quality", "split", "evaluation", "verdict")}
+    assert set(artifacts) == {f"desk-{page}" for page in PAGES} | {"desk-train"}
 
     state, result = run(pipeline)
     assert (state.name, result.stages) == ("UpToDate", ())
+    flow_run, _, artifacts = seen_by_the_server(result)
+    assert (set(flow_run.tags), set(artifacts)) == ({"desk", "trigger:test", "outcome:up_to_date"}, {"desk-result"})
 
     state, result = run(with_floor(pipeline, 0.9999))
     assert (state.name, state.is_completed()) == ("Kept", True), "a model that is not promoted is no failure"
-    _, tasks, _ = seen_by_the_server(result)
+    _, tasks, artifacts = seen_by_the_server(result)
+    assert set(artifacts) == {f"desk-{page}" for page in PAGES}, "what was found is shown as well"
     assert {name for name, kind in tasks.items() if kind == "Cached"} >= {"take-snapshot", "split-rows", "fine-tune"}
 
     write_tickets(tmp_path / "tickets" / "2.csv", [("", "red")] * 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 COLOURS = ("red", "green", "blue")
@@ -9,12 +10,12 @@ FILLER = tuple(f"word{n}" for n in range(60))
 WORDS = (*COLOURS, *FILLER)
 
 
-def build_tiny_base(folder: Path) -> Path:
-    """A random BERT of 30,000 parameters with a word tokenizer over WORDS and 500 words that no row uses."""
+def build_tiny_base(folder: Path, words: Iterable[str] = WORDS) -> Path:
+    """A random BERT of 30,000 parameters with a word tokenizer over these words and 500 that no row uses."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *(f"unused{n}" for n in range(500))]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *(f"unused{n}" for n in range(500))]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=64)
     torch.manual_seed(0)
