@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contender import stopping
 from contender.contest import Champion, outcomes_of, promote_settled
 from contender.datafiles import files_of_release
+from contender.errors import AliasMoved
 from contender.files import write_durably
 from contender.monitoring import Observation
 from contender.plan import judged_set
@@ -54,6 +55,8 @@ def publish(run: Run, contest: Contest) -> Path:
     from contender.reporting.card import render_card
     from contender.reporting.report import render_report
 
+    started = time.monotonic()
+    tell(Note("report", "started"))
     data = _report_input(run, contest)
     html = render_report(data)
     with run.workspace.scratch(f"publish-{run.pipeline.spec.name}") as folder:
@@ -66,6 +69,8 @@ def publish(run: Run, contest: Contest) -> Path:
     with translated_os_errors(run.workspace.root):
         report.parent.mkdir(parents=True, exist_ok=True)
         write_durably(report, html.encode())
+    text = f"{len(html) / 1e3:,.0f} kB, kept with the evaluation"
+    tell(Note("report", "finished", text, seconds=time.monotonic() - started))
     return report
 
 
@@ -118,7 +123,19 @@ def promote(run: Run, contest: Contest, guard: Guard | None = None) -> AliasEntr
 
     `guard`: see Registry.append.
     """
-    stopping.check()  # the last point to stop at: from here on the run ends with its decision
+    started = time.monotonic()
+    tell(Note("promote", "started"))  # the last point to stop at: from here on the run ends with its decision
+    try:
+        entry = _promoted(run, contest, guard)
+    except AliasMoved as error:
+        tell(Note("promote", "warned", error.what), stops=False)
+        raise
+    text = f"{entry.release} is live as {run.pipeline.spec.promote.alias}, by entry {entry.n}"
+    tell(Note("promote", "finished", text, seconds=time.monotonic() - started, key=entry.release), stops=False)
+    return entry
+
+
+def _promoted(run: Run, contest: Contest, guard: Guard | None) -> AliasEntry:
     champion, verdict, alias = contest.champion, contest.verdict, run.pipeline.spec.promote.alias
     if champion.own is not None and champion.own.release == contest.challenger.release:
         run.registry.repair_copy(alias, champion.own)  # the earlier attempt may have ended right before it
@@ -153,6 +170,9 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         alias_entry=entry.n if entry else None,
         metrics=metrics,
     )
+    if entry is None and outcome != "superseded":
+        stays = f"{contest.champion.release} stays live" if contest.champion.release else "nothing is live yet"
+        tell(Note("promote", "finished", stays, finding="open"), stops=False)
     return result(
         run,
         decision.outcome,

@@ -69,6 +69,22 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "triggers.webhook": frozenset({"webhook"}),
 }
 
+# The stages that a run tells of, in the order of flows/retrain.py. A run without a champion leaves `monitor` out.
+RUN = ("snapshot", "gate", "split", "monitor", "train", "release", "evaluate", "latency", "judge", "report", "promote")
+# Those of flows/noise.py: some once, and some for each training.
+NOISE_ONCE, NOISE_EACH = ("snapshot", "gate", "split"), ("train", "noise")
+
+
+def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
+    """What a run of the pipeline is expected to do, in order; latencies are measured where a guard asks for them."""
+    timed = pipeline.spec.promote.guards.timed(champion=True)
+    return tuple(stage for stage in RUN if stage != "latency" or timed)
+
+
+def noise_stages(runs: int) -> tuple[str, ...]:
+    """What measuring the noise with so many trainings does, in order."""
+    return (*NOISE_ONCE, *NOISE_EACH * runs)
+
 
 def parts(pipeline: Pipeline) -> dict[str, Any]:
     """Stage or effect → the part of the spec that it reads; nothing else of the spec may reach it."""
