@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from contender import __version__
 from contender.errors import ContenderError, Interrupted, UsageError, internal
 from contender.names import DEFAULT_RUNS, FEWEST_RUNS, MOST_RUNS
-from deployments.arguments import loudness
+from deployments.loudness import loudness
 
 
 class Parser(argparse.ArgumentParser):

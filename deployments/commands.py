@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def command_run(options: argparse.Namespace) -> int:
     from contender.loading import load_pipeline
-    from deployments.arguments import loudness
+    from deployments.loudness import loudness
     from deployments.results import show_result
     from deployments.terminal import console
 
@@ -52,8 +52,8 @@ def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
     from contender.stopping import stoppable
 
     with stoppable(), process.ahead():  # the gate's imports pass beside those of Prefect, which come next
-        from deployments.arguments import loudness
         from deployments.embedded import run_flow
+        from deployments.loudness import loudness
 
         return run_flow(pipeline, actor, loudness(options))
 

@@ -15,8 +15,8 @@ from contender.progress import Note, listening
 from contender.run import RunResult, outcome_of
 from contender.spec import Pipeline
 from contender.stages.noise import NoiseResult
-from deployments.arguments import Loudness
 from deployments.environment import without_heartbeats
+from deployments.loudness import Loudness
 from deployments.runview import RunView, library_warnings
 from deployments.server import ServerInfo, chosen_api, client_environment, ensure_server, wait_until_ready
 from deployments.terminal import console, say

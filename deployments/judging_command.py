@@ -22,8 +22,8 @@ def command_judge(options: argparse.Namespace) -> int:
     from contender.rejudging import measured, rejudge, rows_of_today, rules_of_release, stored_rows
     from contender.run import EXIT_CODES
     from contender.stages.judge import rules_of
-    from deployments.arguments import Loudness, loudness
     from deployments.lookup import find_pair
+    from deployments.loudness import Loudness, loudness
     from deployments.results import VERDICT_OUTCOMES, marked, show_rules, show_sentence
     from deployments.runview import RunView
     from deployments.terminal import console, say

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from contender.stages.noise import NoiseResult
-    from deployments.arguments import Loudness
+    from deployments.loudness import Loudness
 
 FEW = 4  # runs up to which the deviation itself is hardly known
 
@@ -24,7 +24,7 @@ def command_noise(options: argparse.Namespace) -> int:
     from contender.quality import process
     from contender.run import signing_key
     from contender.stopping import stoppable
-    from deployments.arguments import loudness
+    from deployments.loudness import loudness
     from deployments.terminal import console
 
     check_runs(options.runs)

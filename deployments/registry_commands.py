@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import Damaged
-from deployments.arguments import Loudness, loudness, public_key_of
+from deployments.arguments import public_key_of
 from deployments.documents import print_document
+from deployments.loudness import Loudness, loudness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from contender.run import RunResult
 from contender.stages.noise import NoiseResult
 from contender.text import terminal_safe
 from contender.verdict import RuleResult, Verdict
-from deployments.arguments import Loudness
+from deployments.loudness import Loudness
 from deployments.terminal import MARKS, Cell, Column, say, show_table
 
 OBSERVATIONS = 20  # of the monitoring series that are shown
@@ -78,7 +78,7 @@ def show_rules(out: Console, verdict: Verdict, evaluations: Evaluations | None =
             Column("rule", whole=False, least=24),
             Column("champion\n→ challenger", right=True),
             Column("difference", right=True),
-            Column("p", right=True),
+            Column("p", right=True, spare=True),
             Column("rows", right=True, spare=True),
         )
         show_table(out, columns, [_rule_row(rule, evaluations or {}, oneline=out.soft_wrap) for rule in judged])

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from contender.progress import Finding, Note
 from contender.text import shorten, terminal_safe
-from deployments.arguments import Loudness
+from deployments.loudness import Loudness
 from deployments.terminal import MARKS, QUIET_SECONDS
 
 FINDINGS: dict[Finding, tuple[str, str]] = {"good": ("✓", "green"), "bad": ("✗", "red"), "open": ("–", "yellow")}

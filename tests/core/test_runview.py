@@ -13,7 +13,7 @@ from screens import Seen
 from contender.plan import noise_stages
 from contender.progress import Note
 from deployments import runview
-from deployments.arguments import Loudness
+from deployments.loudness import Loudness
 from deployments.runview import RunView, clock, library_warnings
 
 PLAN = ("snapshot", "gate", "split", "monitor", "train", "evaluate", "judge", "promote")

@@ -31,7 +31,7 @@ def test_a_run_is_drawn_as_it_goes_and_its_lines_stay(desk: Desk) -> None:
         "promoted",
     ]
     assert text.count("There is no champion yet") == 1, "the verdict is told once"
-    assert "Floor: accuracy" in text and "at least 1.0%" in text
+    assert "Floor: accuracy" in text and "live by entry 1" in text
 
     again = on_screen(desk, "--set", "promote.floors={accuracy: 0.01}", "--quiet")
     code, text = again.end()
