@@ -46,7 +46,7 @@ def show_result(out: Console, result: RunResult | NoiseResult, loudness: Loudnes
 def show_sentence(out: Console, mark: Text, sentence: str) -> None:
     """A mark and a sentence, which is broken beside the mark where a terminal has no room for it."""
     if out.soft_wrap:
-        out.print(mark + Text(f"  {terminal_safe(sentence)}"), soft_wrap=True)
+        out.print(Text.assemble(mark, f"  {terminal_safe(sentence)}"), soft_wrap=True)
         return
     line = Table.grid(padding=(0, 2))
     line.add_column(no_wrap=True)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import RLock
 
@@ -14,7 +14,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from contender.errors import ContenderError
 from contender.progress import Finding, Note
+from contender.run import outcome_of
 from contender.text import shorten, terminal_safe
 from deployments.loudness import Loudness
 from deployments.terminal import MARKS, QUIET_SECONDS
@@ -68,11 +70,13 @@ class RunView:
     @contextmanager
     def shown(self) -> Iterator[RunView]:
         """Inside, a terminal shows it. Whatever libraries print meanwhile goes above the drawing."""
-        if not self.redraws:
-            yield self
-            return
-        with Live(self, console=self.out, transient=True, refresh_per_second=REDRAWS, vertical_overflow="crop"):
-            yield self
+        live = Live(self, console=self.out, transient=True, refresh_per_second=REDRAWS, vertical_overflow="crop")
+        with live if self.redraws else nullcontext():
+            try:
+                yield self
+            except BaseException as error:
+                self.ended(outcome_of(error) if isinstance(error, ContenderError) else "interrupted")
+                raise
 
     def __call__(self, note: Note) -> None:
         with self._lock:

@@ -83,5 +83,9 @@ def test_a_result_is_told_once_and_in_one_line_where_it_shall_be_quiet() -> None
     assert text.count("Accuracy on test is shown") == 1
     assert "r-0123456789abcdef, live by entry 2" in text and "/a/report.html\\x1b[2J" in text
     assert shown(1000, show_result, result, Loudness.QUIET) == f"✓ promoted  {SENTENCE}\n"
+    out = StringIO()
+    coloured = Console(file=out, width=1000, soft_wrap=True, force_terminal=True, _environ={"TERM": "xterm-256color"})
+    show_result(coloured, result, Loudness.QUIET)
+    assert out.getvalue() == f"\x1b[1;32m✓ promoted\x1b[0m  {SENTENCE}\n", "the colour is the mark's"
     kept = result.model_copy(update={"outcome": "kept"})
     assert "r-0123456789abcdef, not live" in shown(80, show_result, kept)

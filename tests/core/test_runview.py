@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from screens import Seen
 
+from contender.errors import Interrupted, StoreError
 from contender.plan import noise_stages
 from contender.progress import Note
 from deployments import runview
@@ -226,6 +227,17 @@ def test_what_is_printed_meanwhile_goes_above_and_the_drawing_leaves_nothing() -
         "– gate    ",
         "· not reac",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "mark"), [(StoreError("gone", ""), "✗"), (KeyboardInterrupt(), "–"), (Interrupted("stopped", ""), "–")]
+)
+def test_an_error_is_of_the_stage_that_was_at_work(error: BaseException, mark: str) -> None:
+    view, out = on_a_terminal()
+    with pytest.raises(type(error)), view.shown():
+        view(Note("snapshot", "started"))
+        raise error
+    assert stays(out)[0].startswith(f"{mark} snapshot") and stays(out)[1].startswith("· not reached: gate, split")
 
 
 def test_what_libraries_warn_of_is_a_line(recwarn: pytest.WarningsRecorder) -> None:
