@@ -35,9 +35,9 @@ def command_releases(options: argparse.Namespace) -> int:
     releases = sorted(target.registry.releases(), key=lambda release: release.created, reverse=True)
     columns = (
         Column("release"),
-        Column("created (UTC)"),
-        Column("size", right=True),
-        Column("live as", whole=False),
+        Column("created (UTC)", spare=True),
+        Column("size", right=True, spare=True),
+        Column("live as"),
     )
     rows = [
         (
@@ -162,11 +162,11 @@ def _show_story(out: Console, story: list[Event], verbose: bool) -> None:
     metrics = {event.metric[0] for event in story if event.metric}
     one = len(metrics) == 1  # then the title says which
     columns = (
-        Column("when (UTC)"),
+        Column("when (UTC)", spare=True),
         Column("what"),
         Column("release"),
-        Column("rows", right=True),
-        Column(metrics.pop() if one else "judged", right=one),
+        Column("rows", right=True, spare=True),
+        Column(metrics.pop() if one else "judged", right=one, spare=True),
         Column("gain", right=True, spare=True),
     )
     rows = [

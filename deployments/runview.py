@@ -74,8 +74,9 @@ class RunView:
         with live if self.redraws else nullcontext():
             try:
                 yield self
-            except BaseException as error:
-                self.ended(outcome_of(error) if isinstance(error, ContenderError) else "interrupted")
+            except (Exception, KeyboardInterrupt) as error:
+                stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                self.ended(outcome_of(error) if isinstance(error, ContenderError) else stopped)
                 raise
 
     def __call__(self, note: Note) -> None:

@@ -154,7 +154,7 @@ def show_told_rows(
 ) -> None:
     """A table whose rows each have a sentence: below the row from its column `at` on, in full where `whole` is set.
 
-    Where there is no terminal the sentence ends the row, always in full.
+    Where there is no terminal the sentence ends the row, always in full. Columns are never broken: name spare ones.
     """
     cells = [[safe(cell) for cell in row] for row, _ in rows]
     if out.soft_wrap:
@@ -165,8 +165,9 @@ def show_told_rows(
     keep = fitting(columns, cells, out.width)
     title, *lines = aligned([columns[one] for one in keep], [[row[one] for one in keep] for row in cells])
     out.print(title, no_wrap=True, overflow="crop")
+    before = [one for one in keep if one < at]
     indent = 1 + sum(
-        max(_width(cell) for cell in (Text(columns[one].title), *(row[one] for row in cells))) + 2 for one in keep[:at]
+        max(_width(cell) for cell in (Text(columns[one].title), *(row[one] for row in cells))) + 2 for one in before
     )
     for line, (_, sentence) in zip(lines, rows, strict=True):
         out.print(line, no_wrap=True, overflow="crop")
