@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from contender import stopping
 from contender.contest import Champion, promote_settled
 from contender.cost import Cost
+from contender.errors import AliasMoved
 from contender.monitoring import Observation
 from contender.plan import judged_set
+from contender.progress import Note, tell
 from contender.records import (
     AliasEntry,
     Evaluation,
@@ -47,7 +49,19 @@ def promote(run: Run, contest: Contest, guard: Guard | None = None) -> AliasEntr
 
     `guard`: see Registry.append.
     """
-    stopping.check()  # the last point to stop at: from here on the run ends with its decision
+    started = time.monotonic()
+    tell(Note("promote", "started"))  # the last point to stop at: from here on the run ends with its decision
+    try:
+        entry = _promoted(run, contest, guard)
+    except AliasMoved as error:
+        tell(Note("promote", "warned", error.what), stops=False)
+        raise
+    text = f"{entry.release} is live as {run.pipeline.spec.promote.alias}, by entry {entry.n}"
+    tell(Note("promote", "finished", text, seconds=time.monotonic() - started, key=entry.release), stops=False)
+    return entry
+
+
+def _promoted(run: Run, contest: Contest, guard: Guard | None) -> AliasEntry:
     champion, verdict, alias = contest.champion, contest.verdict, run.pipeline.spec.promote.alias
     if champion.own is not None and champion.own.release == contest.challenger.release:
         run.registry.repair_copy(alias, champion.own)  # the earlier attempt may have ended right before it
@@ -82,6 +96,9 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         alias_entry=entry.n if entry else None,
         metrics=metrics,
     )
+    if entry is None and outcome != "superseded":
+        stays = f"{contest.champion.release} stays live" if contest.champion.release else "nothing is live yet"
+        tell(Note("promote", "finished", stays, finding="open"), stops=False)
     return result(
         run,
         decision.outcome,

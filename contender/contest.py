@@ -200,8 +200,10 @@ def beside(registry: Registry, release: ReleaseManifest, name: str) -> Any:
 
 
 def _evaluated(evaluation: Evaluation) -> str:
+    from contender.judging.words import value
+
     def shown(sets: tuple[SetEvaluation, ...]) -> str:
-        return ", ".join(f"{s.set} {next(iter(s.metrics.values())):.4f}" for s in sets)
+        return ", ".join(f"{s.set} {value(*next(iter(s.metrics.items())))}" for s in sets)
 
     against = f"; champion {shown(evaluation.champion_sets)}" if evaluation.champion_sets else ""
     return f"challenger {shown(evaluation.challenger_sets)}{against}"

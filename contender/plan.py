@@ -73,6 +73,25 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "notify": frozenset({"notification"}),
 }
 
+# The stages that a run tells of, in the order of flows/retrain.py. A run without a champion leaves `monitor` out.
+RUN = ("snapshot", "gate", "split", "monitor", "train", "release", "evaluate")
+JUDGED = ("judge", "explain", "latency", "report", "promote")
+JUDGED_BY_LATENCY = ("latency", "judge", "explain", "report", "promote")
+# Those of flows/noise.py: some once, and some for each training.
+NOISE_ONCE, NOISE_EACH = ("snapshot", "gate", "split"), ("train", "noise")
+
+
+def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
+    """What a run of the pipeline is expected to do, in order; latencies that a guard asks for are measured before the judge's look."""
+    judged = JUDGED_BY_LATENCY if pipeline.spec.promote.guards.timed(champion=True) else JUDGED
+    shows_texts = pipeline.spec.report.examples != "none"
+    return RUN + tuple(stage for stage in judged if stage != "explain" or shows_texts)
+
+
+def noise_stages(runs: int) -> tuple[str, ...]:
+    """What measuring the noise with so many trainings does, in order."""
+    return (*NOISE_ONCE, *NOISE_EACH * runs)
+
 
 def parts(pipeline: Pipeline) -> dict[str, Any]:
     """Stage or effect → the part of the spec that it reads; nothing else of the spec may reach it."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
 from contender import stopping
+from contender.errors import ContenderError
+
+# What a finished stage means for its run: it goes on, it stops, or the champion stays.
+Finding = Literal["good", "bad", "open"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class Note:
     cached: bool = False
     seconds: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    finding: Finding = "good"  # of a finished stage
+    key: str = ""  # of a finished stage in the workspace, or the release
+    part: str = ""  # of a stage that moves: reading source, saving
     kept: int | None = None  # of a training: the step of a checkpoint that was written just now
 
 
@@ -34,16 +41,16 @@ Listener = Callable[[Note], None]
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
-def tell(note: Note) -> None:
-    """Sends a note to whoever listens. Every note is a point where a run may stop: Interrupted where a signal asked for it."""
-    if note.stage != "train" or note.kind not in (
-        "moved",
-        "warned",
-        "said",
-    ):  # a training stops by itself, at a checkpoint
+def tell(note: Note, *, stops: bool = True) -> None:
+    """Sends a note to whoever listens. Every note is a point where a run may stop: Interrupted where a signal asked for it.
+
+    But for those of a training under way: it stops by itself, at a checkpoint. With `stops=False` no listener can stop it either.
+    """
+    if stops and (note.stage != "train" or note.kind not in ("moved", "warned", "said")):
         stopping.check()
     for listener in _listeners.get():
-        listener(note)
+        with nullcontext() if stops else suppress(ContenderError):
+            listener(note)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Nothing here decides anything: what cannot be read, timed or explained is told, 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ def publish(run: Run, contest: Contest) -> Path:
     from contender.reporting.report import render_report
 
     data = _report_input(run, contest)
+    started = time.monotonic()
+    tell(Note("report", "started"))
     html = render_report(data)
     with run.workspace.scratch(f"publish-{run.pipeline.spec.name}") as folder:
         (folder / "report.html").write_text(html, encoding="utf-8")
@@ -49,6 +52,8 @@ def publish(run: Run, contest: Contest) -> Path:
     with translated_os_errors(run.workspace.root):
         report.parent.mkdir(parents=True, exist_ok=True)
         write_durably(report, html.encode())
+    text = f"{len(html) / 1e3:,.0f} kB, kept with the evaluation"
+    tell(Note("report", "finished", text, seconds=time.monotonic() - started))
     return report
 
 

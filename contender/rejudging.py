@@ -60,6 +60,15 @@ def rejudge(
     )
 
 
+def measured(rows: Rows, verdict: Verdict) -> dict[str, dict[str, dict[str, float]]]:
+    """The metrics that a verdict is about, of both on all rows: set → challenger or champion → metric → value."""
+    from contender.evaluation.metrics import compute
+
+    metrics = sorted({rule.metric for rule in verdict.rules})
+    answers = {"challenger": rows.challenger, "champion": rows.champion}
+    return {rows.held_out: {role: compute(outcomes, metrics) for role, outcomes in answers.items()}}
+
+
 def rules_of_release(release: ReleaseManifest) -> Rules:
     """The rules of the spec that made a release; UsageError where its lineage holds none."""
     spec = release.lineage.get("spec") or {}

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from contender import __version__
 from contender.errors import ContenderError, Interrupted, UsageError, internal
 from contender.names import DEFAULT_RUNS, FEWEST_RUNS, MOST_RUNS
+from deployments.loudness import loudness
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,6 +61,7 @@ def _ended(arguments: list[str]) -> int:
     options = argparse.Namespace(command=None, pipeline=None)
     try:
         parser().parse_args(arguments, options)
+        loudness(options)  # refuses those that contradict each other
         _refuse_shadows()
         return int(_act(str(options.command))(options))
     except BrokenPipeError:
@@ -105,7 +107,9 @@ def _act(command: str) -> Any:
 def parser() -> argparse.ArgumentParser:
     common = Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print exactly one JSON document on stdout")
-    common.add_argument("--debug", action="store_true", help="show tracebacks and the log of every library")
+    common.add_argument(
+        "--debug", action="store_true", help="show tracebacks and the log of every library; nothing is redrawn"
+    )
     top = Parser(
         prog="contender", description="Continuous fine-tuning that ships a model only when it is shown to be better."
     )
@@ -127,7 +131,8 @@ def parser() -> argparse.ArgumentParser:
     one = command("run", "one run now: train on new data, promote what is shown to be better")
     _pipeline(one)
     one.add_argument("--actor", help="who asks, for the registry (default: CONTENDER_ACTOR, else the flow run)")
-    one.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    _quiet(one)
+    _verbose(one)
 
     one = command("noise", "train with other seeds, to know what the seed alone moves; releases and promotes nothing")
     _pipeline(one)
@@ -138,7 +143,8 @@ def parser() -> argparse.ArgumentParser:
         default=DEFAULT_RUNS,
         help=f"trainings, {FEWEST_RUNS} to {MOST_RUNS} (default: {DEFAULT_RUNS})",
     )
-    one.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    _quiet(one)
+    _verbose(one)
 
     one = command(
         "deploy", "create or update deployments on an existing Prefect server; crashed runs continue by themselves"
@@ -180,6 +186,7 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
         one = command(name, text)
         one.add_argument("name", metavar="NAME", help="REGISTRY_URL/name, or a pipeline's name")
         _registry(one)
+        one.add_argument("--verbose", action="store_true", help="each sentence in full, and all that is known")
 
     one = command(
         "report", "the page of the evaluation that a release was judged by, checked and opened in the browser"
@@ -210,6 +217,8 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
     )
     _overrides(one)
     _registry(one)
+    _quiet(one)
+    _verbose(one)
 
     one = command("diff", "what differs between two releases: data, spec, metrics, environment")
     one.add_argument("a", metavar="A", help="NAME, NAME@ALIAS or NAME@RELEASE")
@@ -229,17 +238,31 @@ def _add_registry_commands(command: Callable[[str, str], argparse.ArgumentParser
     one = command("pull", "download a release; every file is checked against its sha256")
     one.add_argument("name", metavar="NAME[@ALIAS|@RELEASE]")
     one.add_argument("folder", metavar="DIR")
+    _quiet(one)
     _signed(one)
     _registry(one)
 
     one = command("verify", "check a pulled folder, or a release in the registry, against its sha256s")
     one.add_argument("name", metavar="DIR|NAME[@ALIAS|@RELEASE]")
+    _quiet(one)
     _signed(one)
     _registry(one)
 
     one = command("doctor", "is this store safe for a registry? probes the very place, and leaves nothing there")
     one.add_argument("url", metavar="URL", help="s3://bucket/prefix, or a folder")
     one.add_argument("--profile", metavar="NAME", help="a profile of your AWS configuration")
+
+
+def _quiet(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--quiet", action="store_true", help="no progress, only the result in one line")
+
+
+def _verbose(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--verbose",
+        action="store_true",
+        help="parts and keys of stages, every retry, what libraries warn of; nothing is cut",
+    )
 
 
 def _moving(one: argparse.ArgumentParser) -> None:

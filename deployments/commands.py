@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 def command_run(options: argparse.Namespace) -> int:
     from contender.loading import load_pipeline
-    from deployments.terminal import console, show_result
+    from deployments.loudness import loudness
+    from deployments.results import show_result
+    from deployments.terminal import console
 
     pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
     options.name = pipeline.spec.name
     result = _run(options, pipeline)
-    show_result(console(), result)
+    show_result(console(), result, loudness(options))
     if options.json:
         print_document(result.model_dump(mode="json"))
     return result.exit_code
@@ -52,8 +54,9 @@ def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
 
     with stoppable(), process.ahead():  # the gate's imports pass beside those of Prefect, which come next
         from deployments.embedded import run_flow
+        from deployments.loudness import loudness
 
-        return run_flow(pipeline, actor, quiet=options.quiet, debug=options.debug)
+        return run_flow(pipeline, actor, loudness(options))
 
 
 def command_init(options: argparse.Namespace) -> int:
@@ -100,12 +103,12 @@ def _source_from(target: Path, data: str) -> str:
 def command_check(options: argparse.Namespace) -> int:
     from contender.check import check
     from contender.loading import load_pipeline
-    from deployments.terminal import console, say, table
+    from deployments.terminal import console, say, show_table
 
     pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
     plan = check(pipeline)
     out = console()
-    out.print(table(("what", "value"), plan.lines()))
+    show_table(out, ("what", "value"), plan.lines())
     for warning in plan.warnings:
         say(out, f"! {warning}", style="yellow")
     tried: dict[str, Any] = {}
@@ -215,7 +218,7 @@ def command_clean(options: argparse.Namespace) -> int:
     from contender.clean import IN_USE_SECONDS, leftovers, remove
     from deployments.arguments import age
     from deployments.lookup import workspace_of
-    from deployments.terminal import console, say, table
+    from deployments.terminal import Column, console, say, show_table
 
     older_than = age(options.older_than)
     workspace = workspace_of(options.place)
@@ -227,7 +230,7 @@ def command_clean(options: argparse.Namespace) -> int:
     ]
     size = remove(found) if options.delete else sum(one.size for one in found)
     if found:
-        out.print(table(("what", "MB", "days", "why"), rows))
+        show_table(out, ("what", Column("MB", right=True), Column("days", right=True), "why"), rows)
         say(out, f"{'removed' if options.delete else 'would remove'} {size / 1e6:,.1f} MB in {root}")
     else:
         say(out, f"nothing to remove in {root}: nothing in it is unused for {options.older_than}")

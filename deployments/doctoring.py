@@ -10,7 +10,7 @@ from contender.store import open_store
 from contender.store.doctor import examine
 from contender.store.findings import Examination
 from deployments.documents import print_document
-from deployments.terminal import console, say, table
+from deployments.terminal import busy, console, say, show_table
 
 MARKS = {"ok": "✓", "warning": "!", "unsafe": "✗", "unknown": "?"}
 STYLES = {"done": "bold green", "unsafe": "bold red", "unknown": "bold yellow"}
@@ -21,11 +21,11 @@ def command_doctor(options: argparse.Namespace) -> int:
     store = open_store(options.url, options.profile)
     out = console()
     try:
-        with stoppable(), out.status(f"examining {store.url}") as status:
-            found = examine(store, lambda name: status.update(f"examining {store.url}: {name}"))
+        with stoppable(), busy(out, f"examining {store.url}") as at:
+            found = examine(store, at)
     except Interrupted as error:
         raise Interrupted(error.what, f"Nothing of the examination stays in {store.url}.") from None
-    out.print(table(("", "what", "seen"), _rows(found)))
+    show_table(out, ("", "what", "seen"), _rows(found))
     told: set[str] = set()
     for finding in found.findings:
         if finding.advice and finding.advice not in told:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar, cast
 
 from contender import stopping
 from contender.errors import ContenderError, StoreUnavailable, UsageError, internal
-from contender.progress import listening
-from contender.run import RunResult
+from contender.plan import noise_stages, run_stages
+from contender.progress import Note, listening
+from contender.run import RunResult, outcome_of
 from contender.spec import Pipeline
 from contender.stages.noise import NoiseResult
 from deployments.environment import without_heartbeats
-from deployments.server import chosen_api, client_environment, ensure_server, wait_until_ready
-from deployments.terminal import RunView, console, say
+from deployments.loudness import Loudness
+from deployments.runview import RunView, library_warnings
+from deployments.server import ServerInfo, chosen_api, client_environment, ensure_server, wait_until_ready
+from deployments.terminal import console, say
 
 TRIGGER = "command line"
 
@@ -24,7 +27,7 @@ TRIGGER = "command line"
 Result = TypeVar("Result", RunResult, NoiseResult)
 
 
-def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool = False) -> RunResult:
+def run_flow(pipeline: Pipeline, actor: str, loudness: Loudness = Loudness.NORMAL) -> RunResult:
     """One run of `flows.retrain`; raises the run's error, mapped to ours, where it did not come to a result."""
 
     def start() -> Any:
@@ -32,10 +35,10 @@ def run_flow(pipeline: Pipeline, actor: str, *, quiet: bool = False, debug: bool
 
         return retrain(pipeline, trigger=TRIGGER, actor=actor, return_state=True)
 
-    return _come_to(start, RunResult, quiet, debug)
+    return _come_to(start, RunResult, run_stages(pipeline), loudness)
 
 
-def run_noise(pipeline: Pipeline, runs: int, actor: str, *, quiet: bool = False, debug: bool = False) -> NoiseResult:
+def run_noise(pipeline: Pipeline, runs: int, actor: str, loudness: Loudness = Loudness.NORMAL) -> NoiseResult:
     """One run of `flows.noise`; errors as in `run_flow`."""
 
     def start() -> Any:
@@ -43,13 +46,12 @@ def run_noise(pipeline: Pipeline, runs: int, actor: str, *, quiet: bool = False,
 
         return noise(pipeline, runs, trigger=TRIGGER, actor=actor, return_state=True)
 
-    return _come_to(start, NoiseResult, quiet, debug)
+    return _come_to(start, NoiseResult, noise_stages(runs), loudness)
 
 
-def _come_to(start: Callable[[], Any], kind: type[Result], quiet: bool, debug: bool) -> Result:
+def _come_to(start: Callable[[], Any], kind: type[Result], plan: Sequence[str], loudness: Loudness) -> Result:
     """What a flow comes to; `start` imports and calls it, once the environment names its server, and gives its final state."""
-    out = console()
-    out.quiet = quiet
+    out = console(quiet=loudness == Loudness.QUIET)
     info = ensure_server(wait=False) if chosen_api(os.environ) is None else None
     if info is not None:
         os.environ.update(client_environment(info))
@@ -57,7 +59,7 @@ def _come_to(start: Callable[[], Any], kind: type[Result], quiet: bool, debug: b
             out.print(
                 f"started a Prefect server in the background; its UI: contender up   ({info.ui_url})", markup=False
             )
-    if not debug:
+    if loudness < Loudness.DEBUG:
         # Stages are drawn by RunView; the run's log is in the Prefect UI. Prefect's console lines would tear the drawing.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         # Its own machinery has another handler, and prints whole events that a server did not take.
@@ -65,32 +67,43 @@ def _come_to(start: Callable[[], Any], kind: type[Result], quiet: bool, debug: b
         logging.raiseExceptions = (
             False  # else Prefect prints what its server did not take of the log, in the middle of all
         )
+    view = RunView(out, plan, loudness)
+    with view.shown():
+        return _listened(start, kind, view, info, loudness)
+
+
+def _listened(
+    start: Callable[[], Any], kind: type[Result], view: RunView, info: ServerInfo | None, loudness: Loudness
+) -> Result:
+    """The same, once it is shown."""
+    view(Note("start", "started", "the Prefect server"))
     from flows.states import results_kept
 
     if info is not None:
         wait_until_ready(info)
     stopping.check()
-    view = RunView(out)
+    warnings = library_warnings(view.out) if loudness == Loudness.VERBOSE else nullcontext()
     # A process that a person watches needs no heartbeat; its thread would hold up the end by a second.
-    with view.shown(), listening(view), without_heartbeats(), results_kept() as came_to:
+    with warnings, listening(view), without_heartbeats(), results_kept() as came_to:
         try:
             value = start().result(raise_on_failure=False)
         except KeyboardInterrupt:
-            raise stopping.interrupted() from None
+            value = stopping.interrupted()
         except Exception as error:  # noqa: BLE001 - mapped below, whatever it is
             value = error
-    if isinstance(value, kind):
-        return value
-    ours = _ours(value, embedded=info is not None)
+        ours = None if isinstance(value, kind) else _ours(value, embedded=info is not None)
+        view.ended(value.outcome if ours is None else outcome_of(ours))
+    if ours is None:
+        return cast(Result, value)
     last = came_to[-1] if came_to else None
     if isinstance(last, kind) and isinstance(ours, StoreUnavailable):
         # The registry holds the truth, and what was decided stands there.
-        say(out, f"! {ours.what}: its UI does not know how this run ended", "yellow")
+        say(view.out, f"! {ours.what}: its UI does not know how this run ended", "yellow")
         return last
     raise ours
 
 
-def _ours(value: Any, embedded: bool) -> BaseException:
+def _ours(value: Any, embedded: bool) -> ContenderError:
     """The run's error as one of ours. `embedded`: its server is the background one."""
     if isinstance(value, ContenderError):
         return value

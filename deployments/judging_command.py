@@ -15,13 +15,20 @@ OUTCOMES = {"PROMOTE": "done", "KEEP": "kept", "INCONCLUSIVE": "inconclusive"}
 
 
 def command_judge(options: argparse.Namespace) -> int:
+    from rich.text import Text
+
     from contender.loading import load_pipeline
-    from contender.rejudging import rejudge, rows_of_today, rules_of_release, stored_rows
+    from contender.progress import listening
+    from contender.rejudging import measured, rejudge, rows_of_today, rules_of_release, stored_rows
     from contender.run import EXIT_CODES
     from contender.stages.judge import rules_of
     from deployments.lookup import find_pair
-    from deployments.terminal import console, say, show_rules
+    from deployments.loudness import Loudness, loudness
+    from deployments.results import VERDICT_OUTCOMES, marked, show_rules, show_sentence
+    from deployments.runview import RunView
+    from deployments.terminal import console, say
 
+    loud = loudness(options)
     first, second = find_pair(options.a, options.b, options.registry, options.profile)
     if first.registry.url != second.registry.url:
         raise UsageError(
@@ -36,17 +43,20 @@ def command_judge(options: argparse.Namespace) -> int:
         raise UsageError("--set overrides keys of a pipeline, and none is named", "Add: --pipeline FILE")
     if options.pipeline:
         pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
-        rules, rows = rules_of(pipeline), rows_of_today(pipeline, registry, challenger, champion, options.on)
+        view = RunView(console(quiet=loud == Loudness.QUIET), loudness=loud)
+        with view.shown(), listening(view):
+            rules, rows = rules_of(pipeline), rows_of_today(pipeline, registry, challenger, champion, options.on)
     else:
         rules = rules_of_release(challenger)
         rows = stored_rows(registry, challenger.release, champion.release, options.on)
     verdict = rejudge(registry, challenger, champion, rules, rows)
-    out, outcome = console(), OUTCOMES[verdict.verdict]
-    say(out, f"{verdict.verdict}: {verdict.sentence}")
-    show_rules(out, verdict)
+    outcome = OUTCOMES[verdict.verdict]
+    show_sentence(console(), marked(VERDICT_OUTCOMES[verdict.verdict], verdict.verdict), verdict.sentence)
+    out = console(quiet=loud == Loudness.QUIET)
+    show_rules(out, verdict, measured(rows, verdict))
     noise, _ = registry.newest_noise()
     if noise:
-        say(out, f"  {noise.sentence}")
+        show_sentence(out, Text(" "), noise.sentence)
     say(out, f"  no alias was moved; to do so: contender promote {first.name} {challenger.release}")
     if options.json:
         print_document(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from contender.stages.noise import NoiseResult
+    from deployments.loudness import Loudness
 
 FEW = 4  # runs up to which the deviation itself is hardly known
 
@@ -23,6 +24,7 @@ def command_noise(options: argparse.Namespace) -> int:
     from contender.quality import process
     from contender.run import signing_key
     from contender.stopping import stoppable
+    from deployments.loudness import loudness
     from deployments.terminal import console
 
     check_runs(options.runs)
@@ -33,23 +35,24 @@ def command_noise(options: argparse.Namespace) -> int:
         from deployments.embedded import run_noise
 
         actor = os.environ.get("CONTENDER_ACTOR") or ""
-        result = run_noise(pipeline, options.runs, actor, quiet=options.quiet, debug=options.debug)
-    _show(console(), result)
+        result = run_noise(pipeline, options.runs, actor, loudness(options))
+    _show(console(), result, loudness(options))
     if options.json:
         print_document(result.model_dump(mode="json"))
     return result.exit_code
 
 
-def _show(out: Console, result: NoiseResult) -> None:
+def _show(out: Console, result: NoiseResult, loudness: Loudness) -> None:
     from contender.stages.noise import NOISE_COLUMNS, noise_rows, seed_rows
-    from deployments.terminal import say, show_result, table
+    from deployments.results import show_result
+    from deployments.terminal import say, show_table
 
-    show_result(out, result)
+    show_result(out, result, loudness)
     found = result.noise
-    if found is None:
+    if found is None or loudness == loudness.QUIET:
         return
-    out.print(table(("seed", "model", *found.spreads), seed_rows(found)))
-    out.print(table(NOISE_COLUMNS, noise_rows(found)))
+    show_table(out, ("seed", "model", *found.spreads), seed_rows(found))
+    show_table(out, NOISE_COLUMNS, noise_rows(found))
     say(out, f"  on {found.set}, {found.rows:,} rows; trained on {found.trained_on} in {found.precision}")
     if found.runs <= FEW and found.distinct > 1:
         say(out, f"! {found.runs} runs say little of a deviation: see its bounds, or give more --runs", "yellow")

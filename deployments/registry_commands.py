@@ -6,22 +6,26 @@ Like those of deployments/commands.py, each returns its exit code; its document 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import Damaged
 from deployments.arguments import public_key_of
 from deployments.documents import print_document
+from deployments.loudness import Loudness, loudness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.console import Console
 
     from contender.records import AliasEntry, Decision, ReleaseManifest
 
 
 def command_releases(options: argparse.Namespace) -> int:
     from deployments.lookup import find
-    from deployments.terminal import console, table
+    from deployments.terminal import Column, console, show_told_rows
 
     target = find(options.name, options.registry, profile=options.profile)
     live: dict[str, list[str]] = {}
@@ -29,11 +33,20 @@ def command_releases(options: argparse.Namespace) -> int:
         if entry := target.registry.champion(alias):
             live.setdefault(entry.release, []).append(alias)
     releases = sorted(target.registry.releases(), key=lambda release: release.created, reverse=True)
+    columns = (
+        Column("release"),
+        Column("created (UTC)", spare=True),
+        Column("size", right=True, spare=True),
+        Column("live as"),
+    )
     rows = [
-        (r.release, ", ".join(live.get(r.release, ())), r.created[:16].replace("T", " "), _megabytes(r.files), _base(r))
+        (
+            (r.release, minute(r.created), _megabytes(r.files), ", ".join(live.get(r.release, ()))),
+            _made_of(r, options.verbose),
+        )
         for r in releases
     ]
-    console().print(table(("release", "alias", "created (UTC)", "size", "base"), rows))
+    show_told_rows(console(), columns, rows, at=1, whole=options.verbose)
     if options.json:
         listed = [r.model_dump(mode="json") | {"aliases": live.get(r.release, [])} for r in releases]
         print_document(
@@ -42,9 +55,22 @@ def command_releases(options: argparse.Namespace) -> int:
     return 0
 
 
+def _made_of(release: ReleaseManifest, verbose: bool) -> str:
+    """What a release was made from; with `verbose` all that makes it again."""
+    lineage = release.lineage
+    found = {"base": lineage.get("base")}
+    if verbose:
+        found |= {"method": lineage.get("method"), "seed": lineage.get("seed"), "parent": lineage.get("parent")}
+        found |= {"snapshot": lineage.get("snapshot"), "digest": release.digest}
+    return ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
+
+
 def command_history(options: argparse.Namespace) -> int:
+    from rich.text import Text
+
     from deployments.lookup import find
-    from deployments.terminal import console, say, show_monitoring, table
+    from deployments.results import show_monitoring, show_sentence
+    from deployments.terminal import console, say
 
     target = find(options.name, options.registry, profile=options.profile)
     found, damaged = target.registry.readable_decisions()
@@ -54,20 +80,20 @@ def command_history(options: argparse.Namespace) -> int:
     try:
         entries = target.registry.log(target.alias)
         live = entries[-1] if entries else None
-        now = f"{live.release} since {live.at[:16]} (entry {live.n})" if live else "nothing yet"
+        now = f"{live.release} since {minute(live.at)} UTC (entry {live.n})" if live else "nothing yet"
     except Damaged as error:
         damaged = [*damaged, error.in_one_line]
     series, faults = target.registry.monitoring.readable()
     damaged = [*damaged, *faults]
     out = console()
-    out.print(table(("when (UTC)", "what", "release", "rows", "why"), _story(decisions, entries)))
+    _show_story(out, _story(decisions, entries), options.verbose)
     show_monitoring(out, series)
     say(out, f"live as {target.alias}: {now}")
     live_entry = entries[-1] if entries else None
     decision = next((found for found in decisions if live_entry and found.key == live_entry.decision), None)
     if live_entry:
         for line in _why(live_entry, decision):
-            say(out, f"  {line}")
+            show_sentence(out, Text(" "), line)
     for sentence in damaged:
         say(out, f"! {sentence}", style="yellow")
     if options.json:
@@ -88,16 +114,76 @@ def command_history(options: argparse.Namespace) -> int:
     return 1 if damaged else 0
 
 
-def _story(decisions: list[Decision], entries: list[AliasEntry]) -> list[tuple[str, ...]]:
+@dataclass(frozen=True)
+class Event:
+    """A line of the history: what a run decided, or what a person did by hand."""
+
+    at: str
+    what: str
+    outcome: str  # whose mark and colour it has
+    release: str = ""
+    rows: int | None = None
+    metric: tuple[str, float] | None = None  # the first one that was judged, of the challenger
+    gain: str = ""
+    why: str = ""
+
+
+def _story(decisions: list[Decision], entries: list[AliasEntry]) -> list[Event]:
     """What runs decided, and what people did by hand, in the order of time."""
-    found: list[tuple[str, ...]] = [(d.at, d.outcome, d.release or "", f"{d.rows:,}", d.message) for d in decisions]
+    found = [_decided(decision) for decision in decisions]
     decided = {decision.key for decision in decisions}
     for entry in entries:
         if entry.decision not in decided:
-            what = "rolled back" if entry.action == "rollback" else "promoted"
-            found.append((entry.at, what, entry.release, "", f"{entry.reason} ({entry.actor})"))
+            back = entry.action == "rollback"
+            what, outcome = ("rolled back", "kept") if back else ("promoted", "promoted")
+            found.append(Event(entry.at, what, outcome, entry.release, why=f"{entry.reason} ({entry.actor})"))
     # Milliseconds are written with and without a zone's letter: the part before is comparable.
-    return [(at[:16].replace("T", " "), *rest) for at, *rest in sorted(found, key=lambda row: row[0][:23])]
+    return sorted(found, key=lambda event: event.at[:23])
+
+
+def _decided(decision: Decision) -> Event:
+    versus = decision.verdict.versus if decision.verdict else None
+    return Event(
+        at=decision.at,
+        what=decision.outcome.replace("_", " "),
+        outcome=decision.outcome,
+        release=decision.release or "",
+        rows=decision.rows,
+        metric=next(iter(decision.metrics.items()), None),
+        gain=f"{versus.estimate:+.4f}" if versus else "",
+        why=decision.message,
+    )
+
+
+def _show_story(out: Console, story: list[Event], verbose: bool) -> None:
+    from deployments.results import marked
+    from deployments.terminal import Column, show_told_rows
+
+    metrics = {event.metric[0] for event in story if event.metric}
+    one = len(metrics) == 1  # then the title says which
+    columns = (
+        Column("when (UTC)", spare=True),
+        Column("what"),
+        Column("release"),
+        Column("rows", right=True, spare=True),
+        Column(metrics.pop() if one else "judged", right=one, spare=True),
+        Column("gain", right=True, spare=True),
+    )
+    rows = [
+        (
+            (
+                minute(event.at),
+                marked(event.outcome, event.what),
+                event.release,
+                "" if event.rows is None else f"{event.rows:,}",
+                "" if event.metric is None else f"{'' if one else f'{event.metric[0]} '}{event.metric[1]:.4f}",
+                event.gain,
+            ),
+            event.why,
+        )
+        for event in story
+    ]
+    show_told_rows(out, columns, rows, at=1, whole=verbose)
 
 
 def _why(entry: AliasEntry, decision: Decision | None) -> Iterator[str]:
@@ -120,7 +206,8 @@ def command_pull(options: argparse.Namespace) -> int:
     key = public_key_of(options)
     folder = Path(options.folder)
     warnings: list[str] = []
-    with transferring(console(), f"pulling {release.release}", _bytes(release)) as on_bytes:
+    quiet = loudness(options) == Loudness.QUIET
+    with transferring(console(quiet=quiet), f"pulling {release.release}", _bytes(release)) as on_bytes:
         manifest = target.registry.fetch(release.release, folder, on_bytes, evaluation, warnings.append, key)
     for warning in warnings:
         say(console(), f"! {warning}", style="yellow")
@@ -146,15 +233,15 @@ def command_verify(options: argparse.Namespace) -> int:
     from deployments.terminal import console, say, transferring
 
     found = folder_or_target(options.name, options.registry, profile=options.profile)
-    key = public_key_of(options)
+    key, bars = public_key_of(options), console(quiet=loudness(options) == Loudness.QUIET)
     if isinstance(found, Path):
-        with transferring(console(), f"verifying {found}", _bytes(folder_manifest(found))) as on_bytes:
+        with transferring(bars, f"verifying {found}", _bytes(folder_manifest(found))) as on_bytes:
             manifest = verify_folder(found, on_bytes, key)
         signers = folder_signers(found)
     else:
         release, evaluation = found.release()
         total = _bytes(release, beside=True)
-        with transferring(console(), f"verifying {release.release}", total) as on_bytes:
+        with transferring(bars, f"verifying {release.release}", total) as on_bytes:
             manifest = found.registry.verify(release.release, evaluation, on_bytes, key)
         signers = [signature.key for signature in found.registry.signatures(release.release)]
     say(
@@ -163,7 +250,7 @@ def command_verify(options: argparse.Namespace) -> int:
     )
     checked = fingerprint(key) if key else None
     for line in _signed(signers, checked):
-        say(console(), line)
+        say(bars, line)
     if options.json:
         print_document(
             {
@@ -185,6 +272,11 @@ def _signed(signers: list[str], checked: str | None) -> Iterator[str]:
         yield f"says to be signed by {', '.join(signers)}; --public-key FILE checks that"
 
 
+def minute(at: str) -> str:
+    """A time of the registry, in UTC, as tables show it."""
+    return at[:16].replace("T", " ")
+
+
 def _megabytes(files: Any) -> str:
     return f"{sum(file.size for file in files) / 1e6:,.0f} MB"
 
@@ -192,7 +284,3 @@ def _megabytes(files: Any) -> str:
 def _bytes(manifest: ReleaseManifest, beside: bool = False) -> int:
     """Bytes of the release's files, with those that lie beside them in the registry where `beside` is set."""
     return sum(file.size for file in (*manifest.files, *(manifest.beside if beside else ())))
-
-
-def _base(release: Any) -> str:
-    return str(release.lineage.get("base", ""))

@@ -102,7 +102,7 @@ def command_diff(options: argparse.Namespace) -> int:
 def command_gc(options: argparse.Namespace) -> int:
     from deployments.arguments import age
     from deployments.lookup import find
-    from deployments.terminal import console, say, table
+    from deployments.terminal import Column, console, say, show_table
 
     target = find(options.name, options.registry, profile=options.profile)
     older_than = age(options.older_than)
@@ -113,7 +113,8 @@ def command_gc(options: argparse.Namespace) -> int:
     found = collector.collect(lambda one: say(out, _collected(one))) if options.delete else collector.garbage()
     rows = [(one.release, one.what, f"{one.size / 1e6:,.1f}", f"{one.age / 86400:,.1f}") for one in found]
     if rows and not options.delete:
-        out.print(table(("release", "what", "MB", "days"), rows))
+        numbers = (Column("MB", right=True), Column("days", right=True))
+        show_table(out, ("release", "what", *numbers), rows)
     gone = [one for one in found if not getattr(one, "kept", "")]
     size = sum(one.size for one in gone)
     say(out, f"{'removed' if options.delete else 'would remove'} {len(gone):,} of {registry.url}, {size / 1e6:,.1f} MB")
@@ -184,7 +185,7 @@ def _told(options: argparse.Namespace, target: Target, entry: AliasEntry, outcom
 
 def _show(out: Console, found: Difference) -> None:
     from contender.noise import size
-    from deployments.terminal import say, table
+    from deployments.terminal import Column, say, show_table
 
     say(out, f"{found.a} → {found.b}" + ("; the same model files" if found.same_model else ""), "bold")
     metrics = [
@@ -200,12 +201,13 @@ def _show(out: Console, found: Difference) -> None:
     ]
     if metrics:
         seed = ("the seed alone",) if found.noise else ()
-        out.print(table(("set", "metric", "a", "b", "b − a", *seed, ""), metrics))
+        numbers = (Column(title, right=True) for title in ("a", "b", "b − a", *seed))
+        show_table(out, ("set", "metric", *numbers, ""), metrics)
         if found.noise:
             say(out, f"{found.noise.sentence} Measured on {found.noise.at[:10]} on {found.noise.rows:,} rows.")
     for title, changes in (("data", found.data), ("spec", found.spec), ("environment", found.environment)):
         if changes:
-            out.print(table((title, "a", "b"), [(one.name, one.a, one.b) for one in changes]))
+            show_table(out, (title, "a", "b"), [(one.name, one.a, one.b) for one in changes])
         else:
             say(out, f"{title}: the same")
     if found.files is None:

@@ -70,7 +70,7 @@ class Screen:
         """Inside, `draw` redraws; before it, the places are said once, since a link on a redrawn screen cannot be copied whole."""
         if places.sign_in:
             say(self._out, f"Prefect UI, signed in: {places.sign_in}")
-        if not self._out.is_terminal:
+        if not self._out.is_interactive:
             for line in self._lines(places, watched):
                 say(self._out, line)
             yield

@@ -1,23 +1,24 @@
-"""What a person sees on the terminal: stages as they go, results, tables. Everything goes to stderr; stdout is for documents."""
+"""What a person sees on the terminal: lines, tables, transfers. Everything goes to stderr; stdout is for documents."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    SpinnerColumn,
-    TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -25,12 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contender.errors import ContenderError
-from contender.monitoring import COLUMNS, Observation
-from contender.progress import Note
-from contender.records import Verdict
-from contender.run import RunResult
-from contender.stages.noise import NoiseResult
-from contender.text import blocks, terminal_safe
+from contender.text import terminal_safe
 
 # Mark and style per outcome; the mark reads without colour.
 MARKS = {
@@ -43,7 +39,8 @@ MARKS = {
     "done": ("✓", "bold green"),
     "rejected_data": ("✗", "bold red"),
 }
-OBSERVATIONS = 20  # of the monitoring series that are shown
+RELEASE = re.compile(r"r-[0-9a-f]{16}")
+NARROWEST, WIDEST = 12, 60  # columns of a cell that may be broken; those that a line without a terminal pads a cell to
 QUIET_SECONDS = 10  # between progress lines where no terminal can redraw one
 
 
@@ -55,83 +52,28 @@ class Terminal(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def console() -> Console:
-    """No colour codes where stderr is not a terminal; lines are never broken for a log file."""
-    made = Terminal(stderr=True, highlight=False)
-    return (
-        made if made.is_terminal else Terminal(stderr=True, highlight=False, no_color=True, width=1000, soft_wrap=True)
-    )
+def console(*, quiet: bool = False) -> Console:
+    """No colour codes where stderr is not a terminal, unless FORCE_COLOR is set; lines are never broken for a log file."""
+    if sys.stderr.isatty():
+        return Terminal(stderr=True, highlight=False, quiet=quiet)
+    # FORCE_COLOR and the like may ask for colours here, but never for a cursor that moves.
+    return Terminal(stderr=True, highlight=False, width=1000, soft_wrap=True, force_interactive=False, quiet=quiet)
 
 
-class RunView:
-    """Draws the stages of a run as they go: a live line for the one at work, a still one for each that is done."""
-
-    def __init__(self, out: Console) -> None:
-        self.out = out
-        self.live = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.fields[stage]:<9}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=out,
-            transient=True,
-        )
-        self.task: TaskID | None = None
-        self.last_line = time.monotonic()
-
-    @contextmanager
-    def shown(self) -> Iterator[RunView]:
-        if not self.out.is_terminal:
-            yield self
-            return
-        with self.live:
-            yield self
-
-    def __call__(self, note: Note) -> None:
-        if note.kind == "said":
-            return
-        if note.kind == "finished":
-            self._done(note)
-        elif note.kind == "warned":
-            self.out.print(Text.assemble(("! ", "yellow"), f"{note.stage:<9} {terminal_safe(note.text)}"))
-        elif self.out.is_terminal:
-            self._redraw(note)
-        elif note.kind == "moved" and time.monotonic() - self.last_line > QUIET_SECONDS:
-            self.last_line = time.monotonic()
-            of = f"{note.done:,.0f}/{note.total:,.0f} " if note.done is not None and note.total else ""
-            self.out.print(f"  {note.stage:<9} {of}{terminal_safe(note.text)}", markup=False)
-
-    def _redraw(self, note: Note) -> None:
-        if note.kind == "started" or self.task is None:
-            self._clear()
-            self.task = self.live.add_task("", total=None, stage=note.stage)
-        self.live.update(
-            self.task,
-            description=terminal_safe(note.text),
-            completed=note.done or 0,
-            total=note.total,
-            stage=note.stage,
-        )
-
-    def _done(self, note: Note) -> None:
-        self._clear()
-        self.last_line = time.monotonic()
-        took = "cached" if note.cached else f"{note.seconds or 0:.1f} s"
-        self.out.print(
-            Text.assemble(("✓ ", "green"), f"{note.stage:<9} ", (f"{took:>8}", "dim"), f"  {terminal_safe(note.text)}")
-        )
-
-    def _clear(self) -> None:
-        if self.task is not None:
-            self.live.remove_task(self.task)
-            self.task = None
+@contextmanager
+def busy(out: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """Says on a terminal that something goes on while the block lasts; gives what takes the part of it that does."""
+    if not out.is_interactive:
+        yield lambda part: None
+        return
+    with out.status(Text(terminal_safe(what))) as status:
+        yield lambda part: status.update(Text(terminal_safe(f"{what}: {part}")))
 
 
 @contextmanager
 def transferring(out: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Shows a transfer of `total` bytes while the block lasts; gives what takes the bytes as they come, from any thread."""
-    if not out.is_terminal:
+    if not out.is_interactive:
         yield TransferLog(out, what, total)
         return
     bar = Progress(
@@ -171,75 +113,105 @@ class TransferLog:
                 )
 
 
-def show_result(out: Console, result: RunResult | NoiseResult) -> None:
-    """What a run came to in one sentence, a verdict's rules as a table, and where to look next."""
-    mark, style = MARKS.get(result.outcome, ("✗", "bold red"))
-    word = result.outcome.replace("_", " ")
-    out.print(Text.assemble((f"{mark} {word}", style), f"  {terminal_safe(result.message)}"))
-    verdict = getattr(result, "verdict", None)
-    if verdict and verdict.rules:
-        show_rules(out, verdict)
-    for name in ("quarantine", "conflicts", "data_docs", "report"):
-        place = getattr(result, name, None)
-        if place:
-            out.print(f"  {name.replace('_', ' '):<11}{terminal_safe(place)}", soft_wrap=True, markup=False)
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. `whole`: its cells are never broken, else it is at least so wide. `spare`: left out where there is no room."""
+
+    title: str
+    right: bool = False
+    whole: bool = True
+    spare: bool = False
+    least: int = NARROWEST
 
 
-def show_monitoring(out: Console, series: Sequence[Observation]) -> None:
-    """The champions on rows that were new to them, the newest last; the line above draws the metric, higher for more."""
-    shown = series[-OBSERVATIONS:]
-    if not shown:
+Cell = str | Text
+
+
+def show_table(out: Console, columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]]) -> None:
+    """A table that fits the terminal; where there is none, a row is a line, however long.
+
+    A column that is given by its title alone may be broken into lines, but for the ids of releases in it.
+    """
+    given = [column if isinstance(column, Column) else Column(column, whole=False) for column in columns]
+    cells = [[safe(cell) for cell in row] for row in rows]
+    if out.soft_wrap:
+        for line in aligned(given, cells):
+            out.print(line, soft_wrap=True)
         return
-    earlier = len(series) - len(shown)
-    say(out, f"the champion on new rows{f' (and {earlier:,} times before)' if earlier else ''}: {sparkline(shown)}")
-    out.print(table(COLUMNS, [one.row for one in shown]))
-
-
-def sparkline(series: Sequence[Observation]) -> str:
-    """A block for each value of the newest one's metric, from the lowest to the highest of them."""
-    primary = series[-1].primary
-    return blocks([one.metrics[primary] for one in series if primary in one.metrics])
-
-
-def show_rules(out: Console, verdict: Verdict) -> None:
-    """Every rule that was judged, and how much of each held-out set's life is used."""
-    from contender.judging.words import look_sentence
-
-    out.print(rules_table(verdict))
-    for look in verdict.looks:
-        say(out, f"  {look_sentence(look)}")
-
-
-def rules_table(verdict: Verdict) -> Table:
-    """Every rule with its estimate, interval, threshold and p-value."""
-    rows = []
-    for rule in verdict.rules:
-        if rule.outcome == "reported":
-            continue  # too little to judge: the report has them
-        interval = f"{rule.low:+.3f} … {rule.high:+.3f}" if rule.low is not None and rule.high is not None else ""
-        p_value = f"{rule.p_value:.2g}" if rule.p_value is not None else ""
-        rows.append(
-            (
-                f"{rule.rule} {rule.slice}" if rule.slice else rule.rule,
-                rule.set,
-                rule.outcome,
-                f"{rule.estimate:.4f}",
-                interval,
-                f"{rule.threshold:g}",
-                p_value,
-                f"{rule.rows:,}",
-            )
-        )
-    return table(("rule", "on", "outcome", "estimate", "interval", "threshold", "p", "rows"), rows)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    keep = fitting(given, cells, out.width)
     drawn = Table(box=None, pad_edge=True, header_style="dim", padding=(0, 1))
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(terminal_safe(str(cell))) for cell in row))
-    return drawn
+    for at in keep:
+        title, right = given[at].title, given[at].right
+        whole = given[at].whole or any(RELEASE.fullmatch(row[at].plain) for row in cells)
+        drawn.add_column(title, justify="right" if right else "left", overflow="fold", no_wrap=whole)
+    for row in cells:
+        drawn.add_row(*(row[at] for at in keep))
+    out.print(drawn)
+
+
+def show_told_rows(
+    out: Console, columns: Sequence[Column], rows: Sequence[tuple[Sequence[Cell], str]], at: int, *, whole: bool
+) -> None:
+    """A table whose rows each have a sentence: below the row from its column `at` on, in full where `whole` is set.
+
+    Where there is no terminal the sentence ends the row, always in full. Columns are never broken: name spare ones.
+    """
+    cells = [[safe(cell) for cell in row] for row, _ in rows]
+    if out.soft_wrap:
+        ends = [[*row, Text(terminal_safe(sentence))] for row, (_, sentence) in zip(cells, rows, strict=True)]
+        for line in aligned([*columns, Column("why")], ends):
+            out.print(line, soft_wrap=True)
+        return
+    keep = fitting(columns, cells, out.width)
+    title, *lines = aligned([columns[one] for one in keep], [[row[one] for one in keep] for row in cells])
+    out.print(title, no_wrap=True, overflow="crop")
+    before = [one for one in keep if one < at]
+    indent = 1 + sum(
+        max(_width(cell) for cell in (Text(columns[one].title), *(row[one] for row in cells))) + 2 for one in before
+    )
+    for line, (_, sentence) in zip(lines, rows, strict=True):
+        out.print(line, no_wrap=True, overflow="crop")
+        if sentence:
+            below = Text(
+                terminal_safe(sentence), style="dim", no_wrap=not whole, overflow="fold" if whole else "ellipsis"
+            )
+            out.print(Padding(below, (0, 0, 0, min(indent, out.width // 4))))
+
+
+def safe(cell: Cell) -> Text:
+    """Whatever a cell holds, as text that cannot act on the terminal, nor start a line of its own."""
+    return Text(terminal_safe(cell)) if isinstance(cell, str) else cell
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> list[int]:
+    """The columns that there is room for, by place: spare ones go first, the last one before the others."""
+    keep = list(range(len(columns)))
+    wide = [
+        max(_width(cell) for cell in (Text(column.title), *(row[at] for row in rows))) if column.whole else column.least
+        for at, column in enumerate(columns)
+    ]
+    for at in reversed(keep.copy()):
+        if sum(wide[one] + 2 for one in keep) > width and columns[at].spare:
+            keep.remove(at)
+    return keep
+
+
+def _width(cell: Text) -> int:
+    return max((cell_len(line) for line in cell.plain.splitlines()), default=0)
+
+
+def aligned(columns: Sequence[Column], rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
+    """Lines whose cells stand below each other as far as that makes sense; the last one is not padded."""
+    titles = [Text(column.title.replace("\n", " "), style="dim") for column in columns]
+    table = [titles, *rows]
+    wide = [min(max(row[at].cell_len for row in table), WIDEST) for at in range(len(columns))]
+    for row in table:
+        line = Text()
+        for cell, column, size in zip(row, columns, wide, strict=True):
+            room = Text(" " * max(0, size - cell.cell_len))
+            line.append_text(Text(" ")).append_text(room + cell if column.right else cell + room).append(" ")
+        line.rstrip()
+        yield line
 
 
 def say(out: Console, text: str, style: str = "") -> None:

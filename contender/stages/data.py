@@ -78,7 +78,15 @@ def check_quality(run: Run, snapshot: Staged[Snapshot], champion: ReleaseManifes
         )
 
     key = stage_key(run.pipeline, "gate", snapshot=snapshot.record.digest, rows=snapshot.key, reference=reference)
-    return staged(run, "gate", key, QualityReport, compute, lambda report: report.message)
+    return staged(
+        run,
+        "gate",
+        key,
+        QualityReport,
+        compute,
+        lambda report: report.message,
+        finding=lambda report: "good" if report.passed else "bad",
+    )
 
 
 def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityReport]) -> Staged[SplitReport]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contender.contest import Champion, beside, held_out, outcomes_of
 from contender.plan import REVISIONS, judged_set, stage_key
-from contender.progress import Note, tell
+from contender.progress import Finding, Note, tell
 from contender.records import ReleaseManifest, SplitReport, Verdict, digest
 from contender.registry import TRAIN_KEYS, Registry
 from contender.run import Run
@@ -29,10 +30,11 @@ def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, 
 
     A release that a rollback left is kept back without a look: a person found in use what no held-out set shows.
     """
+    withdrawn = champion.entry is not None and challenger.release in champion.entry.withdrawn
+    measures = {} if withdrawn else _measures(run, challenger, champion, split)  # before a look is spent
     tell(Note("judge", "started"))
     started = time.monotonic()
-    withdrawn = champion.entry is not None and challenger.release in champion.entry.withdrawn
-    verdict = _withdrawn(challenger, champion) if withdrawn else _judged(run, challenger, champion, split)
+    verdict = _withdrawn(challenger, champion) if withdrawn else _judged(run, challenger, champion, split, measures)
     key = stage_key(
         run.pipeline,
         "judge",
@@ -40,8 +42,19 @@ def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, 
         against=champion.n,
         rows={name: split.record.digests[name] for name in held_out(split.record)},
     )
-    finish(run, "judge", key, f"{verdict.verdict}: {verdict.sentence}", False, time.monotonic() - started)
+    finding: Finding = "good" if verdict.verdict == "PROMOTE" else "open"
+    finish(run, "judge", key, _in_short(verdict), False, time.monotonic() - started, finding)
     return verdict
+
+
+def _in_short(verdict: Verdict) -> str:
+    """PROMOTE: 3 of 4 rules passed, 1 undecided. The verdict's sentence says it in full, where the run's result is told."""
+    counts = Counter(rule.outcome for rule in verdict.rules if rule.outcome != "reported")
+    if not counts:
+        return verdict.verdict
+    others = "".join(f", {counts[name]} {name}" for name in ("failed", "undecided") if counts[name])
+    total = counts.total()
+    return f"{verdict.verdict}: {counts['passed']} of {total} rule{'' if total == 1 else 's'} passed{others}"
 
 
 def rules_of(pipeline: Pipeline) -> Rules:
@@ -97,7 +110,13 @@ def train_keys(registry: Registry, release: ReleaseManifest) -> Any:
     return stored.column("key").to_numpy() if stored is not None else None
 
 
-def _judged(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
+def _judged(
+    run: Run,
+    challenger: ReleaseManifest,
+    champion: Champion,
+    split: Staged[SplitReport],
+    measures: dict[str, Measure],
+) -> Verdict:
     from contender.judging.judge import judge
 
     trained_on = [train_keys(run.registry, manifest) for manifest in (challenger, champion.manifest) if manifest]
@@ -109,7 +128,7 @@ def _judged(run: Run, challenger: ReleaseManifest, champion: Champion, split: St
         release=challenger.release,
         champion_labels=champion.manifest.label_names if champion.manifest else None,
         trained_on=trained_on,
-        measures=_measures(run, challenger, champion, split),
+        measures=measures,
     )
 
 

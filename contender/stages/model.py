@@ -96,7 +96,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         if time.monotonic() - touched[0] > TOUCH_SECONDS:
             touched[0] = time.monotonic()
             run.workspace.touch((stage.name, stage.key) for stage in run.stages)
-        _training_told(progress)
+        _training_told(progress, spec.evaluate.metrics[0])
 
     def compute(folder: Path) -> TrainReport:
         job = Job(
@@ -265,15 +265,25 @@ def trained_told(report: TrainReport) -> str:
     """A training in one line."""
     best = f", best {report.best_metric:.4f} on validation" if report.best_metric is not None else ""
     continued = f", continued from step {report.resumed_from_step:,}" if report.resumed_from_step else ""
-    return f"{report.steps:,} steps{continued}, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}{best}"
+    return f"{report.steps:,} steps{continued}{best}, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}"
 
 
-def _training_told(progress: Progress) -> None:
+def _left(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 6000 else f"{seconds / 3600:.1f} h left"
+
+
+def _training_told(progress: Progress, primary: str) -> None:
+    from contender.judging.words import value
+
     figures = (
         progress.phase if progress.phase != "training" else None,
+        f"{progress.step:,} of {progress.steps:,} steps" if progress.steps else None,
         f"loss {progress.loss:.3f}" if progress.loss is not None else None,
+        *(f"{name} {value(name, found)}" for name, found in progress.metrics.items() if name == primary),
+        _left(progress.seconds_left) if progress.seconds_left is not None else None,
         f"{progress.examples_per_second:,.0f} examples/s" if progress.examples_per_second else None,
-        f"{progress.seconds_left:,.0f} s left" if progress.seconds_left is not None else None,
     )
     text = " · ".join(figure for figure in figures if figure)
     tell(
@@ -281,6 +291,7 @@ def _training_told(progress: Progress) -> None:
             "train",
             "moved",
             text,
+            part=progress.phase,
             done=progress.step,
             total=progress.steps,
             figures=progress.metrics,

@@ -178,9 +178,11 @@ def _failure(code: int, final: dict[str, Any], folder: Path, ran_out: bool) -> C
 
 
 def _interrupted(folder: Path) -> Interrupted:
-    if Checkpoints(folder / "checkpoints", "").newest_step() is None:
+    step = Checkpoints(folder / "checkpoints", "").newest_step()
+    if step is None:
         return Interrupted("the training was interrupted before its first checkpoint", "Run the same command again.")
-    return Interrupted("the training was interrupted and left a checkpoint", "Run the same command to continue.", True)
+    goes_on = f"Run the same command to continue from step {step:,}."
+    return Interrupted("the training was interrupted and left a checkpoint", goes_on, True)
 
 
 def _last_line(folder: Path) -> str:

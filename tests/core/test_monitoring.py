@@ -34,7 +34,7 @@ from contender.stages.monitoring import degradation, is_monitored, measured, mon
 from contender.store import MemoryStore, transfer
 from contender.triggers import Degradation
 from contender.workspace import Staged
-from deployments.terminal import show_monitoring, sparkline
+from deployments.results import show_monitoring, sparkline
 
 LABELS = ("blue", "green", "red")
 

@@ -1,4 +1,4 @@
-"""What a log file gets of a run's progress."""
+"""Lines, tables and transfers, as terminals of any width show them and as files get them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
-from contender.progress import Note
 from deployments import terminal
-from deployments.terminal import RunView, transferring
-
-
-@pytest.fixture
-def shown() -> tuple[RunView, StringIO]:
-    out = StringIO()
-    return RunView(Console(file=out, no_color=True, width=200)), out
-
-
-def test_a_stage_that_ends_at_once_leaves_one_line(shown):
-    view, out = shown
-    view(Note("snapshot", "started"))
-    view(Note("snapshot", "moved", "reading source: 0 rows", done=0))
-    view(Note("snapshot", "finished", "1 file, 330 rows", seconds=0.3))
-    view(Note("gate", "moved", "checking: 330 rows", done=330, total=330))
-    assert out.getvalue().splitlines() == ["✓ snapshot     0.3 s  1 file, 330 rows"]
-
-
-def test_a_stage_that_takes_long_is_heard_of_now_and_then(shown, monkeypatch):
-    view, out = shown
-    monkeypatch.setattr(terminal, "QUIET_SECONDS", -1)
-    view(Note("train", "moved", "loss 0.5", done=3, total=9))
-    assert out.getvalue().splitlines() == ["  train     3/9 loss 0.5"]
-
-
-def test_what_a_stages_process_prints_is_for_the_log_and_not_for_the_terminal(shown):
-    view, out = shown
-    view(Note("train", "said", "UserWarning: deprecated"))
-    assert out.getvalue() == ""
+from deployments.terminal import Column, busy, console, show_table, show_told_rows, transferring
 
 
 def test_a_transfer_that_takes_long_says_how_far_it_is_how_fast_and_how_long_yet(monkeypatch):
@@ -69,3 +42,94 @@ def test_a_terminal_shows_a_bar_with_bytes_speed_and_time_left():
     shown = out.getvalue()
     assert "pulling [r]" in shown and "\x1b[2J" not in shown
     assert "100.0/400.0 MB" in shown and "B/s" in shown and "0:00:" in shown
+
+
+RELEASE = "r-0123456789abcdef"
+SENTENCE = "Accuracy on test is shown to be higher: +2.3 points, 40 rows better and 12 worse of 1,310 (p = 0.0001, needed ≤ 0.0304)."
+HOSTILE = "\x1b[2J\x1b]0;title\x07 one\ntwo \u202etxt.exe 東京タワー 🗼"
+STORY = (
+    Column("when (UTC)", spare=True),
+    Column("what"),
+    Column("release"),
+    Column("rows", right=True, spare=True),
+    Column("gain", spare=True),
+)
+ROWS = [
+    (("2026-11-27 13:31", Text("✓ promoted", style="bold green"), RELEASE, "1,234,567", "+0.0229"), SENTENCE),
+    (("2026-11-27 13:38", Text("✗ rejected data", style="bold red"), "", "700", ""), HOSTILE),
+]
+
+
+def drawn(width: int, *, piped: bool = False, **more: object) -> tuple[Console, StringIO]:
+    out = StringIO()
+    return Console(file=out, width=width, soft_wrap=piped, _environ={}, **more), out  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_table_with_sentences_fits_and_loses_no_release(width: int, whole: bool) -> None:
+    screen, out = drawn(width)
+    show_told_rows(screen, STORY, ROWS, at=1, whole=whole)
+    lines = out.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert sum(RELEASE in line for line in lines) == 1 and any("rejected data" in line for line in lines)
+    assert ("…" in out.getvalue()) != whole or width == 120
+    if whole:
+        assert SENTENCE in " ".join(out.getvalue().split())
+    assert not {"\x1b", "\x07", "\u202e"} & set(out.getvalue())
+
+
+def test_a_file_gets_a_row_on_a_line_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    show_told_rows(console(), STORY, [*ROWS, (ROWS[0][0], SENTENCE * 30)], at=1, whole=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4, "the titles, and the rows"
+    assert lines[1].endswith(SENTENCE) and lines[3].endswith(SENTENCE * 30)
+    assert all(line == line.rstrip() for line in lines) and not any("\x1b" in line for line in lines)
+    assert lines[1].index(RELEASE) == lines[0].index("release")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_plain_table_breaks_words_and_never_a_release(width: int) -> None:
+    screen, out = drawn(width)
+    show_table(
+        screen, ("release", "what", Column("MB", right=True)), [(RELEASE, SENTENCE, "1.0"), (RELEASE, HOSTILE, "20.0")]
+    )
+    lines = out.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= width and sum(RELEASE in line for line in lines) == 2
+    assert "20.0" in out.getvalue() and "\x1b" not in out.getvalue()
+
+
+def test_what_there_is_no_room_for_is_left_out_from_the_end() -> None:
+    columns = [Column("a" * 20), Column("b" * 20, spare=True), Column("c" * 20, spare=True), Column("d" * 20)]
+    for width, title in ((90, "abcd"), (70, "abd"), (48, "ad")):
+        screen, out = drawn(width)
+        show_table(screen, columns, [["x"] * 4])
+        assert [word[0] for word in out.getvalue().splitlines()[0].split()] == list(title)
+
+
+def test_the_environment_decides_on_colours_and_never_makes_a_files_cursor_move(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def said() -> str:
+        with transferring(console(), "pulling", 10), busy(console(), "looking"):
+            console().print(Text("told", style="red"))
+        return capsys.readouterr().err
+
+    assert said() == "told\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert said() == "\x1b[31mtold\x1b[0m\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert said() == "told\n"
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    assert said() == "told\n"
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines() -> None:
+    out = StringIO()
+    dumb = Console(file=out, force_terminal=True, _environ={"TERM": "dumb"})
+    with transferring(dumb, "pulling", 10), busy(dumb, "looking") as at:
+        at("there")
+    assert out.getvalue() == ""

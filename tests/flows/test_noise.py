@@ -11,6 +11,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 
 from contender.loading import load_pipeline
+from contender.plan import noise_stages
+from contender.progress import Note, listening
 from contender.spec import Pipeline
 from contender.store import MemoryStore
 from flows.noise import noise
@@ -39,8 +41,11 @@ def test_the_server_shows_the_spread_and_a_store_that_does_not_answer_is_asked_a
     pipeline: Pipeline, store: MemoryStore
 ) -> None:
     store.fail("create", "unavailable", times=4, prefix="desk/noise/")  # as often as the store asks by itself
-    state = noise(pipeline, 2, trigger="test", actor="tests", return_state=True)
+    notes: list[Note] = []
+    with listening(notes.append):
+        state = noise(pipeline, 2, trigger="test", actor="tests", return_state=True)
     result = state.result()
+    assert [note.stage for note in notes if note.kind == "started"] == list(noise_stages(2))
     assert (state.name, state.is_completed(), result.outcome) == ("Done", True, "done")
     assert result.flow_run_id
     with get_client(sync_client=True) as client:

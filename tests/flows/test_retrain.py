@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from contender.judging.rules import Floor
 from contender.loading import load_pipeline
+from contender.plan import run_stages
 from contender.progress import Note, listening
 from contender.registry import Registry
 from contender.run import RunResult
@@ -66,14 +67,22 @@ def seen_by_the_server(result: RunResult) -> tuple[FlowRun, dict[str, str], dict
     return found, tasks, pages
 
 
+def told(notes: list[Note]) -> list[str]:
+    """The stages that these notes are about, in the order in which they began."""
+    return list(dict.fromkeys(note.stage for note in notes if note.kind != "moved"))
+
+
 def with_floor(pipeline: Pipeline, floor: float) -> Pipeline:
     promote = pipeline.spec.promote.model_copy(update={"floors": {"accuracy": Floor(value=floor)}})
     return pipeline.model_copy(update={"spec": pipeline.spec.model_copy(update={"promote": promote})})
 
 
 def test_the_server_shows_what_came_of_a_run_and_what_was_found_again(pipeline: Pipeline, tmp_path: Path) -> None:
-    state, result = run(pipeline)
+    notes: list[Note] = []
+    with listening(notes.append):
+        state, result = run(pipeline)
     assert (state.name, state.is_completed(), result.alias_entry) == ("Promoted", True, 1)
+    assert told(notes) == [stage for stage in run_stages(pipeline) if stage != "monitor"], "there is no champion"
     flow_run, tasks, artifacts = seen_by_the_server(result)
     assert flow_run.name == f"desk · test · {str(result.snapshot)[:8]}"
     assert set(flow_run.tags) == {"desk", "trigger:test", "outcome:promoted"}
@@ -85,7 +94,10 @@ def test_the_server_shows_what_came_of_a_run_and_what_was_found_again(pipeline: 
     flow_run, _, artifacts = seen_by_the_server(result)
     assert (set(flow_run.tags), set(artifacts)) == ({"desk", "trigger:test", "outcome:up_to_date"}, {"desk-result"})
 
-    state, result = run(with_floor(pipeline, 0.9999))
+    notes.clear()
+    with listening(notes.append):
+        state, result = run(with_floor(pipeline, 0.9999))
+    assert told(notes) == list(run_stages(pipeline)) and notes[-1].finding == "open"
     assert (state.name, state.is_completed()) == ("Kept", True), "a model that is not promoted is no failure"
     _, tasks, artifacts = seen_by_the_server(result)
     assert set(artifacts) == {f"desk-{page}" for page in PAGES}, "what was found is shown as well"
