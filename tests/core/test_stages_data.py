@@ -12,7 +12,7 @@ from contender.errors import DataError, SourceChanged, UsageError
 from contender.loading import load_pipeline
 from contender.records import SplitReport
 from contender.run import Run, open_run
-from contender.stages.data import _dealt, check_quality, look, split_rows, take_snapshot
+from contender.stages.data import check_quality, dealt, look, split_rows, take_snapshot
 from contender.workspace import Staged
 
 
@@ -83,11 +83,11 @@ def test_a_fault_of_a_golden_set_names_it(
 
 def test_a_split_that_was_found_is_told_like_one_that_was_dealt() -> None:
     rows = {"train": 695, "validation": 74, "test": 125, "golden-hard": 10}
-    dealt = SplitReport(rows=rows, digests={}, removed_leaks=1, removed_duplicates=2, labels=(), label_counts={})
-    found = SplitReport.from_bytes(dealt.to_bytes())
-    assert _dealt(dealt) == _dealt(found) == "train 695, validation 74, test 125, golden-hard 10; 3 removed"
-    more = dealt.model_copy(update={"removed_near_duplicates": 1_000, "removed_conflicts": 2})
-    assert _dealt(more).endswith("; 1,003 removed; 2 held-out rows contradict each other")
+    report = SplitReport(rows=rows, digests={}, removed_leaks=1, removed_duplicates=2, labels=(), label_counts={})
+    found = SplitReport.from_bytes(report.to_bytes())
+    assert dealt(report) == dealt(found) == "train 695, validation 74, test 125, golden-hard 10; 3 removed"
+    more = report.model_copy(update={"removed_near_duplicates": 1_000, "removed_conflicts": 2})
+    assert dealt(more).endswith("; 1,003 removed; 2 held-out rows contradict each other")
 
 
 def test_another_threshold_deals_anew_under_the_same_frozen_definition(source: Path, tmp_path: Path) -> None:

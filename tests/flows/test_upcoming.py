@@ -32,12 +32,21 @@ NEAR_A_CHANGE = st.builds(
 
 
 def of_the_server(schedule: Schedule, since: datetime, count: int) -> list[datetime]:
-    """What Prefect's server would make runs for; one that has passed it has made already."""
+    """What Prefect's server would make runs for; one that has passed it has made already.
+
+    It looks again and again, and one look can miss what the next one makes a run for: of a night whose clocks go back it leaves out
+    the second of two moments that they show alike.
+    """
     told = timing(schedule)
     kinds = {"CronSchedule": server.CronSchedule, "IntervalSchedule": server.IntervalSchedule}
-    kind = kinds.get(type(told).__name__, server.RRuleSchedule)
-    found = asyncio.run(kind.model_validate(told.model_dump(mode="json")).get_dates(count + 60, since))
-    return [moment.astimezone(UTC) for moment in found if moment >= since][:count]
+    kind = kinds.get(type(told).__name__, server.RRuleSchedule).model_validate(told.model_dump(mode="json"))
+
+    def look(now: datetime) -> list[datetime]:
+        found = asyncio.run(kind.get_dates(count + 60, now))
+        return [datetime.fromtimestamp(moment.timestamp(), UTC) for moment in found if moment >= now]
+
+    first = look(since)[:count]
+    return sorted({*first, *(later for moment in first for later in look(moment + timedelta(seconds=1))[:1])})[:count]
 
 
 def ours(schedule: Schedule, since: datetime, count: int) -> list[datetime]:

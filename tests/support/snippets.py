@@ -44,6 +44,7 @@ RUN_BY = {
             "serving",
         )
     },
+    "docs/notifications.md": "tests/tasks/test_receivers.py::test_the_recipes_of_the_docs_reach_the_services_that_they_are_for",
     "docs/webhooks.md": "tests/gateway/test_docs.py::test_an_example_of_the_page_is_taken",
     "docs/operations.md": "tests/e2e/test_operations.py::test_a_pipeline_is_deployed_and_promoted_through_it_and_a_backup_"
     "brings_its_history_back",
