@@ -6,6 +6,7 @@ text to the text, in the space of the embeddings; what the tokenizer adds around
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 STEPS, MORE_STEPS = 12, 48  # points on the path (Gauss-Legendre); more where the weights do not add up with the fewer
 USELESS_GAP = 0.5  # weights that miss more than half explain something else: a model that has other ways from the text to an answer
 EXAMPLES_AT_ONCE = 8
+SECONDS = 30.0  # of one model, before no further texts are begun: a promotion waits for the report
 TOKENS_AT_ONCE = 4_096  # points of the path, times tokens: what a training of the same model holds in memory at least
 CHARACTERS_A_TOKEN = 32  # of a text, at most, that are handed to the tokenizer for each token that the model reads
 DIGITS = 6  # of a weight, behind the point
@@ -57,8 +59,10 @@ class Explainer:
     def explain(
         self, texts: Sequence[str], answers: Sequence[int], told: Callable[[int], None] | None = None
     ) -> list[Explained | None]:
-        """One for each text, given the class that `answers` names; None where the model gives another, or no weights that add up."""
+        """One for each text, given the class that `answers` names; None where the model gives another, no weights that add up, or
+        time was up: the shortest texts come first."""
         found: dict[int, Explained | None] = {}
+        until = time.monotonic() + SECONDS
         prepared = self._prepared(texts, answers) if texts else []
         for group in _groups(prepared):
             found |= self._explained(group, STEPS)
@@ -67,7 +71,9 @@ class Explainer:
                 found |= self._explained(rough, MORE_STEPS)
             if told:
                 told(len(found))
-        return [one if (one := found[place]) and one.gap <= USELESS_GAP else None for place in range(len(texts))]
+            if time.monotonic() > until:
+                break
+        return [one if (one := found.get(place)) and one.gap <= USELESS_GAP else None for place in range(len(texts))]
 
     def _prepared(self, texts: Sequence[str], answers: Sequence[int]) -> list[_Text]:
         limit = self._tokenizer.model_max_length
@@ -145,13 +151,16 @@ class Explainer:
 
 
 def _groups(texts: Sequence[_Text]) -> Iterator[list[_Text]]:
-    """Texts of about one length, longest first, as many as may be computed at once."""
-    left = sorted(texts, key=lambda text: -len(text.inputs["input_ids"]))
-    while left:
-        longest = len(left[0].inputs["input_ids"])
-        size = max(1, min(EXAMPLES_AT_ONCE, TOKENS_AT_ONCE // longest))
-        yield left[:size]
-        left = left[size:]
+    """Texts of about one length, shortest first, as many as may be computed at once."""
+    group: list[_Text] = []
+    for text in sorted(texts, key=lambda text: len(text.inputs["input_ids"])):
+        tokens = (len(group) + 1) * len(text.inputs["input_ids"])
+        if group and (len(group) == EXAMPLES_AT_ONCE or tokens > TOKENS_AT_ONCE):
+            yield group
+            group = []
+        group.append(text)
+    if group:
+        yield group
 
 
 def _read(text: _Text, weights: list[float], gain: float) -> Explained | None:

@@ -86,6 +86,15 @@ def test_gains_are_those_of_the_models_own_logits(model, rows, answers):
     assert one.gain == pytest.approx(float(full[label] - none[label]), abs=1e-4)
 
 
+def test_no_text_is_begun_once_time_is_up_and_the_shortest_come_first(model, rows, answers, monkeypatch):
+    everything = {one.row: len(one.spans) for one in KIND.explain(model, rows, answers)}
+    monkeypatch.setattr(_attribution, "SECONDS", -1.0)
+    found = KIND.explain(model, rows, answers)
+    assert len(found) == _attribution.EXAMPLES_AT_ONCE < len(answers)
+    longest = max(everything[one.row] for one in found)
+    assert all(spans >= longest for row, spans in everything.items() if row not in {one.row for one in found})
+
+
 def test_the_same_rows_give_the_same_bytes(model, rows, answers):
     one, other = (KIND.explain(model, rows, answers) for _ in range(2))
     assert [each.to_bytes() for each in one] == [each.to_bytes() for each in other]
