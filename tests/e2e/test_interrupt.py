@@ -27,7 +27,7 @@ def until_checkpoint(desk: Desk, run: subprocess.Popen[str]) -> None:
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_stopped_while_it_trains_continues_where_it_was(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))
-    longer = ("--set", "train.epochs=60", "--set", "resources.checkpoint.steps=20")
+    longer = ("--set", "train.epochs=30", "--set", "resources.checkpoint.steps=20")
     run = start(desk, *longer)
     until_checkpoint(desk, run)
     run.send_signal(signal.SIGINT)
@@ -104,7 +104,7 @@ def test_of_two_runs_at_the_same_time_one_waits_and_finds_what_the_other_decided
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_that_may_be_skipped_leaves_its_data_to_the_next_one_behind_the_one_at_work(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))
-    longer = ("--set", "train.epochs=60", "--set", "resources.checkpoint.steps=20")
+    longer = ("--set", "train.epochs=30", "--set", "resources.checkpoint.steps=20")
     first = start(desk, *longer)
     until_checkpoint(desk, first)
     skipped = desk.retrain("--set", "concurrency=skip")

@@ -74,6 +74,7 @@ def titles(receiver: Receiver) -> list[str]:
     return [payload["title"] for payload in receiver.payloads]
 
 
+@pytest.mark.slow
 def test_each_finished_run_is_told_once_whatever_becomes_of_a_receiver(
     pipeline: Pipeline, receiver: Receiver, store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
