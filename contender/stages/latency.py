@@ -81,16 +81,14 @@ def read_timings(folder: Path) -> pa.Table:
 
 def latency_text(found: Latency) -> str:
     """The measure in one line: median and 95th percentile of both, and their ratio."""
+    over = f"over {found.examples:,} example{'' if found.examples == 1 else 's'}"
     ours = f"median {_shown(found.challenger_median)}, p95 {_shown(found.challenger_p95)}"
     if found.champion_median is None or found.champion_p95 is None or found.ratio is None:
-        return f"{ours}, over {found.examples:,} examples"
-    bounds = (
-        f" ({found.ratio_low:.2f} to {found.ratio_high:.2f})"
-        if found.ratio_low is not None and found.ratio_high is not None
-        else ""
-    )
+        return f"{ours}, {over}"
     theirs = f"champion {_shown(found.champion_median)}, p95 {_shown(found.champion_p95)}"
-    return f"{ours}; {theirs}; ratio {found.ratio:.2f}{bounds}, over {found.examples:,} examples"
+    if found.ratio_low is None or found.ratio_high is None:
+        return f"{ours}; {theirs}, {over}: too few to compare"
+    return f"{ours}; {theirs}; ratio {found.ratio:.2f} ({found.ratio_low:.2f} to {found.ratio_high:.2f}), {over}"
 
 
 def _shown(quantile: Quantile) -> str:
