@@ -137,8 +137,8 @@ def test_whoever_comes_second_and_finds_the_caches_warm_gains_nothing_by_it() ->
 
 def test_it_ends_behind_a_whole_example_once_the_time_is_over() -> None:
     assert simulated(0, 1.0, 1.0, seconds=0.0).examples == 1
-    assert simulated(1, 1.0, 1.0, seconds=0.02).examples == FEWEST, "time for fewer, and patience for these"
-    assert FEWEST < simulated(1, 1.0, 1.0, seconds=0.1).examples < 200
+    assert simulated(1, 1.0, 1.0, seconds=0.2).examples == FEWEST, "time for fewer, and patience for these"
+    assert FEWEST < simulated(1, 1.0, 1.0, seconds=2.0).examples < 200
     assert simulated(1, 40.0, 40.0, seconds=0.1).examples < FEWEST, "no patience without end"
     assert gc.isenabled()
 
