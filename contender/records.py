@@ -86,7 +86,7 @@ class ExpectationResult(Record):
     applicable: bool = Field(default=True, description="false: nothing to compare with; success says nothing")
     checked: int = Field(description="rows looked at")
     unexpected: int = Field(default=0, description="rows that failed, for row expectations")
-    observed: str = Field(default="", description="what was seen, for whole-column expectations")
+    observed: str = Field(default="", description="what was seen of a whole column; of rows, only labels and numbers")
     sentence: str = Field(default="", description="the expectation in plain words")
 
     @property

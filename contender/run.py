@@ -34,6 +34,7 @@ from contender.secretref import resolve
 from contender.spec import Pipeline
 from contender.store import open_store
 from contender.store.guarded import single_writer
+from contender.text import visible
 from contender.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ class Run:
 
 
 def open_run(pipeline: Pipeline, actor: str, flow_run_id: str | None = None) -> Run:
+    """`actor`: in the words of whoever started the run, of which the registry keeps what shows."""
     signing_key(pipeline)  # a key that is missing is said before hours of training, not after
-    return Run(pipeline, open_workspace(pipeline), open_registry(pipeline), actor, flow_run_id)
+    return Run(pipeline, open_workspace(pipeline), open_registry(pipeline), visible(actor), flow_run_id)
 
 
 def open_workspace(pipeline: Pipeline) -> Workspace:

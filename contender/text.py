@@ -57,6 +57,14 @@ def terminal_safe(text: str, keep_newlines: bool = False) -> str:
     return visible(text, keep="\n" if keep_newlines else "")
 
 
+def json_safe(document: str) -> str:
+    """A JSON document with every acting character as JSON's own escape: the same document, which a terminal may show.
+
+    Outside strings JSON has none but the line ends between its values.
+    """
+    return ACTING.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], document)
+
+
 def csv_safe(cell: str) -> str:
     """A CSV cell that a spreadsheet shows instead of computing: `=1+1` becomes `'=1+1`, control characters their escapes."""
     shown = visible(cell)

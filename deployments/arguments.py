@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from contender.errors import UsageError
 from contender.specrules import duration
+from contender.text import visible
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -25,6 +26,14 @@ def public_key_of(options: argparse.Namespace) -> Ed25519PublicKey | None:
         return public_key(Path(place).expanduser().read_bytes())
     except OSError as error:
         raise UsageError(f"the public key {place} cannot be read: {error.strerror}", "Name a PEM file.") from error
+
+
+def actor_of(options: argparse.Namespace, default: str = "") -> str:
+    """Who asks, as they say themselves; a login name would be one that they did not choose to publish.
+
+    Bytes that are no UTF-8 and all that does not show are escapes: the registry, where it is kept, is read by everybody.
+    """
+    return visible(str(getattr(options, "actor", None) or os.environ.get("CONTENDER_ACTOR") or default))
 
 
 def age(text: str) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import Transient, UsageError
+from deployments.arguments import actor_of
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _run(options: argparse.Namespace, pipeline: Any) -> RunResult:
 
     # Imports make garbage collections that find nothing: a second or two of a run's start.
     gc.set_threshold(100_000, 20, 100)
-    actor = options.actor or os.environ.get("CONTENDER_ACTOR") or ""
+    actor = actor_of(options)
     with suppress(Transient), failures_told_at_once(pipeline):  # the flow asks again, and has patience
         run = open_run(pipeline, actor)
         seen = look(run)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contender.errors import ContenderError
+from contender.text import json_safe
 
 
 def error_document(error: ContenderError, options: argparse.Namespace) -> dict[str, Any]:
@@ -27,10 +28,10 @@ def error_document(error: ContenderError, options: argparse.Namespace) -> dict[s
 
 
 def print_document(document: dict[str, Any], indent: int | None = None) -> None:
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    text = json_safe(json.dumps(document, ensure_ascii=False, indent=indent))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:  # a file's name that is no UTF-8, or a terminal that is not in UTF-8
+    except UnicodeEncodeError:  # a terminal that is not in UTF-8
         text = json.dumps(document, indent=indent)
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

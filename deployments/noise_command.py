@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployments.arguments import actor_of
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def command_noise(options: argparse.Namespace) -> int:
     with stoppable(), process.ahead():  # the gate's imports pass beside those of Prefect, which come next
         from deployments.embedded import run_noise
 
-        actor = os.environ.get("CONTENDER_ACTOR") or ""
-        result = run_noise(pipeline, options.runs, actor, loudness(options))
+        result = run_noise(pipeline, options.runs, actor_of(options), loudness(options))
     _show(console(), result, loudness(options))
     if options.json:
         print_document(result.model_dump(mode="json"))

@@ -6,13 +6,13 @@ Like those of deployments/commands.py, each returns its exit code; its document 
 from __future__ import annotations
 
 import argparse
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender.errors import AliasMoved, Damaged, UsageError
-from deployments.arguments import write_page
+from contender.text import visible
+from deployments.arguments import actor_of, write_page
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def command_promote(options: argparse.Namespace) -> int:
         target.alias,
         expected,
         manifest,
-        reason=options.reason or "promoted by hand",
-        actor=_actor(options),
+        reason=visible(options.reason or "promoted by hand"),
+        actor=actor_of(options, "command line"),
         evaluation=target.registry.newest_evaluation(options.release),
         by_hand=True,
         guard=_guard(target),
@@ -63,8 +63,8 @@ def command_rollback(options: argparse.Namespace) -> int:
         target.alias,
         options.release,
         options.expect,
-        reason=options.reason or "rolled back by hand",
-        actor=_actor(options),
+        reason=visible(options.reason or "rolled back by hand"),
+        actor=actor_of(options, "command line"),
         guard=_guard(target),
     )
     left = f"; {entry.previous} is withdrawn: no run promotes it again"
@@ -159,11 +159,6 @@ def _no_release(target: Target, name: str) -> None:
 def _guard(target: Target) -> Guard | None:
     """Nothing is held: where the pipeline promises to be the only writer, whoever types this command is it."""
     return nullcontext() if target.single_writer else None
-
-
-def _actor(options: argparse.Namespace) -> str:
-    """Who asks, as they say themselves; a login name would be one that they did not choose to publish."""
-    return str(options.actor or os.environ.get("CONTENDER_ACTOR") or "command line")
 
 
 def _told(options: argparse.Namespace, target: Target, entry: AliasEntry, outcome: str, sentence: str) -> int:

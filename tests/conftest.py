@@ -244,7 +244,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def speaking_to() -> Callable[[ServerInfo], AbstractContextManager[ServerInfo]]:
     """Inside what it gives, this process's Prefect client speaks to that server."""
     return using_server
@@ -290,10 +290,20 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gate_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of this process check quality in it, where Great Expectations is imported once and not in three seconds a run."""
+    check_here(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def checking_here() -> Callable[[pytest.MonkeyPatch], None]:
+    """The same for a fixture of a wider scope, with a patch of its own."""
+    return check_here
+
+
+def check_here(patch: pytest.MonkeyPatch) -> None:
     from contender.quality import process
     from contender.quality.gate import check
 
-    monkeypatch.setattr(process, "ahead", nullcontext)
-    monkeypatch.setattr(
+    patch.setattr(process, "ahead", nullcontext)
+    patch.setattr(
         process, "check_apart", lambda rows, out, on_rows=None, **given: check(rows, out=out, on_rows=on_rows, **given)
     )

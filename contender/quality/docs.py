@@ -18,7 +18,7 @@ from great_expectations.core.expectation_validation_result import ExpectationSui
 from great_expectations.render.renderer import ExpectationSuitePageRenderer, ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
 
-from contender.quality.engine import quiet
+from contender.quality.engine import exception_of, quiet
 from contender.records import QualityReport
 from contender.text import visible
 
@@ -70,7 +70,7 @@ def write_docs(
             "expectations.html": ExpectationSuitePageRenderer().render(suite),
         }
         view = DefaultJinjaPageView()
-        banner = _banner(report)
+        banner = _banner(report, result)
         rendered = {
             name: _harmless(view.render(page, show_how_to_buttons=False), banner) for name, page in pages.items()
         }
@@ -78,15 +78,20 @@ def write_docs(
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _banner(report: QualityReport) -> str:
-    """The gate's own verdict, and what Great Expectations' page cannot show: expectations that did not apply."""
+def _banner(report: QualityReport, result: ExpectationSuiteValidationResult) -> str:
+    """The gate's own verdict, and what Great Expectations' page does not show: expectations that did not apply, or broke, and why."""
     passed = "passed" if report.passed else "stopped the run"
     lines = [f"<p class='alert'><strong>The quality gate {passed}.</strong> {html.escape(report.message)}</p>"]
-    skipped = [result for result in report.results if not result.applicable]
-    if skipped:
-        items = "".join(f"<li>{html.escape(f'{r.expectation}: {r.observed}')}</li>" for r in skipped)
-        lines.append(f"<p>Expectations that did not apply:</p><ul>{items}</ul>")
+    skipped = [f"{one.expectation}: {one.observed}" for one in report.results if not one.applicable]
+    lines.append(_listed("Expectations that did not apply:", skipped))
+    broken = [(one.expectation_config.type, exception_of(one)) for one in result.results]
+    lines.append(_listed("Could not be evaluated:", [f"{name}: {why}" for name, why in broken if why]))
     return "".join(lines)
+
+
+def _listed(title: str, found: list[str]) -> str:
+    items = "".join(f"<li>{html.escape(visible(text))}</li>" for text in found)
+    return f"<p>{title}</p><ul>{items}</ul>" if items else ""
 
 
 def _escaped_result(result: ExpectationSuiteValidationResult) -> ExpectationSuiteValidationResult:

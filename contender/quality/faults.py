@@ -33,16 +33,20 @@ _KINDS: tuple[tuple[Callable[[pa.DataType], bool], pd.Series[Any]], ...] = (
 
 
 def refuse_faulty(engine: Engine, planned: Iterable[Planned], results: Mapping[int, Result], rows: RowFile) -> None:
-    """UsageError names the expectations that could not be evaluated and that no data could have passed."""
+    """UsageError names the expectations that could not be evaluated and that no data could have passed.
+
+    Why, in the words of the trial on plain rows: what was raised on the data may quote them.
+    """
     faulty = [item for item in planned if exception_of(results[item.number])]
+    why: dict[int, str] = {}
     for frame in _plain_frames(rows) if faulty else ():
-        tried = engine.on_frame(frame, faulty)
-        faulty = [item for item in faulty if exception_of(tried[item.number])]
+        why = {number: exception_of(tried) or "" for number, tried in engine.on_frame(frame, faulty).items()}
+        faulty = [item for item in faulty if why[item.number]]
     if faulty:
         raise UsageError(
             "; ".join(
                 f"expectation {item.number + 1} of the suite, {item.name}, cannot be evaluated: "
-                + terminal_safe(exception_of(results[item.number]) or "")
+                + terminal_safe(why[item.number])
                 for item in faulty
             ),
             "Correct its kwargs in the suite; expectations/README.md has examples.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
+from numbers import Number
 from pathlib import Path
 from string import Template
 from typing import Any, Literal
@@ -20,6 +22,8 @@ from contender.text import terminal_safe
 
 MAX_REASONS = 5
 MAX_OBSERVED = 300
+# Why stands in an exception, which may quote a row: it stays in the workspace, as rows do.
+NOT_EVALUATED = "could not be evaluated: Data Docs say why"
 
 
 def quarantine(rows: RowFile, ran: Ran, out: Path, chunk_rows: int) -> tuple[np.ndarray, dict[str, float]]:
@@ -115,8 +119,7 @@ def _warning(item: Planned, result: Result) -> str:
     """What the sentence says of an expectation that does not stop a run; empty where it was met."""
     if result.success:
         return ""
-    broken = exception_of(result)
-    return terminal_safe(f"{item.reason} (could not be evaluated: {broken})" if broken else item.reason)
+    return terminal_safe(f"{item.reason} ({NOT_EVALUATED})" if exception_of(result) else item.reason)
 
 
 def _others(ran: Ran, plan: Plan) -> list[str]:
@@ -126,16 +129,16 @@ def _others(ran: Ran, plan: Plan) -> list[str]:
         result = ran.results[item.number]
         if item.severity != "critical" or result.success:
             continue
-        broken = exception_of(result)
-        if broken:
-            said.append(f"{item.name} could not be evaluated: {terminal_safe(broken)}")
+        if exception_of(result):
+            said.append(terminal_safe(f"{item.name} {NOT_EVALUATED}"))
         elif item not in ran.failed:
-            said.append(f"{terminal_safe(item.reason)}: {_sentence(item)} Observed: {_observed(result)}.")
+            observed = _observed(item, result)
+            told = f" Observed: {observed}." if observed else ""
+            said.append(f"{terminal_safe(item.reason)}: {_sentence(item)}{told}")
     return [text.rstrip(".") for text in said]
 
 
 def _result(item: Planned, result: Result) -> ExpectationResult:
-    broken = exception_of(result)
     return ExpectationResult(
         expectation=item.type,
         column=item.column,
@@ -144,7 +147,7 @@ def _result(item: Planned, result: Result) -> ExpectationResult:
         success=bool(result.success),
         checked=int(result.result.get("element_count") or 0),
         unexpected=int(result.result.get("unexpected_count") or 0),
-        observed=f"could not be evaluated: {terminal_safe(broken)}" if broken else _observed(result),
+        observed=NOT_EVALUATED if exception_of(result) else _observed(item, result),
         sentence=_sentence(item),
     )
 
@@ -172,16 +175,29 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "0%"
 
 
-def _observed(result: Result) -> str:
-    details = result.result
-    value = details.get("observed_value")
-    if value is None and details.get("unexpected_count"):
-        listed = details.get("partial_unexpected_list") or []
-        value = f"{details['unexpected_count']} unexpected: {', '.join(str(item) for item in listed[:5])}"
+def _observed(item: Planned, result: Result) -> str:
+    """What was seen of a whole column. The report leaves the workspace, so it quotes labels and no other value of a row: of other
+    columns it has numbers and times. Data Docs and the quarantine file have the rest."""
+    value = result.result.get("observed_value")
+    if item.column not in (None, "label"):
+        value = _figures(value)
     if value is None:
         return ""
-    text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+    text = ", ".join(f"{key}: {entry}" for key, entry in value.items()) if isinstance(value, dict) else str(value)
     return terminal_safe(text if len(text) <= MAX_OBSERVED else text[:MAX_OBSERVED] + "…")
+
+
+def _figures(value: Any) -> Any:
+    """What of an observed value is no text of a row; None where nothing is. A mapping's own keys are the expectation's words."""
+    if isinstance(value, dict):
+        return {key: entry for key, entry in value.items() if _is_figure(entry)} or None
+    return value if _is_figure(value) else None
+
+
+def _is_figure(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_figure(entry) for entry in value)
+    return isinstance(value, Number | date | np.generic) and not isinstance(value, np.character)
 
 
 def _sentence(item: Planned) -> str:

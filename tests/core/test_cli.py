@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import pytest
 
+from deployments.arguments import actor_of
 from deployments.cli import main, parser
 
 VERBOSE = {"run", "noise", "judge", "history", "releases"}
@@ -27,3 +29,21 @@ def test_quiet_contradicts_the_louder_ones(other: str, capsys: pytest.CaptureFix
     assert main(["run", "nowhere.yaml", "--quiet", other]) == 2
     shown = capsys.readouterr().err
     assert f"--quiet and {other} contradict each other" in shown and "Give one of them" in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        (b"jo", "jo"),
+        (b"\xff", "\\udcff"),
+        ("\x1b[2J\x9bx\u202e\n".encode(), "\\x1b[2J\\x9bx\\u202e\\n"),
+        (b"", "command line"),
+    ],
+)
+def test_who_asks_is_kept_in_words_that_show_and_are_text(
+    typed: bytes, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONTENDER_ACTOR", raising=False)
+    assert actor_of(argparse.Namespace(actor=os.fsdecode(typed)), "command line") == kept
+    monkeypatch.setenv("CONTENDER_ACTOR", os.fsdecode(typed))
+    assert actor_of(argparse.Namespace(), "command line") == kept

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contender.text import csv_safe, markdown_safe, redact, shorten, terminal_safe, visible
+from contender.text import ACTING, csv_safe, json_safe, markdown_safe, redact, shorten, terminal_safe, visible
 
 HOSTILE = "\x1b]0;title\x07 \u202egnp.exe\u202c a\u200bb \U000e0041 \ufeff line\nfeed \x9b31m"
 
@@ -33,6 +34,14 @@ def test_acting_characters_are_shown_as_escapes():
 def test_plain_text_in_any_script_is_left_as_it_is():
     text = "naïve 注文 مرحبا 👩\u200d💻 می\u200cخواهم"
     assert visible(text) == text
+
+
+@given(st.text())
+def test_a_json_document_stays_the_same_and_holds_nothing_that_acts(text):
+    document = json_safe(json.dumps({text: [text]}, ensure_ascii=False, indent=1))
+    assert json.loads(document) == {text: [text]}
+    assert not ACTING.search(document.replace("\n", ""))
+    assert json_safe('"\x7f\x9b\u202e\U000e0041\ud800"') == r'"\u007f\u009b\u202e\udb40\udc41\ud800"'
 
 
 def test_newlines_stay_where_they_are_asked_for():
