@@ -17,7 +17,6 @@ from scipy.stats import binom, norm
 
 from contender.errors import DataError
 from contender.evaluation.latency import (
-    FEWEST,
     WARM_UP,
     Latency,
     draw_examples,
@@ -90,8 +89,8 @@ class Timed:
         return
 
 
-def simulated(seed: int, ours: float, theirs: float, **options: Any) -> Latency:
-    machine = Machine(seed)
+def simulated(machine: Machine | int, ours: float, theirs: float, **options: Any) -> Latency:
+    machine = Machine(machine) if isinstance(machine, int) else machine
     models: Any = [Timed(machine, ours), Timed(machine, theirs)]
     rows = [{"text": f"{n}"} for n in range(200)]
     times = time_models(models, [rows, rows], clock=lambda: machine.now, **options)
@@ -135,11 +134,15 @@ def test_whoever_comes_second_and_finds_the_caches_warm_gains_nothing_by_it() ->
     assert found.p_value is not None and 0.05 < found.p_value < 0.95
 
 
-def test_it_ends_behind_a_whole_example_once_the_time_is_over() -> None:
-    assert simulated(0, 1.0, 1.0, seconds=0.0).examples == 1
-    assert simulated(1, 1.0, 1.0, seconds=0.2).examples == FEWEST, "time for fewer, and patience for these"
-    assert FEWEST < simulated(1, 1.0, 1.0, seconds=2.0).examples < 200
-    assert simulated(1, 40.0, 40.0, seconds=0.1).examples < FEWEST, "no patience without end"
+@pytest.mark.parametrize(("seconds", "examples"), [(0.0, 1), (0.02, 20), (0.1, 50), (0.004, 10), (9.0, 200)])
+def test_it_ends_behind_a_whole_example_once_the_time_is_over(seconds: float, examples: int) -> None:
+    """Of two models that take a millisecond each; it has patience for twenty examples, but not without end."""
+
+    class Steady(Machine):
+        def work(self, milliseconds: float) -> None:
+            self.now += int(1e6 * milliseconds)
+
+    assert simulated(Steady(0), 1.0, 1.0, seconds=seconds).examples == examples
     assert gc.isenabled()
 
 
