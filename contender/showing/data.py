@@ -14,7 +14,7 @@ from contender.showing.markdown import (
     bold,
     counted,
     heading,
-    link,
+    linked,
     listed,
     page,
     safe,
@@ -85,9 +85,9 @@ def _expectation(result: ExpectationResult) -> tuple[object, ...]:
 def _where(data_docs: Link | None, quarantine: str | None) -> Markup:
     found: list[object] = []
     if data_docs:
-        found.append(link(data_docs.title, data_docs.url) if data_docs.url else f"{data_docs.title}: {data_docs.place}")
+        found.append(linked(data_docs))
     if quarantine:
-        found.append(f"The quarantined rows: {quarantine}")
+        found.append(linked(Link("The quarantined rows", None, quarantine)))
     return listed(found)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from contender.judging.words import facts, in_sentence, value
 from contender.records import CurvePoint, Evaluation, ReleaseManifest, SetEvaluation, TrainReport
-from contender.showing.markdown import Markup, bold, counted, duration, heading, listed, page, safe, section, table
+from contender.reporting.wording import duration
+from contender.showing.markdown import Markup, bold, counted, heading, listed, page, safe, section, table
 from contender.text import blocks
 
 POINTS = 20  # of a learning curve, spread over the whole of it
