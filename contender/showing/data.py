@@ -72,7 +72,11 @@ def quality_page(report: QualityReport, data_docs: Link | None, quarantine: str 
 
 def _expectation(result: ExpectationResult) -> tuple[object, ...]:
     outcome = "passed" if result.success else bold("✗ failed")
-    counts = f"{result.unexpected:,} of {result.checked:,} ({share(result.unexpected, result.checked)})"
+    counts = (
+        "–"
+        if not result.checked
+        else f"{result.unexpected:,} of {result.checked:,} ({share(result.unexpected, result.checked)})"
+    )
     seen = counts if result.unexpected or not result.observed else result.observed  # else rows' values would be quoted
     return (
         outcome if result.applicable else "not applicable",
@@ -87,7 +91,7 @@ def _where(data_docs: Link | None, quarantine: str | None) -> Markup:
     if data_docs:
         found.append(linked(data_docs))
     if quarantine:
-        found.append(linked(Link("The quarantined rows", None, quarantine)))
+        found.append(linked(Link("Quarantined rows", None, quarantine)))
     return listed(found)
 
 

@@ -111,7 +111,7 @@ def result_page(result: RunResult, alias: str, links: Sequence[Link]) -> str:
         (stage.name, "found in the workspace" if stage.cached else duration(stage.seconds), stage.key[:12])
         for stage in result.stages
     ]
-    where = [Link("The registry", None, result.registry)] if result.registry else []
+    where = [Link("Registry", None, result.registry)] if result.registry else []
     return page(
         heading(OUTCOMES[result.outcome]),
         bold(result.message),

@@ -162,11 +162,12 @@ def a_training(points: int) -> TrainReport:
     )  # fmt: skip
 
 
-def test_a_long_curve_is_a_line_and_twenty_points_that_end_at_its_end() -> None:
+def test_a_long_curve_is_a_line_and_twenty_points_that_end_at_the_last_validation() -> None:
     text = training_page(a_training(1_000), "accuracy")
     assert "1,000 steps in 3 min 12 s" in text and "**93.0%**" in text
     points = [row for row in rows_of(text) if len(row) == 4 and row[0].replace(",", "").isdigit()]
-    assert len(points) == 20 and points[-1][0] == "999"
+    assert len(points) == 20 and points[-1][0] == "990" and all(map(all, points))
+    assert {"training loss", "validation accuracy"} <= {row[0] for row in rows_of(text)}
     assert training_page(a_training(0).model_copy(update={"best_metric": None}), "accuracy")
 
 

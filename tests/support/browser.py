@@ -22,7 +22,7 @@ from upped import Up
 from workers import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Page, Request
+    from playwright.sync_api import ConsoleMessage, Locator, Page, Request
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PIPELINE = "support-intents"
@@ -158,7 +158,8 @@ def signed_in(up: Up) -> Iterator[Ui]:
         page.on("pageerror", lambda error: ui.errors.append(str(error)))
         page.context.on("requestfinished", ui.asked)
         page.goto(found[1])
-        page.wait_for_url(re.compile("/v2/"))
+        # The UI forgets who is signed in where a page is left before the server has answered it.
+        page.get_by_role("link", name="Deployments", exact=True).wait_for()
         yield ui
         browser.close()
 
@@ -174,10 +175,10 @@ def take(folder: Path) -> None:
         ui.starts_a_run()
         ui.comes_to("Promoted")
         ui.tab("Artifacts")
+        ui.page.get_by_text(f"{PIPELINE}-result", exact=True).last.wait_for()
         camera.takes("run")
         ui.tab("Logs")
-        ui.page.get_by_role("log").evaluate("log => log.scrollTo(0, log.scrollHeight)")
-        camera.takes("logs")
+        camera.takes_the_log()
         for name in ("runs", "deployments"):
             ui.opens(f"/v2/{name}")
             camera.takes(name)
@@ -205,6 +206,15 @@ class Camera:
         save(page, self.folder / f"prefect-{name}.png")
         page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
+    def takes_the_log(self) -> None:
+        """Its end alone: the UI cuts the log to a part of the window's height."""
+        log = self.ui.page.get_by_role("log")
+        self.ui.settles()
+        log.evaluate("log => log.scrollTo(0, log.scrollHeight)")
+        self.ui.settles()
+        self.ui.page.evaluate(RENAME, [self.place, NEUTRAL])
+        save(log, self.folder / "prefect-logs.png")
+
     def takes_the_report(self) -> None:
         """The report as the UI's link opens it, in both colour schemes."""
         page = self.ui.page
@@ -217,11 +227,11 @@ class Camera:
             save(page, self.folder / f"report-{scheme}.png")
 
 
-def save(page: Page, path: Path) -> None:
+def save(shown: Page | Locator, path: Path) -> None:
     """A picture with a palette of its own: a third of the bytes, and no difference that a reader sees."""
     from PIL import Image
 
-    with Image.open(BytesIO(page.screenshot())) as picture:
+    with Image.open(BytesIO(shown.screenshot())) as picture:
         picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
