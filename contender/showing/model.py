@@ -12,6 +12,7 @@ from contender.reporting.wording import duration
 from contender.showing.markdown import Markup, bold, counted, heading, listed, page, safe, section, table
 from contender.text import blocks
 
+LINE = 30  # blocks of a curve: more run out of the page
 POINTS = 20  # of a learning curve, spread over the whole of it
 
 
@@ -50,7 +51,9 @@ def _curves(curve: Sequence[CurvePoint]) -> Markup:
     for name in _metrics(curve):
         series[f"validation {_in_words(name)}"] = [point.metrics[name] for point in curve if name in point.metrics]
     rows = [
-        (name, Markup(blocks(found)), f"{found[0]:.4f}", f"{found[-1]:.4f}") for name, found in series.items() if found
+        (name, Markup(blocks(found, LINE)), f"{found[0]:.4f}", f"{found[-1]:.4f}")
+        for name, found in series.items()
+        if found
     ]
     return table(("", "from the first step to the last", "first", "last"), rows)
 

@@ -198,6 +198,7 @@ class Camera:
 
     def takes(self, name: str) -> None:
         page = self.ui.page
+        page.mouse.move(0, 0)  # over nothing that would light up
         self.ui.settles()
         page.evaluate(RENAME, [self.place, NEUTRAL])
         page.set_viewport_size({"width": WIDTH, "height": max(HEIGHT, page.evaluate(NEEDED))})
