@@ -130,15 +130,15 @@ class Event:
 
 def _story(decisions: list[Decision], entries: list[AliasEntry]) -> list[Event]:
     """What runs decided, and what people did by hand, in the order of time."""
-    found = [_decided(decision) for decision in decisions]
-    decided = {decision.key for decision in decisions}
-    for entry in entries:
-        if entry.decision not in decided:
-            back = entry.action == "rollback"
-            what, outcome = ("rolled back", "kept") if back else ("promoted", "promoted")
-            found.append(Event(entry.at, what, outcome, entry.release, why=f"{entry.reason} ({entry.actor})"))
-    # Milliseconds are written with and without a zone's letter: the part before is comparable.
-    return sorted(found, key=lambda event: event.at[:23])
+    from contender.records import AliasEntry
+    from contender.registry.decisions import in_time
+
+    return [_by_hand(one) if isinstance(one, AliasEntry) else _decided(one) for one in in_time(decisions, entries)]
+
+
+def _by_hand(entry: AliasEntry) -> Event:
+    what, outcome = ("rolled back", "kept") if entry.action == "rollback" else ("promoted", "promoted")
+    return Event(entry.at, what, outcome, entry.release, why=f"{entry.reason} ({entry.actor})")
 
 
 def _decided(decision: Decision) -> Event:

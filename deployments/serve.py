@@ -13,6 +13,8 @@ import importlib.util
 import os
 import socket
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +27,7 @@ from deployments.pages import Pages
 
 if TYPE_CHECKING:
     import uvicorn
+    from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 GRACE_SECONDS = 3  # for open requests at the end; a browser's websocket would wait for ever
 BLOCKS_AFTER_SECONDS = 30  # block types are registered when the first run has had the server to itself
@@ -95,9 +98,31 @@ def _prefect_app() -> Any:
     gc.disable()
     from prefect.server.api.server import create_app
 
+    _let_writers_wait()
     app = create_app(final=True)
     gc.enable()
     return app
+
+
+def _let_writers_wait() -> None:
+    """Lets every transaction that Prefect opens wait for its turn to write.
+
+    By default most begin DEFERRED: where one has read, and another one writes before it does, SQLite refuses it at once, and the answer
+    is 503. Prefect's client asks again; the Run button of its UI does not.
+    """
+    from prefect.server.database import configurations, dependencies
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    class WaitsToWrite(configurations.AioSqliteConfiguration):
+        @asynccontextmanager
+        async def begin_transaction(
+            self, session: AsyncSession, with_for_update: bool = True
+        ) -> AsyncGenerator[AsyncSessionTransaction, None]:
+            async with super().begin_transaction(session, with_for_update=True) as transaction:
+                yield transaction
+
+    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    dependencies.MODELS_DEPENDENCIES["database_config"] = WaitsToWrite(connection_url=url)
 
 
 async def _remember_events() -> None:

@@ -31,6 +31,6 @@ def _links(run: Run, result: RunResult) -> list[Link]:
         found.append(link)
     if result.data_docs:
         found.append(data_docs_link(run, Path(result.data_docs)))
-    for name, place in (("quarantined rows", result.quarantine), ("rows that contradict each other", result.conflicts)):
+    for name, place in (("Quarantined rows", result.quarantine), ("Rows that contradict each other", result.conflicts)):
         found += [Link(name, None, place)] if place else []
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from contender.errors import AlreadyExists, Damaged, Missing
-from contender.records import Decision, Record, SplitDefinition
+from contender.records import AliasEntry, Decision, Record, SplitDefinition
 from contender.registry.layout import Layout, number_of, numbered, parsed, sealed
 from contender.store import ObjectInfo, Store
 from contender.store.transfer import at_once
@@ -69,6 +69,14 @@ class Decisions:
     def name_an_entry_of(self, alias: str) -> bool:
         """Whether any run saw or made an entry of the alias; asked where the alias's log is empty."""
         return any(found.alias == alias and (found.judged_against or found.alias_entry) for found in self.all())
+
+
+def in_time(decisions: Sequence[Decision], entries: Sequence[AliasEntry]) -> list[Decision | AliasEntry]:
+    """What runs decided, and the entries that no readable decision made, a person's most often, in the order of time."""
+    decided = {decision.key for decision in decisions}
+    by_hand = [entry for entry in entries if entry.decision not in decided]
+    # Milliseconds are written with and without a zone's letter: the part before is comparable.
+    return sorted([*decisions, *by_hand], key=lambda one: one.at[:23])
 
 
 def readable_ones(read: Callable[[str], R], keys: list[str]) -> tuple[list[R], list[str]]:

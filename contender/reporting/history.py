@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from contender.evaluation.metrics import METRICS
 from contender.records import AliasEntry, Decision
+from contender.registry.decisions import in_time
 from contender.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, Scale, padded
 from contender.reporting.data import ReportInput
 
@@ -83,12 +84,12 @@ def story(data: ReportInput) -> list[Event]:
     """What the registry remembers of the alias, in the order of time, and this verdict last."""
     decisions = data.history.decisions if data.history else ()
     entries = data.history.entries if data.history else ()
-    decided = {decision.key for decision in decisions}
     metric = data.metrics[0]
-    found = [_decided(decision, metric) for decision in decisions if decision.alias == data.alias]
-    found += [_by_hand(entry) for entry in entries if entry.decision not in decided]
-    # Milliseconds are written with and without a zone's letter: the part before is comparable.
-    found.sort(key=lambda event: event.at[:23])
+    found = [
+        _by_hand(one) if isinstance(one, AliasEntry) else _decided(one, metric)
+        for one in in_time(decisions, entries)
+        if isinstance(one, AliasEntry) or one.alias == data.alias
+    ]
     return [*_valued(found), _this(data, metric)]
 
 

@@ -14,7 +14,7 @@ from contender.showing.markdown import (
     bold,
     counted,
     heading,
-    link,
+    linked,
     listed,
     page,
     safe,
@@ -72,7 +72,11 @@ def quality_page(report: QualityReport, data_docs: Link | None, quarantine: str 
 
 def _expectation(result: ExpectationResult) -> tuple[object, ...]:
     outcome = "passed" if result.success else bold("✗ failed")
-    counts = f"{result.unexpected:,} of {result.checked:,} ({share(result.unexpected, result.checked)})"
+    counts = (
+        "–"
+        if not result.checked
+        else f"{result.unexpected:,} of {result.checked:,} ({share(result.unexpected, result.checked)})"
+    )
     seen = counts if result.unexpected or not result.observed else result.observed  # else rows' values would be quoted
     return (
         outcome if result.applicable else "not applicable",
@@ -85,9 +89,9 @@ def _expectation(result: ExpectationResult) -> tuple[object, ...]:
 def _where(data_docs: Link | None, quarantine: str | None) -> Markup:
     found: list[object] = []
     if data_docs:
-        found.append(link(data_docs.title, data_docs.url) if data_docs.url else f"{data_docs.title}: {data_docs.place}")
+        found.append(linked(data_docs))
     if quarantine:
-        found.append(f"The quarantined rows: {quarantine}")
+        found.append(linked(Link("Quarantined rows", None, quarantine)))
     return listed(found)
 
 

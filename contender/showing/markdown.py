@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from textwrap import indent
 
-from contender.text import markdown_safe, shorten
+from contender.links import Link
+from contender.text import markdown_safe, shorten, visible
 
 CELL = 300  # characters of a text from outside
 ROWS = 50  # of a table
 PAGE_BYTES = 100_000  # of a page: a server keeps every run's
 BAR = 20  # blocks of a whole bar
 
+PLACE = re.compile(r"[\w./:;@~+=, -]{1,4096}")
 NUMBER = re.compile(r"[-+−]?[\d.,]+( ?(%|MB|ms|s|points|times))?")
 
 
@@ -36,6 +39,11 @@ def link(title: str, url: str) -> Markup:
     return Markup(f"[{safe(title)}](<{url}>)")
 
 
+def linked(one: Link) -> Markup:
+    """A link where a browser can follow it; else its place, to be copied."""
+    return link(one.title, one.url) if one.url else Markup(f"{safe(one.title)}:\n\n{place(one.place)}")
+
+
 def heading(text: object, level: int = 2) -> Markup:
     return Markup(f"{'#' * level} {safe(text)}")
 
@@ -45,8 +53,15 @@ def section(title: str, body: str) -> tuple[str, ...]:
     return (heading(title, 3), body) if body else ()
 
 
+def place(text: str) -> Markup:
+    """A path or a URL to be copied: in a block of its own, which scrolls where it is wider than the page; a strange one as text."""
+    plain = PLACE.fullmatch(text) and visible(text) == text
+    return Markup(f"```\n{text}\n```") if plain else safe(text)
+
+
 def listed(items: Iterable[object]) -> Markup:
-    return Markup("\n".join(f"- {safe(item)}" for item in items))
+    """The items as a list; what stands on more than one line stays with its item."""
+    return Markup("\n".join(f"- {indent(safe(item), '  ')[2:]}" for item in items))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], most: int = ROWS) -> Markup:
@@ -85,14 +100,6 @@ def share(part: float, whole: float) -> str:
 def counted(count: int, thing: str) -> str:
     """1 file, 1,200 files."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """4.2 s, 3 min 12 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _is_of_numbers(cells: Iterable[object]) -> bool:

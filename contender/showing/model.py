@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contender.evaluation.metrics import METRICS
 from contender.judging.words import facts, in_sentence, value
 from contender.records import CurvePoint, Evaluation, ReleaseManifest, SetEvaluation, TrainReport
-from contender.showing.markdown import Markup, bold, counted, duration, heading, listed, page, safe, section, table
+from contender.reporting.wording import duration
+from contender.showing.markdown import Markup, bold, counted, heading, listed, page, safe, section, table
 from contender.text import blocks
 
+LINE = 30  # blocks of a curve: more run out of the page
 POINTS = 20  # of a learning curve, spread over the whole of it
 
 
@@ -44,29 +47,32 @@ def _figures(report: TrainReport) -> list[tuple[str, str]]:
 
 
 def _curves(curve: Sequence[CurvePoint]) -> Markup:
-    series = {"loss": [point.loss for point in curve if point.loss is not None]}
+    series = {"training loss": [point.loss for point in curve if point.loss is not None]}
     for name in _metrics(curve):
-        series[name] = [point.metrics[name] for point in curve if name in point.metrics]
+        series[f"validation {_in_words(name)}"] = [point.metrics[name] for point in curve if name in point.metrics]
     rows = [
-        (name, Markup(blocks(found)), f"{found[0]:.4f}", f"{found[-1]:.4f}") for name, found in series.items() if found
+        (name, Markup(blocks(found, LINE)), f"{found[0]:.4f}", f"{found[-1]:.4f}")
+        for name, found in series.items()
+        if found
     ]
     return table(("", "from the first step to the last", "first", "last"), rows)
 
 
 def _points(curve: Sequence[CurvePoint]) -> Markup:
-    metrics = _metrics(curve)
-    every = max(1, -(-len(curve) // POINTS))
-    kept = [point for place, point in enumerate(reversed(curve)) if place % every == 0][::-1]
-    rows = [
-        (
-            f"{point.step:,}",
-            f"{point.epoch:.2f}",
-            "" if point.loss is None else f"{point.loss:.4f}",
-            *(f"{point.metrics[name]:.4f}" if name in point.metrics else "" for name in metrics),
-        )
-        for point in kept
-    ]
-    return table(("step", "epoch", "loss", *metrics), rows)
+    """Where validation was looked at, the loss of training beside it; without validation every point."""
+    metrics, loss, found = _metrics(curve), "", []
+    for point in curve:
+        loss = loss if point.loss is None else f"{point.loss:.4f}"
+        if point.metrics or not metrics:
+            values = (f"{point.metrics[name]:.4f}" if name in point.metrics else "" for name in metrics)
+            found.append((f"{point.step:,}", f"{point.epoch:.2f}", loss, *values))
+    every = max(1, -(-len(found) // POINTS))
+    rows = [row for place, row in enumerate(reversed(found)) if place % every == 0][::-1]
+    return table(("step", "epoch", "training loss", *(f"validation {_in_words(name)}" for name in metrics)), rows)
+
+
+def _in_words(name: str) -> str:
+    return in_sentence(name) if name in METRICS else name  # loss
 
 
 def _metrics(curve: Sequence[CurvePoint]) -> list[str]:

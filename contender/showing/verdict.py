@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from contender.judging.words import amount, look_sentence, value
 from contender.links import Link
+from contender.reporting.wording import asked, duration, rule_name
 from contender.run import RunResult
 from contender.showing.markdown import (
-    Markup,
     bold,
     counted,
-    duration,
     heading,
-    link,
+    linked,
     listed,
     page,
     safe,
@@ -96,7 +95,7 @@ def verdict_page(verdict: Verdict) -> str:
 def _rule(rule: RuleResult) -> tuple[object, ...]:
     marks = {"passed": "✓ passed", "failed": bold("✗ failed"), "undecided": bold("? undecided")}
     on = f"{rule.set}, {rule.slice}" if rule.slice else rule.set
-    return marks[rule.outcome], rule.rule, on, f"{rule.rows:,}", rule.sentence
+    return marks[rule.outcome], f"{rule_name(rule)}, {asked(rule)}", on, f"{rule.rows:,}", rule.sentence
 
 
 def result_page(result: RunResult, alias: str, links: Sequence[Link]) -> str:
@@ -106,21 +105,17 @@ def result_page(result: RunResult, alias: str, links: Sequence[Link]) -> str:
         ("champion before" if result.outcome == "promoted" else "champion", result.champion),
         (f"alias {alias}", f"entry {result.alias_entry}" if result.alias_entry else None),
         ("snapshot", result.snapshot[:12] if result.snapshot else None),
-        ("registry", result.registry),
         ("took", duration(result.seconds)),
     ]
     stages = [
         (stage.name, "found in the workspace" if stage.cached else duration(stage.seconds), stage.key[:12])
         for stage in result.stages
     ]
+    where = [Link("Registry", None, result.registry)] if result.registry else []
     return page(
         heading(OUTCOMES[result.outcome]),
         bold(result.message),
-        listed(_linked(link) for link in links),
+        listed(linked(one) for one in (*links, *where)),
         table(("", " "), [(name, found) for name, found in what if found]),
         *section("Stages", table(("stage", "took", "key"), stages)),
     )
-
-
-def _linked(one: Link) -> Markup:
-    return link(one.title, one.url) if one.url else Markup(f"{safe(one.title)}: {safe(one.place)}")

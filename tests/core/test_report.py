@@ -321,7 +321,12 @@ def test_ticks_are_few_round_values_inside_the_scale(low, span):
 def test_axis_values_and_durations_are_short():
     assert [tick(value) for value in (0, 0.05, 2, 1500, -0.5)] == ["0", "0.05", "2", "1,500", "−0.5"]
     assert [tick(value, percent=True) for value in (0.9, 0.925, 1)] == ["90%", "92.5%", "100%"]
-    assert [duration(value) for value in (3.2, 131, 12_345)] == ["3 s", "2 min 11 s", "3 h 25 min"]
+    assert [duration(value) for value in (3.2, 59.96, 131, 12_345)] == [
+        "3.2 s",
+        "1 min 0 s",
+        "2 min 11 s",
+        "3 h 25 min",
+    ]
 
 
 @pytest.mark.slow

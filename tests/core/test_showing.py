@@ -162,11 +162,12 @@ def a_training(points: int) -> TrainReport:
     )  # fmt: skip
 
 
-def test_a_long_curve_is_a_line_and_twenty_points_that_end_at_its_end() -> None:
+def test_a_long_curve_is_a_line_and_twenty_points_that_end_at_the_last_validation() -> None:
     text = training_page(a_training(1_000), "accuracy")
     assert "1,000 steps in 3 min 12 s" in text and "**93.0%**" in text
     points = [row for row in rows_of(text) if len(row) == 4 and row[0].replace(",", "").isdigit()]
-    assert len(points) == 20 and points[-1][0] == "999"
+    assert len(points) == 20 and points[-1][0] == "990" and all(map(all, points))
+    assert {"training loss", "validation accuracy"} <= {row[0] for row in rows_of(text)}
     assert training_page(a_training(0).model_copy(update={"best_metric": None}), "accuracy")
 
 
@@ -221,8 +222,8 @@ def test_a_verdict_begins_with_its_sentence_and_has_every_rule_that_was_judged()
     text = verdict_page(Verdict(verdict="KEEP", sentence="It is worse.", rules=rules, judged_against=1))
     assert text.startswith("## – KEEP: the champion stays\n\n**It is worse.**")
     assert [row[:3] for row in rows_of(text)[2:]] == [
-        ["✓ passed", "superior:accuracy", "test"],
-        ["**✗ failed**", "superior:accuracy", "test, channel=mail"],
+        ["✓ passed", "Better than the champion: accuracy on test, a gain above 0", "test"],
+        ["**✗ failed**", "Guard: accuracy on channel=mail, no drop beyond 0.0 points", "test, channel=mail"],
     ]
     assert "1 rule had too few rows" in text
 
@@ -237,7 +238,7 @@ def a_result(**given: Any) -> RunResult:
 def test_a_result_links_to_what_can_be_opened_and_says_where_the_rest_is() -> None:
     links = [Link("Report", "http://127.0.0.1/r", ""), Link("Data Docs", None, "/w/index.html")]
     text = result_page(a_result(release="r-2", champion="r-1", alias_entry=2), "production", links)
-    assert "- [Report](<http://127.0.0.1/r>)\n- Data Docs: /w/index.html" in text
+    assert "- [Report](<http://127.0.0.1/r>)\n- Data Docs:\n\n  ```\n  /w/index.html\n  ```" in text
     assert ["alias production", "entry 2"] in rows_of(text) and ["champion before", "r-1"] in rows_of(text)
     assert ["train", "found in the workspace", "abc"] in rows_of(text)
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import websockets
 
@@ -98,6 +99,24 @@ def test_a_post_without_a_csrf_token_is_refused(background_server: ServerInfo) -
     )
     assert missing[0] == 403 and b"CSRF" in missing[2]
     assert invented[0] == 403 and "access-control-allow-origin" not in invented[1]
+
+
+async def _create_runs(server: ServerInfo, runs: int) -> list[int]:
+    """Presses Run so often at once; the answers' statuses. No request is repeated, as the UI repeats none."""
+    auth = httpx.BasicAuth(*server.auth_file.read_text().split(":", 1))
+    async with httpx.AsyncClient(base_url=server.url, auth=auth, timeout=60) as client:
+        token = (await client.get("/csrf-token", params={"client": "many"})).json()["token"]
+        client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "many"})
+        flow = (await client.post("/flows/", json={"name": "pressed"})).json()
+        made = (await client.post("/deployments/", json={"name": "pressed", "flow_id": flow["id"]})).json()
+        path = f"/deployments/{made['id']}/create_flow_run"
+        return [
+            answer.status_code for answer in await asyncio.gather(*(client.post(path, json={}) for _ in range(runs)))
+        ]
+
+
+def test_requests_that_write_at_once_wait_for_each_other(background_server: ServerInfo) -> None:
+    assert asyncio.run(_create_runs(background_server, 12)) == [201] * 12
 
 
 async def _first_message(url: str, token: str | None, origin: str | None) -> str:

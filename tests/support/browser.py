@@ -22,15 +22,22 @@ from upped import Up
 from workers import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Page, Request
+    from playwright.sync_api import ConsoleMessage, Locator, Page, Request
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PIPELINE = "support-intents"
 PAGES = ("result", "verdict", "comparison", "leaderboard", "training", "split", "quality", "snapshot")
 WIDTH, HEIGHT = 1280, 800
 COLOURS = 128  # of a picture's palette
+LOG_HEIGHT = 6000  # of a window in which a run's whole log is in sight: the UI draws no other lines
+NEUTRAL = "/srv/models"  # what pictures show in place of the temporary folder
 RUN_SECONDS = 200
-TRIES = 3  # at the button
+# The height of a window that shows all of a page, and one text in place of another wherever a page shows it.
+NEEDED = "() => document.documentElement.scrollHeight"
+RENAME = """([from, to]) => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(from, to)
+}"""
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # Prefect's own: its policy keeps the session recorder out, and it asks for pictures that it does not ship.
 THEIRS = re.compile(r"amplitude|Content Security Policy|Failed to load resource")
@@ -75,26 +82,21 @@ class Ui:
 
     def opens(self, path: str) -> None:
         self.page.goto(f"{self.origin}{path}")
-        self.settles()
 
     def settles(self) -> None:
+        """Waits until a picture of the page would stay as it is."""
         self.page.wait_for_load_state("networkidle")
         self.page.wait_for_timeout(700)  # what is drawn after the last answer
 
     def starts_a_run(self) -> None:
-        """As a person does: the deployment's page, its button, Quick run; once more where a busy server refuses."""
-        said = []
-        for _ in range(TRIES):
-            self.opens("/v2/deployments")
-            self.page.get_by_role("link", name=PIPELINE, exact=True).first.click()
-            self.page.get_by_role("button", name="Run", exact=True).click()
-            with self.page.expect_response(re.compile("/create_flow_run$")) as answer:
-                self.page.get_by_role("menuitem", name="Quick run").click()
-            if answer.value.ok:
-                self.run = answer.value.json()["id"]
-                return
-            said.append(f"{answer.value.status}: {answer.value.text()[:200]}")
-        raise AssertionError(f"no run was started: {said}")
+        """As a person does: the deployment's page, its button, Quick run."""
+        self.opens("/v2/deployments")
+        self.page.get_by_role("link", name=PIPELINE, exact=True).first.click()
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        with self.page.expect_response(re.compile("/create_flow_run$")) as answer:
+            self.page.get_by_role("menuitem", name="Quick run").click()
+        assert answer.value.ok, f"{answer.value.status}: {answer.value.text()[:200]}"
+        self.run = answer.value.json()["id"]
 
     def comes_to(self, state: str) -> None:
         """Waits for the end of the run, away from its page: the graph that it draws takes a processor. Then opens it."""
@@ -111,14 +113,21 @@ class Ui:
 
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()
-        self.settles()
+
+    def log(self, last: str) -> str:
+        """All that the tab of the run's log shows, which ends in these words."""
+        self.page.set_viewport_size({"width": WIDTH, "height": LOG_HEIGHT})
+        self.tab("Logs")
+        self.page.get_by_role("log").get_by_text(last).wait_for()
+        shown = self.page.get_by_role("log").inner_text()
+        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        return shown
 
     def artifact(self, page: str) -> None:
         """Opens the newest page of that name."""
         self.opens(f"/v2/artifacts/key/{PIPELINE}-{page}")
         self.page.locator("a[href*='/artifacts/artifact/']").first.click()
-        self.page.get_by_test_id("markdown-display").wait_for()
-        self.settles()
+        self.page.get_by_test_id("markdown-display").get_by_role("heading").first.wait_for()
 
     def text(self) -> str:
         """What an artifact's page shows."""
@@ -149,8 +158,8 @@ def signed_in(up: Up) -> Iterator[Ui]:
         page.on("pageerror", lambda error: ui.errors.append(str(error)))
         page.context.on("requestfinished", ui.asked)
         page.goto(found[1])
-        page.wait_for_url(re.compile("/v2/"))
-        ui.settles()
+        # The UI forgets who is signed in where a page is left before the server has answered it.
+        page.get_by_role("link", name="Deployments", exact=True).wait_for()
         yield ui
         browser.close()
 
@@ -159,40 +168,71 @@ def take(folder: Path) -> None:
     """Every picture of the docs."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, stack(Path(place)) as up, signed_in(up) as ui:
+        camera = Camera(ui, folder, place)
         ui.starts_a_run()
         ui.comes_to("Promoted")
         intents.drop(Path(place, "desk"))
         ui.starts_a_run()
         ui.comes_to("Promoted")
         ui.tab("Artifacts")
-        save(ui.page, folder / "prefect-run.png", full=True)
+        ui.page.get_by_text(f"{PIPELINE}-result", exact=True).last.wait_for()
+        camera.takes("run")
         ui.tab("Logs")
-        save(ui.page, folder / "prefect-logs.png", full=True)
-        for name, path in (("runs", "/v2/runs"), ("deployments", "/v2/deployments")):
-            ui.opens(path)
-            save(ui.page, folder / f"prefect-{name}.png")
+        camera.takes_the_log()
+        for name in ("runs", "deployments"):
+            ui.opens(f"/v2/{name}")
+            camera.takes(name)
         for name in PAGES:
             ui.artifact(name)
-            save(ui.page, folder / f"prefect-{name}.png", full=True)
-        _report(ui, folder)
+            camera.takes(name)
+        camera.takes_the_report()
 
 
-def _report(ui: Ui, folder: Path) -> None:
-    """The report as the UI's link opens it, in both colour schemes."""
-    ui.artifact("result")
-    ui.page.get_by_role("link", name="Report", exact=True).click()
-    ui.page.wait_for_url(re.compile("/contender/runs/"))
-    for scheme in ("light", "dark"):
-        ui.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        ui.settles()
-        save(ui.page, folder / f"report-{scheme}.png")
+@dataclass
+class Camera:
+    """Takes pictures of what a UI shows, as high as it is. `place`: the folder that everything is in."""
+
+    ui: Ui
+    folder: Path
+    place: str
+
+    def takes(self, name: str) -> None:
+        page = self.ui.page
+        page.mouse.move(0, 0)  # over nothing that would light up
+        self.ui.settles()
+        page.evaluate(RENAME, [self.place, NEUTRAL])
+        page.set_viewport_size({"width": WIDTH, "height": max(HEIGHT, page.evaluate(NEEDED))})
+        self.ui.settles()
+        page.evaluate(RENAME, [self.place, NEUTRAL])
+        save(page, self.folder / f"prefect-{name}.png")
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+
+    def takes_the_log(self) -> None:
+        """Its end alone: the UI cuts the log to a part of the window's height."""
+        log = self.ui.page.get_by_role("log")
+        self.ui.settles()
+        log.evaluate("log => log.scrollTo(0, log.scrollHeight)")
+        self.ui.settles()
+        self.ui.page.evaluate(RENAME, [self.place, NEUTRAL])
+        save(log, self.folder / "prefect-logs.png")
+
+    def takes_the_report(self) -> None:
+        """The report as the UI's link opens it, in both colour schemes."""
+        page = self.ui.page
+        self.ui.artifact("result")
+        page.get_by_role("link", name="Report", exact=True).click()
+        page.wait_for_url(re.compile("/contender/runs/"))
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            self.ui.settles()
+            save(page, self.folder / f"report-{scheme}.png")
 
 
-def save(page: Page, path: Path, *, full: bool = False) -> None:
+def save(shown: Page | Locator, path: Path) -> None:
     """A picture with a palette of its own: a third of the bytes, and no difference that a reader sees."""
     from PIL import Image
 
-    with Image.open(BytesIO(page.screenshot(full_page=full))) as picture:
+    with Image.open(BytesIO(shown.screenshot())) as picture:
         picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
