@@ -163,6 +163,7 @@ def test_data_that_the_gate_rejects_leaves_the_champion_as_it_is(live: Desk, nam
     assert says in ran.document["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_numbers_as_labels_a_byte_order_mark_and_a_class_with_one_row_train(desk: Desk) -> None:
     numbers = {"red": "1", "green": "2", "blue": "3"}

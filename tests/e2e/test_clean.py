@@ -9,6 +9,7 @@ import pytest
 from desk import Desk, tickets
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_cleaned_workspace_still_knows_what_was_decided(desk: Desk) -> None:
     desk.drop("1.csv", tickets(120, seed=1))

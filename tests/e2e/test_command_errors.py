@@ -120,6 +120,7 @@ def test_a_run_goes_on_unseen_where_nobody_reads_its_progress(desk: Desk) -> Non
     assert (done.returncode, json.loads(done.stdout)["outcome"]) == (0, "promoted")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_that_fails_says_what_it_had_come_to(desk: Desk) -> None:
     desk.drop("1.csv", tickets(60, seed=1))

@@ -89,6 +89,7 @@ def pems(folder: Path) -> tuple[Path, Path]:
     return folder / "key.pem", folder / "public.pem"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_signed_pipeline_and_who_requires_it(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     private, public = pems(tmp_path)

@@ -110,6 +110,7 @@ def predicts(folder: Path, text: str) -> str:
     return str(pipeline("text-classification", model=str(folder))(text)[0]["label"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_what_a_console_script_prints_is_one_document(desk: Desk) -> None:
     """As a process of its own, from a folder with names like ours, where Ctrl-C and tracebacks would show."""
