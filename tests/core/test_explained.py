@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,18 +26,8 @@ from contender.stages.explain import ATTRIBUTIONS, explain
 from contender.workspace import Staged
 
 LABELS = tuple(sorted(COLOURS))
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 ROWS = 90
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from more, and wait for each other's where others use the machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -1,13 +1,19 @@
-"""What the tests of deployments share."""
+"""What the tests of flows and deployments share."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from desk import PIPELINE, tickets, write_tickets
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+
+from contender.loading import load_pipeline
+from contender.spec import Pipeline
+from contender.store import MemoryStore
 
 
 @pytest.fixture
@@ -19,3 +25,20 @@ def client(prefect_server: object) -> Iterator[SyncPrefectClient]:
 @pytest.fixture
 def pool(client: SyncPrefectClient) -> str:
     return client.create_work_pool(WorkPoolCreate(name=f"pool-{secrets.token_hex(4)}", type="process")).name
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore.named(f"flows-{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """A pipeline over one drop of tickets, whose registry is in memory."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "tickets").mkdir()
+    write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=0.67))
+    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
+    loaded = load_pipeline(tmp_path / "desk.yaml")
+    promote = loaded.spec.promote.model_copy(update={"to": store.url})
+    return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})

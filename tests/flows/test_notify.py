@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from desk import PIPELINE, tickets, write_tickets
+from desk import write_tickets
 from prefect import flow as prefect_flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
@@ -21,7 +21,6 @@ from workers import until
 
 from contender.errors import Interrupted
 from contender.judging.rules import Floor
-from contender.loading import load_pipeline
 from contender.notifications import Notify
 from contender.progress import Note, listening
 from contender.records import FileSet, Outcome, Snapshot
@@ -48,17 +47,9 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore.named(f"notify-{secrets.token_hex(4)}")
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "tickets").mkdir()
-    write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=0.67))
-    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
-    return with_spec(load_pipeline(tmp_path / "desk.yaml"), promote={"to": store.url}, notify=(EVERYTHING,))
+def pipeline(pipeline: Pipeline) -> Pipeline:
+    """The one of all flows, which tells of everything."""
+    return with_spec(pipeline, notify=(EVERYTHING,))
 
 
 def with_spec(pipeline: Pipeline, promote: dict[str, Any] | None = None, **changes: Any) -> Pipeline:

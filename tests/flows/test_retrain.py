@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desk import PIPELINE, tickets, write_tickets
+from desk import tickets, write_tickets
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 
 from contender.judging.rules import Floor
-from contender.loading import load_pipeline
 from contender.plan import run_stages
 from contender.progress import Note, listening
 from contender.registry import Registry
@@ -26,23 +24,6 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "gate_here")
 
 
 PAGES = ("snapshot", "quality", "split", "training", "leaderboard", "verdict", "comparison", "result")
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore.named(f"flows-{secrets.token_hex(4)}")
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A pipeline over one drop of tickets, whose registry is in memory."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "tickets").mkdir()
-    write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=0.67))
-    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
-    loaded = load_pipeline(tmp_path / "desk.yaml")
-    promote = loaded.spec.promote.model_copy(update={"to": store.url})
-    return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})
 
 
 def run(pipeline: Pipeline) -> tuple[State[RunResult], RunResult]:
