@@ -134,7 +134,7 @@ def _valued(events: list[Event]) -> Iterator[Event]:
 
 def _spans(events: list[Event], x: Scale, y: Scale) -> Iterator[tuple[float, float, float]]:
     lives = [place for place, event in enumerate(events) if event.live]
-    for place, until in zip(lives, [*lives[1:], len(events) - 1], strict=True):
+    for place, until in zip(lives, [*lives, len(events) - 1][1:], strict=True):
         value = events[place].value
         if value is not None and until > place:
             yield x(place), x(until), y(value)

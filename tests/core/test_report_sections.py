@@ -227,6 +227,20 @@ def test_a_first_release_has_no_history_and_one_whose_decisions_are_damaged_stil
     assert "r-a is live" in Page(render_report(left)).text
 
 
+@pytest.mark.parametrize("champion", [True, False])
+@pytest.mark.parametrize(
+    "outcomes",
+    [["kept"], ["rejected_data"], ["kept", "rejected_data", "inconclusive"], ["promoted"], ["promoted", "kept"]],
+)
+def test_any_history_is_drawn_also_one_in_which_nothing_was_ever_live(tmp_path, outcomes, champion):
+    values = {"rejected_data": None}
+    decisions = tuple(decision(n, what, f"r-{n}", values.get(what, 0.5)) for n, what in enumerate(outcomes, 1))
+    data = replace(report_input(tmp_path, champion=champion), history=History(decisions, ()))
+    chart = history_chart(data)
+    assert len(chart.dots) == len(outcomes) + 1 and len(chart.spans) == ("promoted" in outcomes)
+    assert 'id="history"' in render_report(data)
+
+
 # --- hostile and large ------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ def test_a_run_is_drawn_as_it_goes_and_its_lines_stay(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))
     first = on_screen(desk, "--set", "promote.floors={accuracy: 0.01}", width=60, height=6)
     training = first.until(lambda text: "train  " in text and " steps" in text)
-    assert "✓ split" in training and "· release, evaluate, judge, report, promote" in training
+    assert "✓ split" in training and "· release, evaluate, judge, explain, latency, report, prom" in training
     code, text = first.end()
     assert (code, first.seen.cursor) == (0, True), text
     lines = text.splitlines()
@@ -47,7 +47,7 @@ def test_ctrl_c_leaves_a_clean_screen_that_says_where_it_goes_on(desk: Desk) -> 
     code, text = run.end()
     assert (code, run.seen.cursor) == (75, True), text
     assert text.count("– train") == 1 and "asked to stop" in text and "━" not in text
-    assert "· not reached: release, evaluate, judge, report, promote" in text
+    assert "· not reached: release, evaluate, judge, explain, latency, report, promote" in text
     assert "to continue from step" in text and "Traceback" not in text
 
 
