@@ -27,7 +27,19 @@ def test_a_run_is_drawn_as_it_goes_and_its_lines_stay(desk: Desk) -> None:
     assert max(map(cell_len, lines)) <= 60
     stages = [line.split()[1] for line in lines if line.startswith("✓ ")]
     assert stages == [
-        *["snapshot", "gate", "split", "train", "release", "evaluate", "judge", "report", "promote"],
+        *[
+            "snapshot",
+            "gate",
+            "split",
+            "train",
+            "release",
+            "evaluate",
+            "judge",
+            "explain",
+            "latency",
+            "report",
+            "promote",
+        ],
         "promoted",
     ]
     assert text.count("There is no champion yet") == 1, "the verdict is told once"
