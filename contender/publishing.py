@@ -6,6 +6,7 @@ Nothing here decides anything: what cannot be read, timed or explained is told, 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,16 @@ if TYPE_CHECKING:
 HISTORY_SHOWN = 50  # of the newest decisions and alias entries
 
 
-def publish(run: Run, contest: Contest) -> Path:
-    """Writes the report and keeps the evaluation in the registry; returns the report's place in the workspace."""
+@dataclass(frozen=True)
+class Published:
+    """A report's place in the workspace, and both models on the set that decides, as it shows them."""
+
+    report: Path
+    judged: list[MetricRow]
+
+
+def publish(run: Run, contest: Contest) -> Published:
+    """Writes the report and keeps the evaluation in the registry."""
     from contender.reporting.card import render_card
     from contender.reporting.report import render_report
 
@@ -54,17 +63,21 @@ def publish(run: Run, contest: Contest) -> Path:
         write_durably(report, html.encode())
     text = f"{len(html) / 1e3:,.0f} kB, kept with the evaluation"
     tell(Note("report", "finished", text, seconds=time.monotonic() - started))
-    return report
+    return Published(report, data.metric_rows)
 
 
-def comparisons(run: Run, contest: Contest) -> list[tuple[str, int, list[MetricRow]]]:
+def comparisons(run: Run, contest: Contest, published: Published) -> list[tuple[str, int, list[MetricRow]]]:
     """Each held-out set, its rows, and both models metric by metric; the set that decides first."""
     from contender.reporting.comparison import Pair, compared
 
     evaluation, champion, on = contest.evaluation.record, contest.champion.manifest, judged_set(run.pipeline)
     theirs = {held.set: held for held in evaluation.champion_sets}
+    judged = {row.name: row for row in published.judged}
     found = []
     for ours in sorted(evaluation.challenger_sets, key=lambda held: held.set != on):
+        if ours.set == on:
+            found.append((on, ours.rows, [judged[name] for name in ours.metrics]))
+            continue
         outcomes = outcomes_of(run, contest.challenger, contest.split, ours.set)
         other = outcomes_of(run, champion, contest.split, ours.set) if champion else None
         pair = Pair(ours, theirs.get(ours.set), outcomes, other)
@@ -158,12 +171,13 @@ def _explained(
     run: Run, contest: Contest, on: str, outcomes: pa.Table, champion_outcomes: pa.Table | None
 ) -> Attributions:
     """Why the models gave the answers that are shown. It decides nothing: a model that cannot be explained stops no promotion."""
+    from contender.evaluation.outcomes import paired
     from contender.reporting.findings import worth_explaining
     from contender.stages.explain import explain
 
     if run.pipeline.spec.report.examples == "none":
         return Attributions()
-    answers, champion_answers = worth_explaining(outcomes, champion_outcomes)
+    answers, champion_answers = worth_explaining(paired(outcomes, champion_outcomes))
     if not answers:
         return Attributions()
     champion = contest.champion.manifest

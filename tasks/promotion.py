@@ -27,15 +27,15 @@ def find_champion(run: Run, seen: Snapshot) -> Champion:
 
 @stage_task
 def publish(run: Run, contest: Contest) -> Path:
-    report = publishing.publish(run, contest)
+    published = publishing.publish(run, contest)
     champion = contest.champion.release
     leave(
         run,
         "comparison",
-        lambda: comparison_page(publishing.comparisons(run, contest), champion),
+        lambda: comparison_page(publishing.comparisons(run, contest, published), champion),
         f"{contest.challenger.release} against {champion or 'no champion yet'}",
     )
-    return report
+    return published.report
 
 
 @stage_task

@@ -41,6 +41,13 @@ class Outcomes:
         same: Array = self.labels == self.predictions
         return same
 
+    @property
+    def confusions(self) -> Array:
+        """(wrong rows,) int64: label · names + prediction of each row that is wrong."""
+        wrong = ~self.right
+        pairs: Array = self.labels[wrong].astype(np.int64) * len(self.names) + self.predictions[wrong]
+        return pairs
+
     @cached_property
     def per_class(self) -> PerClass:
         size = len(self.names)
@@ -121,6 +128,38 @@ def shared_codes(ours: Outcomes, theirs: Outcomes) -> tuple[Outcomes, Outcomes]:
         return Outcomes(names, codes[model.labels], codes[model.predictions], model.p_label, model.confidence)
 
     return recoded(ours), recoded(theirs)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A model's outcomes, and another's on the same rows by the same codes, where there is one. What they differ in is (rows,) bool."""
+
+    ours: Outcomes
+    theirs: Outcomes | None
+
+    @property
+    def fixed(self) -> Array:
+        return self.ours.right & ~self.theirs.right if self.theirs else self._none
+
+    @property
+    def broken(self) -> Array:
+        return ~self.ours.right & self.theirs.right if self.theirs else self._none
+
+    @property
+    def wrong(self) -> Array:
+        """Not the broken ones: those that the other model has wrong too, or every wrong one where there is none."""
+        return ~self.ours.right & ~self.broken
+
+    @property
+    def _none(self) -> Array:
+        return np.zeros(self.ours.rows, dtype=bool)
+
+
+def paired(ours: pa.Table, theirs: pa.Table | None) -> Paired:
+    """Of tables of the same rows; errors as of from_table."""
+    if theirs is None:
+        return Paired(from_table(ours), None)
+    return Paired(*shared_codes(from_table(ours), from_table(theirs)))
 
 
 def _codes(labels: pa.ChunkedArray, predictions: pa.ChunkedArray) -> tuple[list[str], Array, Array]:

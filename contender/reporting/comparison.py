@@ -10,7 +10,6 @@ from contender.evaluation.metrics import METRICS
 from contender.evaluation.outcomes import from_table
 from contender.judging.resampling import bootstrap
 from contender.records import RuleResult, SetEvaluation, Verdict
-from contender.reporting.data import ReportInput
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,11 +54,6 @@ class Pair:
     champion: SetEvaluation | None
     outcomes: pa.Table
     champion_outcomes: pa.Table | None
-
-
-def metric_rows(data: ReportInput) -> list[MetricRow]:
-    pair = Pair(data.judged, data.champion_judged, data.outcomes, data.champion_outcomes)
-    return compared(pair, data.verdict, data.metrics)
 
 
 def compared(pair: Pair, verdict: Verdict, metrics: Sequence[str]) -> list[MetricRow]:

@@ -130,11 +130,7 @@ def _chosen(ours: Outcomes, theirs: Outcomes | None) -> list[int]:
 
 def _confused(ours: Outcomes, theirs: Outcomes | None) -> Array:
     """label · names + prediction of every confusion, the one with most rows under both models first."""
-    models = [ours, *([theirs] if theirs else [])]
-    pairs = [
-        model.labels[~model.right].astype(np.int64) * len(model.names) + model.predictions[~model.right]
-        for model in models
-    ]
+    pairs = [model.confusions for model in (ours, theirs) if model]
     found, counts = np.unique(np.concatenate(pairs), return_counts=True)
     return np.asarray(found[np.argsort(-counts, kind="stable")])
 

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from contender.evaluation.latency import Latency
+    from contender.evaluation.outcomes import Paired
     from contender.monitoring import Observation
     from contender.noise import NoiseReport
+    from contender.reporting.comparison import MetricRow
 
 Examples = Literal["none", "redacted", "full"]
 
@@ -80,6 +82,21 @@ class ReportInput:
     def judged(self) -> SetEvaluation:
         """The challenger on the set that decides."""
         return next(held for held in self.evaluation.challenger_sets if held.set == self.on)
+
+    @cached_property
+    def paired(self) -> Paired:
+        """Both models' outcomes on it."""
+        from contender.evaluation.outcomes import paired
+
+        return paired(self.outcomes, self.champion_outcomes)
+
+    @cached_property
+    def metric_rows(self) -> list[MetricRow]:
+        """Both models on it, metric by metric, in the order of `metrics`."""
+        from contender.reporting.comparison import Pair, compared
+
+        pair = Pair(self.judged, self.champion_judged, self.outcomes, self.champion_outcomes)
+        return compared(pair, self.verdict, self.metrics)
 
     @cached_property
     def champion_judged(self) -> SetEvaluation | None:

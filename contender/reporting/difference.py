@@ -249,20 +249,18 @@ def render_difference(found: Difference, rows: SameRows | None = None) -> str:
 
 def _compared(rows: SameRows) -> dict[str, Any]:
     """What both releases did with the same rows: how often each is right alone, what is confused, how sure they are."""
-    from contender.evaluation.outcomes import from_table, shared_codes
+    from contender.evaluation.outcomes import paired
     from contender.reporting.models import of_models
 
-    ours, theirs = shared_codes(from_table(rows.b), from_table(rows.a))
+    both = paired(rows.b, rows.a)
     counts = {
-        "rows broken by the second": ~ours.right & theirs.right,
-        "rows fixed by it": ours.right & ~theirs.right,
-        "rows that both have right": ours.right & theirs.right,
-        "rows that both have wrong": ~ours.right & ~theirs.right,
+        "rows broken by the second": both.broken,
+        "rows fixed by it": both.fixed,
+        "rows that both have right": both.ours.right & ~both.fixed,
+        "rows that both have wrong": both.wrong,
     }
     words = {"ours": "second release", "theirs": "first release"}
-    return {"counts": {name: int(those.sum()) for name, those in counts.items()}} | of_models(
-        rows.set, rows.b, rows.a, words
-    )
+    return {"counts": {name: int(those.sum()) for name, those in counts.items()}} | of_models(rows.set, both, words)
 
 
 def _plots(changes: Sequence[MetricChange]) -> list[IntervalPlot | None]:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from contender.attribution import Attribution
 from contender.evaluation.evaluate import read_columns
-from contender.evaluation.outcomes import Array, Outcomes, from_table, shared_codes
+from contender.evaluation.outcomes import Array, Outcomes, Paired
 from contender.reporting.data import ReportInput
 from contender.reporting.words import Reading, read, shown_text
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SHOWN = 10  # entries of a list
 PER_PAIR = 3  # examples of one confusion: ten of the same kind teach no more than three
@@ -68,39 +64,8 @@ class Findings:
     rows: int
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Both models' outcomes, and the rows of each list: (rows,) bool. Rows that the champion had right are broken, not just wrong."""
-
-    ours: Outcomes
-    theirs: Outcomes | None
-
-    @property
-    def fixed(self) -> Array:
-        return self.ours.right & ~self.theirs.right if self.theirs else self._none
-
-    @property
-    def broken(self) -> Array:
-        return ~self.ours.right & self.theirs.right if self.theirs else self._none
-
-    @property
-    def wrong(self) -> Array:
-        return ~self.ours.right & ~self.broken
-
-    @property
-    def _none(self) -> Array:
-        return np.zeros(self.ours.rows, dtype=bool)
-
-
-def compared(outcomes: pa.Table, champion_outcomes: pa.Table | None) -> Compared:
-    ours = from_table(outcomes)
-    if champion_outcomes is None:
-        return Compared(ours, None)
-    return Compared(*shared_codes(ours, from_table(champion_outcomes)))
-
-
 def find(data: ReportInput) -> Findings:
-    both = compared(data.outcomes, data.champion_outcomes)
+    both = data.paired
     return Findings(
         confusions=_confusions(both.ours, both.theirs),
         changes=_label_changes(both.ours, both.theirs) if both.theirs else [],
@@ -114,9 +79,8 @@ def find(data: ReportInput) -> Findings:
     )
 
 
-def worth_explaining(outcomes: pa.Table, champion_outcomes: pa.Table | None) -> tuple[dict[int, str], dict[int, str]]:
+def worth_explaining(both: Paired) -> tuple[dict[int, str], dict[int, str]]:
     """Row → answer, of the rows that `find` shows: the challenger's, and the champion's where only one of them is right."""
-    both = compared(outcomes, champion_outcomes)
     differ = [*_most_confident(both.ours, both.fixed), *_most_confident(both.ours, both.broken)]
     rows = sorted({*differ, *_most_confident(both.ours, both.wrong)})
     theirs = {row: _answer(both.theirs, row) for row in sorted(differ)} if both.theirs else {}
@@ -124,8 +88,8 @@ def worth_explaining(outcomes: pa.Table, champion_outcomes: pa.Table | None) -> 
 
 
 def _confusions(ours: Outcomes, theirs: Outcomes | None) -> list[Confusion]:
-    pairs, counts = _wrong_pairs(ours)
-    other = dict(zip(*_wrong_pairs(theirs), strict=True)) if theirs else {}
+    pairs, counts = np.unique(ours.confusions, return_counts=True)
+    other = dict(zip(*np.unique(theirs.confusions, return_counts=True), strict=True)) if theirs else {}
     size = len(ours.names)
     return [
         Confusion(
@@ -136,12 +100,6 @@ def _confusions(ours: Outcomes, theirs: Outcomes | None) -> list[Confusion]:
         )
         for place in np.argsort(-counts, kind="stable")[:SHOWN]
     ]
-
-
-def _wrong_pairs(outcomes: Outcomes) -> tuple[Array, Array]:
-    wrong = ~outcomes.right
-    pairs = outcomes.labels[wrong].astype(np.int64) * len(outcomes.names) + outcomes.predictions[wrong]
-    return np.unique(pairs, return_counts=True)
 
 
 def _label_changes(ours: Outcomes, theirs: Outcomes) -> list[LabelChange]:
@@ -160,7 +118,7 @@ def _label_changes(ours: Outcomes, theirs: Outcomes) -> list[LabelChange]:
     return sorted(found, key=lambda label: label.champion - label.challenger)
 
 
-def _examples(data: ReportInput, both: Compared, chosen: Array) -> list[Example]:
+def _examples(data: ReportInput, both: Paired, chosen: Array) -> list[Example]:
     ours, theirs = both.ours, both.theirs
     rows = list(_most_confident(ours, chosen))
     why, champion_why = ({one.row: one for one in of} for of in (data.explained.challenger, data.explained.champion))

@@ -11,7 +11,7 @@ from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
-from contender.reporting.comparison import RESAMPLES, metric_rows
+from contender.reporting.comparison import RESAMPLES
 from contender.reporting.data import ReportInput
 from contender.reporting.findings import PER_PAIR, Findings, find
 from contender.reporting.history import history_chart
@@ -46,7 +46,7 @@ def render_report(data: ReportInput) -> str:
         headline=HEADLINES[data.verdict.verdict] if data.champion else _first_headline(data),
         **_measured(data),
         **_looked_into(data),
-        **of_models(data.on, data.outcomes, data.champion_outcomes, WORDS),
+        **of_models(data.on, data.paired, WORDS),
         expectations=sorted(data.quality.results, key=lambda result: result.urgency)[:EXPECTATIONS_SHOWN],
         quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1])[:REASONS_SHOWN],
         latency=latency_chart(data),
@@ -69,7 +69,7 @@ def render_report(data: ReportInput) -> str:
 
 def _measured(data: ReportInput) -> dict[str, Any]:
     """Metrics on the set that decides, drawn, and every held-out set beside the champion's."""
-    rows, versus = metric_rows(data), data.versus
+    rows, versus = data.metric_rows, data.versus
     asked = {versus.metric: versus.threshold} if versus and versus.set == data.on else {}
     note = f"95%, from {RESAMPLES} bootstrap resamples"
     if versus and versus.alpha and versus.set == data.on:

@@ -14,6 +14,7 @@ from desk import COLOURS, PIPELINE, tickets
 from contender.attribution import Attributions
 from contender.contest import outcomes_of
 from contender.errors import DiskFull, ModelError
+from contender.evaluation.outcomes import paired
 from contender.kinds import kind
 from contender.kinds.text_classification import TextClassification
 from contender.loading import load_pipeline
@@ -94,7 +95,7 @@ def test_both_models_are_explained_once_where_they_differ_and_found_again(
     run = open_desk()
     ours, theirs = outcomes(run, contest)
     found = _explained(run, contest, "test", ours, theirs)
-    answers, champion_answers = worth_explaining(ours, theirs)
+    answers, champion_answers = worth_explaining(paired(ours, theirs))
     assert 0 < len(champion_answers) < len(answers) <= 30
     assert {one.row: one.answer for one in found.challenger} == answers
     assert {one.row: one.answer for one in found.champion} == champion_answers
