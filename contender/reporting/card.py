@@ -9,14 +9,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from contender.evaluation.metrics import METRICS
 from contender.evaluation.outcomes import from_table
-from contender.judging.words import value
 from contender.reporting.data import ReportInput
+from contender.reporting.page import templates
 from contender.reporting.report import lineage
-from contender.reporting.wording import signed
 from contender.text import markdown_safe, shorten
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -99,17 +98,6 @@ def _results(data: ReportInput) -> list[dict[str, Any]]:
 @cache
 def _environment() -> Environment:
     # Markdown is not HTML: every value from data goes through `md`, and a test feeds hostile ones to all of them.
-    environment = Environment(
-        loader=PackageLoader("contender.reporting"),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "md": lambda text: markdown_safe(shorten(str(text), 2000)),
-        "metric": lambda number, name: value(name, number),
-        "signed": lambda number, name: signed(name, number),
-        "count": lambda number: f"{number:,}",
-    }
+    environment = templates(autoescape=False)
+    environment.filters["md"] = lambda text: markdown_safe(shorten(str(text), 2000))
     return environment

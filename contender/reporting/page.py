@@ -38,27 +38,35 @@ def warm_up() -> None:
         environment.get_template(name)
 
 
-@cache
-def _environment() -> Environment:
+def templates(*, autoescape: bool, **options: Any) -> Environment:
+    """The folder of templates, for pages and for Markdown, with the filters of numbers."""
     environment = Environment(
         loader=PackageLoader("contender.reporting"),
-        autoescape=True,
+        autoescape=autoescape,
         undefined=StrictUndefined,
-        finalize=_finalized,
         trim_blocks=True,
         lstrip_blocks=True,
+        **options,
     )
+    environment.filters |= {
+        "metric": lambda number, name: value(name, number),
+        "signed": lambda number, name: signed(name, number),
+        "count": lambda number: f"{number:,}",
+    }
+    return environment
+
+
+@cache
+def _environment() -> Environment:
+    environment = templates(autoescape=True, finalize=_finalized)
     environment.filters |= {
         "shown": shown,
         "plain": terminal_safe,  # for a title, where no markup can stand
         "name": shown_name,
         "short": lambda text: shown(text, WORD_LENGTH),
-        "metric": lambda number, name: value(name, number),
-        "signed": lambda number, name: signed(name, number),
         "points": points,
         "rough": rough,
         "size": lambda number, name: size(name, number),
-        "count": lambda number: f"{number:,}",
         "tick": tick,
         "ms": milliseconds,
         "p": lambda number: "< 0.0001" if number < 1e-4 else f"{number:.2g}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,12 +33,23 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A pipeline over one drop of tickets, whose registry is in memory."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "tickets").mkdir()
-    write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=0.67))
-    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
-    loaded = load_pipeline(tmp_path / "desk.yaml")
-    promote = loaded.spec.promote.model_copy(update={"to": store.url})
-    return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})
+def desk_pipeline(
+    tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Pipeline]:
+    """Makes a pipeline over one drop of tickets, so many of them wrong, whose registry is in memory."""
+
+    def make(*overrides: str, wrong: float) -> Pipeline:
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        (tmp_path / "tickets").mkdir()
+        write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=wrong))
+        (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
+        loaded = load_pipeline(tmp_path / "desk.yaml", overrides)
+        promote = loaded.spec.promote.model_copy(update={"to": store.url})
+        return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})
+
+    return make
+
+
+@pytest.fixture
+def pipeline(desk_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    return desk_pipeline(wrong=0.67)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from desk import PIPELINE, tickets, write_tickets
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 
-from contender.loading import load_pipeline
 from contender.plan import noise_stages
 from contender.progress import Note, listening
 from contender.spec import Pipeline
@@ -21,19 +18,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "gate_here")
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore.named(f"noise-{secrets.token_hex(4)}")
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, tiny_base: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "tickets").mkdir()
-    write_tickets(tmp_path / "tickets" / "1.csv", tickets(240, seed=1, wrong=0.3))
-    (tmp_path / "desk.yaml").write_text(PIPELINE.format(base=tiny_base))
-    loaded = load_pipeline(tmp_path / "desk.yaml", ("train.epochs=1",))
-    promote = loaded.spec.promote.model_copy(update={"to": store.url})
-    return loaded.model_copy(update={"spec": loaded.spec.model_copy(update={"promote": promote})})
+def pipeline(desk_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    return desk_pipeline("train.epochs=1", wrong=0.3)
 
 
 @pytest.mark.slow
