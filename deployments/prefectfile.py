@@ -22,7 +22,8 @@ HEAD = f"""\
 # Written by: contender deploy --write
 # {FOLDER} is the folder that it was written in, as the workers see it:
 #     {FOLDER}=$PWD prefect --no-prompt deploy --all --prefect-file THIS_FILE
-# Then run: contender deploy PIPELINE… It adds what continues crashed runs, which no prefect.yaml can say.
+# Then run: contender deploy PIPELINE… It adds what no prefect.yaml can say: what continues crashed runs, and that
+# the UI's quick run has nothing to ask for.
 """
 
 

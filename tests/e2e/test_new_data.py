@@ -69,10 +69,11 @@ def test_dropped_files_become_models_once_each_whatever_happens_between(
     desk.drop("1.csv", tickets(300, seed=1, wrong=0.5))
     first = settled(desk)
     assert first.outcome == "started", first
-    (engine,) = until("its process", lambda: worker.running("prefect.engine"), 60)
-    until("its work", lambda: "Running" in history(UUID(str(first.flow_run_id))), 60)
+    run = UUID(str(first.flow_run_id))
+    until("its work", lambda: "Running" in history(run), 60)
+    (engine,) = worker.engines(run)
     engine.kill()
-    until("the crash", lambda: "Crashed" in history(UUID(str(first.flow_run_id))), 60)
+    until("the crash", lambda: "Crashed" in history(run), 60, lambda: f"{history(run)}\n{worker.log[-4000:]}")
     assert look(desk).outcome in ("joined", "busy", "waiting"), "the same run is continued"
     assert ended(worker, str(first.flow_run_id)) == "Promoted", worker.log[-4000:]
     assert look(desk).outcome == "nothing_new"

@@ -143,7 +143,7 @@ POINTS: tuple[Point, ...] = (
     # --- evaluate
     *_whole_stage("fetch", "evaluate"),
     # Fetched by threads of their own, whose last event may be the opening of a file.
-    Point("fetch: model half fetched", "evaluate", _run("return", r"registry/transfer\.py:receive$", occurrence=2)),
+    Point("fetch: model half fetched", "evaluate", _run("return", r"store/transfer\.py:receive$", occurrence=2)),
     *_whole_stage("predict", "evaluate"),
     *_whole_stage("evaluate", "evaluate"),
     # --- judge
@@ -162,6 +162,6 @@ POINTS: tuple[Point, ...] = (
     Point("after the alias's copy", "promote", _run("os.rename", r"aliases/production\.json$", AFTER)),
     *_created("the files that are decided on", "decide", r"/snapshots/[^/]+\.parquet$"),
     *_created("the decision", "decide", r"/decisions/[^/]+\.json$"),
-    Point("after the decision, no document", "decide", _run("call", r"deployments/terminal\.py:show_result$")),
+    Point("after the decision, no document", "decide", _run("call", r"deployments/results\.py:show_result$")),
 )
 BY_NAME = {point.name: point for point in POINTS}

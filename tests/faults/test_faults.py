@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from fault_campaign import drawn, of_points
-from fault_lab import FUSE, Lab
+from fault_lab import FUSE, ROOT, Lab
 from fault_points import BY_NAME, POINTS, Fault
 from fault_scenario import Moment, Scenario, run_scenario
 
@@ -107,10 +108,23 @@ def test_the_fuse_leaves_alone_what_it_is_not_meant_for(tmp_path: Path, fault: F
     assert not (tmp_path / "marker").exists()
 
 
+FUNCTIONS = {
+    f"{path}:{node.name}"
+    for package in ("contender", "deployments")
+    for path in (ROOT / package).rglob("*.py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.FunctionDef)
+}
+
+
 def test_every_point_has_a_name_of_its_own_and_is_drawn() -> None:
     assert len(BY_NAME) == len(POINTS) > 60
     for point in POINTS:
-        re.compile(point.fault.path)
+        pattern = re.compile(point.fault.path)
+        if point.fault.event in ("call", "return"):
+            assert any(pattern.search(function) for function in FUNCTIONS), (
+                f"{point.name}: {pattern.pattern} is nowhere"
+            )
     names = {kill.name for scenario in drawn(2 * len(POINTS), seed=1) for kill in scenario.kills}
     assert names >= BY_NAME.keys()
     assert list(drawn(20, seed=1)) == list(drawn(20, seed=1)) != list(drawn(20, seed=2))

@@ -60,10 +60,17 @@ def seen(client: SyncPrefectClient, name: str) -> dict[str, Any]:
     if shown["global_concurrency_limit"]:
         shown["global_concurrency_limit"] = shown["global_concurrency_limit"]["limit"]
     kept = ("slug", "active", "parameters", "schedule", "max_scheduled_runs")
+    # By prefect deploy the UI's quick run asks for what the file already says; only contender deploy can say that nothing is missing.
+    shown["parameter_openapi_schema"].pop("required")
     shown["schedules"] = sorted(
         ({key: one[key] for key in kept} for one in shown["schedules"]), key=lambda one: str(one["slug"])
     )
     return shown
+
+
+def asked_for(client: SyncPrefectClient, names: list[str]) -> list[object]:
+    """What the UI's quick run asks for, before it starts a run."""
+    return [client.read_deployment_by_name(one).parameter_openapi_schema["required"] for one in names]
 
 
 def prefect_deploy(folder: Path) -> None:
@@ -98,12 +105,16 @@ def test_prefect_deploy_and_contender_deploy_leave_the_same(
     prefect_deploy(tmp_path)
     names = [f"retrain/{name}", *([f"watch/{name}"] if watched else [])]
     theirs = {one: seen(client, one) for one in names}
+    assert asked_for(client, names) == [["spec"] for _ in names], (
+        "why the file's head says to run contender deploy after it"
+    )
     assert Pipeline.model_validate(theirs[names[0]]["parameters"]["spec"]) == load_pipeline(path)
     assert len(theirs[names[0]]["schedules"]) == 3
 
     ids = {one: client.read_deployment_by_name(one).id for one in names}
     deploy(path, pool, capsys)
     assert {one: seen(client, one) for one in names} == theirs
+    assert asked_for(client, names) == [[] for _ in names]
     assert {one: client.read_deployment_by_name(one).id for one in names} == ids
     assert automations(client, name), "what no prefect.yaml can say is there now"
     prefect_deploy(tmp_path)

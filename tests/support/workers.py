@@ -80,6 +80,15 @@ class Worker:
         """Those of its processes that run a module."""
         return that_run(module, self.below())
 
+    def engines(self, run: UUID) -> list[psutil.Process]:
+        """Those of its processes that play one flow run: a pool plays others beside it, the watcher's among them."""
+        found = []
+        for process in self.running("prefect.engine"):
+            with suppress(psutil.NoSuchProcess):
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run):
+                    found.append(process)
+        return found
+
     def stop(self, grace: float = 60) -> None:
         """As a supervisor does: asked to end, and killed where it is still there after the grace time, as now and then it is."""
         self.process.terminate()

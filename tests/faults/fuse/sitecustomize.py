@@ -111,8 +111,11 @@ class Fuse:
     def descendants(self, pid):
         found = []
         for listing in self.glob(f"/proc/{pid}/task/*/children"):
-            for child in map(int, Path(listing).read_text().split()):
-                found += [child, *self.descendants(child)]
+            with suppress(
+                FileNotFoundError, ProcessLookupError
+            ):  # a thread that ended since: it has no children any more
+                for child in map(int, Path(listing).read_text().split()):
+                    found += [child, *self.descendants(child)]
         return found
 
 
