@@ -69,7 +69,8 @@ class Kind(Protocol):
         """The columns of a row file that a release answers from."""
 
     def learning_rate(self, method: str, parameters: int) -> float:
-        """The peak learning rate for `learning_rate: auto`, for a base of so many parameters."""
+        """The peak learning rate for `learning_rate: auto`, for a base of so many parameters; `method` is `scratch` for a model that
+        starts from nothing."""
 
     def above_encoder(self, model: Any) -> set[str]:
         """Names of the parameters that turn the encoder's output into an answer: they start from nothing, and learn faster."""
@@ -80,6 +81,10 @@ class Kind(Protocol):
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
         """The base with a fresh head for `labels` (none where the task has none), in fp32; what is new is drawn from torch's global
         generator."""
+
+    def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
+        """A model as the base's configuration with `changes` describes it, for `labels`, in fp32, every weight drawn from torch's
+        global generator; the base's own weights are not read. ModelError where the kind or the architecture has no such start."""
 
     def warm_up(self, base: Path) -> None:
         """Imports what `predict` needs for releases of this base: seconds that can pass while something else is waited for."""
@@ -138,6 +143,9 @@ class Defaults:
         """The columns with a role, less the one that is answered."""
         facts = TASKS[self.task]
         return [role for role in facts.roles if role != facts.target or role == facts.example]
+
+    def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
+        raise ModelError(f"{self.task} has no model that starts from nothing", "Set model.init: pretrained.")
 
     def kept(self, logits: Any, labels: Any) -> Any:
         return logits

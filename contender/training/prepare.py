@@ -18,9 +18,11 @@ from pydantic import ValidationError
 from contender.errors import DataError
 from contender.files import write_durably
 from contender.kinds import kind as kind_of
+from contender.kinds._lengths import NO_LIMIT
 from contender.kinds.base import Kind
 from contender.names import TASKS
 from contender.records import Record, digest
+from contender.registry.fetch import MANIFEST
 from contender.training.dataset import derive, used_ids
 from contender.training.devices import best_device
 from contender.training.embedding import use_rows
@@ -71,8 +73,8 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     kind = kind_of(job.task)
     rows, checked = datasets.Dataset.from_file(job.train), datasets.Dataset.from_file(job.validation)
     _check_data(job, len(rows))
-    processor = kind.load_processor(Path(job.base))
-    model = kind.load_model(Path(job.base), job.labels).to(best_device())
+    processor = _uncut(kind.load_processor(Path(job.base)), Path(job.base))
+    model = _model(job, kind).to(best_device())
     if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
     known = _known_plan(job, folder)
@@ -94,6 +96,20 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     prepared.plan = known or _decide(job, prepared, parameters, length, monitor, attempt)
     write_durably(folder / PLAN, prepared.plan.to_bytes())
     return prepared
+
+
+def _uncut(processor: Any, base: Path) -> Any:
+    """A release's tokenizer cuts texts where its training did, and that is no limit of the model's."""
+    if (base / MANIFEST).is_file() and hasattr(processor, "model_max_length"):
+        processor.model_max_length = NO_LIMIT
+    return processor
+
+
+def _model(job: Job, kind: Kind) -> Any:
+    base = Path(job.base)
+    return (
+        kind.load_model(base, job.labels) if job.init == "pretrained" else kind.new_model(base, job.labels, job.config)
+    )
 
 
 def _check_data(job: Job, rows: int) -> None:
@@ -168,8 +184,12 @@ def _probe(
 def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor: Monitor, attempt: Attempt) -> Plan:
     monitor.phase("measuring")
     rate = job.options.learning_rate
-    rate = prepared.kind.learning_rate(job.method, parameters) if rate == "auto" else rate
+    from_nothing = job.init == "scratch"
+    rate = (
+        prepared.kind.learning_rate("scratch" if from_nothing else job.method, parameters) if rate == "auto" else rate
+    )
     head_rate = job.options.head_learning_rate
+    factor = 1.0 if from_nothing else HEAD_FACTOR  # all layers start alike
     if job.method == "head":
         precision: tuple[Precision, str] = ("fp32", "one layer leaves nothing to gain")
     else:
@@ -183,7 +203,7 @@ def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor:
         job=job_digest(job),
         max_length=length,
         learning_rate=rate,
-        head_learning_rate=max(rate, min(HEAD_FACTOR * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
+        head_learning_rate=max(rate, min(factor * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
         precision=precision[0],
         precision_reason=precision[1],
     )
