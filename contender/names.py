@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-METRIC_NAMES = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+METRIC_NAMES = (
+    *("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error"),
+    *("entity_f1", "entity_precision", "entity_recall", "token_accuracy"),
+)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
