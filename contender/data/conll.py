@@ -28,7 +28,7 @@ SENTENCES, BYTES = 16_384, 8 << 20  # in memory at a time
 SENTENCE = 16 << 20  # bytes; a longer one is a file without blank lines
 DOCUMENT = "-DOCSTART-"
 COMMENT = "# "
-ENTITY_TAG = re.compile(r"O|[BIES](-.*)?")
+ENTITY_TAG = re.compile(r"O|[BIES](-.+)?")
 ADVICE = "Write a word and its tag on each line, and a blank line behind each sentence."
 
 
