@@ -54,6 +54,18 @@ TASKS: dict[str, Task] = {
         words=True,
         explains=True,
     ),
+    "token-classification": Task(
+        roles=("tokens", "tags"),
+        example="tokens",
+        target="tags",
+        labels="list",
+        metrics=(*TAG_METRICS, "accuracy"),
+        default_metrics=("entity_f1", "token_accuracy"),
+        methods=("full",),
+        inits=("pretrained",),
+        words=True,
+        explains=False,
+    ),
 }
 
 
