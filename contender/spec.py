@@ -78,7 +78,7 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, gz of each"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()

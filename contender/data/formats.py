@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FormatName = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow"]
+FormatName = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll"]
 
 FORMATS: dict[str, FormatName] = {
     ".csv": "csv",
@@ -15,6 +15,9 @@ FORMATS: dict[str, FormatName] = {
     ".json": "json",
     ".parquet": "parquet",
     ".arrow": "arrow",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
 }
 KNOWN_FORMATS = f"{', '.join(FORMATS)}, each also with .gz behind it"
 

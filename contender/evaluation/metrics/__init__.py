@@ -37,6 +37,10 @@ METRICS: dict[str, MetricFacts] = {
     "f1_weighted": MetricFacts("F1 (weighted)", _CLASSES),
     "log_loss": MetricFacts("Log loss", ("p_label",), higher_is_better=False, percent=False),
     "calibration_error": MetricFacts("Calibration error", (*_CLASSES, "confidence"), higher_is_better=False),
+    "entity_f1": MetricFacts("Entity F1", _CLASSES),
+    "entity_precision": MetricFacts("Entity precision", _CLASSES),
+    "entity_recall": MetricFacts("Entity recall", _CLASSES),
+    "token_accuracy": MetricFacts("Token accuracy", _CLASSES),
 }
 
 
