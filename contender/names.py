@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-METRIC_NAMES = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+METRIC_NAMES = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1_macro",
+    "f1_weighted",
+    "log_loss",
+    "calibration_error",
+    "bleu",
+    "bleu_char",
+    "chrf",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 

@@ -37,6 +37,12 @@ METRICS: dict[str, MetricFacts] = {
     "f1_weighted": MetricFacts("F1 (weighted)", _CLASSES),
     "log_loss": MetricFacts("Log loss", ("p_label",), higher_is_better=False, percent=False),
     "calibration_error": MetricFacts("Calibration error", (*_CLASSES, "confidence"), higher_is_better=False),
+    "bleu": MetricFacts("BLEU", _CLASSES),
+    "bleu_char": MetricFacts("BLEU (characters)", _CLASSES),
+    "chrf": MetricFacts("chrF", _CLASSES),
+    "rouge1": MetricFacts("ROUGE-1", _CLASSES),
+    "rouge2": MetricFacts("ROUGE-2", _CLASSES),
+    "rougeL": MetricFacts("ROUGE-L", _CLASSES),
 }
 
 
