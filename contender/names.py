@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# Of one label of a closed set for each example; and of tags, one for each word.
+# Of one label of a closed set for each example; of tags, one for each word; of texts.
 LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 TAG_METRICS = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
-METRIC_NAMES = (*LABEL_METRICS, *TAG_METRICS)
+TEXT_METRICS = ("bleu", "bleu_char", "chrf", "rouge1", "rouge2", "rougeL")
+METRIC_NAMES = (*LABEL_METRICS, *TAG_METRICS, *TEXT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
