@@ -37,6 +37,9 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "data.csv.delimiter": frozenset({"snapshot"}),
     "data.csv.header": frozenset({"snapshot"}),
     "data.csv.encoding": frozenset({"snapshot"}),
+    "data.split.by": frozenset({"snapshot", "split"}),
+    "data.split.column": frozenset({"snapshot", "split"}),
+    "data.split.gap": frozenset({"split"}),
     "data.split.test": frozenset({"split"}),
     "data.split.validation": frozenset({"split"}),
     "data.split.key": frozenset({"snapshot", "split"}),
@@ -162,8 +165,9 @@ def columns(pipeline: Pipeline) -> dict[str, str]:
 def required_columns(pipeline: Pipeline) -> list[str]:
     """Columns that every file must have: of the roles, the slices and the split key."""
     by_role = columns(pipeline)
-    key = pipeline.spec.data.split.key
-    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, by_role.get(key, key)})
+    split = pipeline.spec.data.split
+    time = [by_role.get(split.column, split.column)] if split.column else []
+    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, by_role.get(split.key, split.key), *time})
 
 
 def judged_set(pipeline: Pipeline) -> str:

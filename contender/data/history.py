@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from contender.data.times import seconds_of
+from contender.data.times import DAY, seconds_of, spelled
 from contender.data.values import as_text
 from contender.errors import UsageError
 from contender.section import Seconds, Section
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Name = Annotated[str, Field(min_length=1)]
-DAY = 86_400.0
 NIGHT_UNTIL = 6  # o'clock, that hour included, as in the handbook
-UNITS = (("d", DAY), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 
 
 class History(Section):
@@ -68,12 +66,6 @@ class History(Section):
                     yield f"{entity}_mean_{value}_{span}", entity, "mean", window, value
                 if self.label_delay is not None:
                     yield f"{entity}_risk_{span}", entity, "risk", window, None
-
-
-def spelled(seconds: float) -> str:
-    """A span of time as a spec writes it: 7d, 12h."""
-    unit, size = next((unit, size) for unit, size in UNITS if seconds % size == 0 or size == 1.0)
-    return f"{seconds / size:g}{unit}"
 
 
 def with_history(table: pa.Table, options: History, label: str | None = None, positive: str | None = None) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ from contender.text import shorten
 if TYPE_CHECKING:
     import numpy as np
 
+DAY = 86_400.0
+UNITS = (("d", DAY), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 ADVICE = "Times are dates, timestamps, ISO 8601 such as 2026-11-27T18:00:00, or seconds since 1970."
 
 
-def seconds_of(column: Any, name: str, first_row: int = 1) -> np.ndarray:
+def seconds_of(column: Any, name: str, place: Callable[[int], str] = lambda row: f"row {row + 1}") -> np.ndarray:
     """An array of times as float64 seconds (rows,); a time without a zone is UTC. DataError naming the first cell that is none.
 
-    `name` is the column's for the error, `first_row` the number of the first row there.
+    For the error, `name` is the column's, and `place` says where a row stands, by its number from 0 on.
     """
     import numpy as np
     import pyarrow as pa
@@ -39,7 +42,7 @@ def seconds_of(column: Any, name: str, first_row: int = 1) -> np.ndarray:
     if len(bad):
         value = array[int(bad[0])].as_py()
         shown = "is null" if value is None else f"{shorten(str(value), 80)!r} is no time"
-        raise DataError(f"row {first_row + int(bad[0])}: the cell of column {name} {shown}", ADVICE)
+        raise DataError(f"{place(int(bad[0]))}: the cell of column {name} {shown}", ADVICE)
     return np.asarray(found, np.float64)
 
 
@@ -59,3 +62,9 @@ def _seconds(text: str) -> float:
 def written(seconds: float) -> str:
     """A time as people read it, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def spelled(seconds: float) -> str:
+    """A span of time as a spec writes it: 7d, 12h."""
+    unit, size = next((unit, size) for unit, size in UNITS if seconds % size == 0 or size == 1.0)
+    return f"{seconds / size:g}{unit}"

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from contender.data.history import DAY, History, with_history
-from contender.data.times import seconds_of, written
+from contender.data.history import History, with_history
+from contender.data.times import DAY, seconds_of, written
 from contender.errors import DataError, UsageError
 
 OPTIONS = History(time="at", entities=("who",), values=("amount",), windows=("1d", "7d"), label_delay="2d")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from contender.data.normalise import NORMALISER, hashes, normalised, seed_of
 from contender.data.rowfile import RowWriter, open_rows
 from contender.data.split import split, train_keys_file
-from contender.errors import DataError, UsageError
+from contender.errors import DataError
 from contender.records import SplitDefinition, SplitReport
 
 COLUMNS = {"text": "body", "label": "intent"}
@@ -364,14 +364,6 @@ def test_rows_without_a_key_stay_together(tmp_path):
     _, sets = dealt(tmp_path, rows, key="who", keep=["who"])
     assert sum(any(row["who"] is None for row in these) for these in sets.values()) == 1
 
-
-def test_what_is_not_built_yet_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="not supported yet"):
-        dealt(tmp_path, rows_of(BASE), by="time")
-    with pytest.raises(UsageError, match="revision 9"):
-        dealt(tmp_path, rows_of(BASE), normaliser=9)
-    with pytest.raises(UsageError, match="name of a role"):
-        dealt(tmp_path, [row | {"text": "x"} for row in rows_of(BASE)], keep=["text"])
 
 
 # --- the normaliser
