@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from contender.data.normalise import NORMALISER, hashes, normalised, seed_of
 from contender.data.rowfile import RowWriter, open_rows
 from contender.data.split import split, train_keys_file
-from contender.errors import DataError
+from contender.errors import DataError, UsageError
 from contender.records import SplitDefinition, SplitReport
 
 COLUMNS = {"text": "body", "label": "intent"}
@@ -365,7 +365,6 @@ def test_rows_without_a_key_stay_together(tmp_path):
     assert sum(any(row["who"] is None for row in these) for these in sets.values()) == 1
 
 
-
 # --- the normaliser
 
 
@@ -402,3 +401,8 @@ def test_ascii_text_takes_no_other_way_than_all_text():
 GOLDEN_ROWS = {"train": 26, "validation": 13, "test": 22}
 GOLDEN_KEY = 14195814391315777728
 GOLDEN_DIGEST = "789e7df15163f2ab1e613234e06e9d1eb22941b2e593b4b7476445f85c661a75"
+
+
+def test_a_split_of_another_normaliser_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="revision 9"):
+        dealt(tmp_path, rows_of(BASE), normaliser=9)
