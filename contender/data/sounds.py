@@ -10,7 +10,6 @@ import numpy as np
 
 from contender.data.mediafault import Unusable, first_words
 
-ENDINGS = (".wav", ".flac", ".ogg")
 MOST_SECONDS = 1_800
 RATES = (1_000, 384_000)  # Hz: below nobody hears anything, above nothing records
 BLOCK = 1 << 18  # frames decoded at a time; only the mean of the channels is kept
@@ -18,8 +17,8 @@ BLOCK = 1 << 18  # frames decoded at a time; only the mean of the channels is ke
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def read_sound(data: bytes, rate: int) -> Samples:
-    """float32 `(samples,)` in −1 … 1, the mean of the channels, at `rate` Hz: resampled where the file has another one.
+def read_sound(data: bytes, rate: int | None) -> Samples:
+    """float32 `(samples,)` in −1 … 1, the mean of the channels, at `rate` Hz: resampled where the file has another one; None: as it is.
 
     The length is looked at before anything is decoded. Unusable says why there is no sound: empty, none, shortened, too long, or
     samples that are no numbers.
@@ -40,7 +39,7 @@ def read_sound(data: bytes, rate: int) -> Samples:
         raise Unusable(f"shortened: {len(samples):,} of {frames:,} samples")
     if not np.isfinite(samples).all():
         raise Unusable("its samples are no numbers")
-    return _resampled(samples, own, rate)
+    return _resampled(samples, own, rate or own)
 
 
 def _check_header(rate: int, frames: int) -> None:

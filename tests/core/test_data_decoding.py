@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import tracemalloc
@@ -51,7 +52,7 @@ def test_every_kind_gives_rgb_of_8_bits(form):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_shortened_picture_is_refused(form, share):
     whole = saved(Image.fromarray(np.tile(NOISE, (8, 8, 1))), form)
-    with pytest.raises(Unusable, match="damaged or shortened|no picture"):
+    with pytest.raises(Unusable, match=r"damaged or shortened|no picture"):
         read_image(whole[: int(len(whole) * share)])
 
 
@@ -65,7 +66,7 @@ def test_what_is_no_picture_is_refused(data, reason):
 
 def test_a_size_is_refused_before_anything_is_decoded():
     tracemalloc.start()
-    with pytest.raises(Unusable, match="30,000 × 30,000|80,000,000 pixels"):
+    with pytest.raises(Unusable, match=r"30,000 × 30,000|80,000,000 pixels"):
         read_image(png(30_000, 30_000))
     with pytest.raises(Unusable, match="at most 80,000,000"):
         read_image(png(10_000, 8_001))
@@ -129,10 +130,8 @@ def test_damage_anywhere_is_a_reason_and_never_another_error(form):
         damaged = bytearray(whole)
         for place in rng.integers(0, len(whole), 4):
             damaged[place] = rng.integers(0, 256)
-        try:
+        with contextlib.suppress(Unusable):
             read_image(bytes(damaged))
-        except Unusable:
-            pass
 
 
 # --- sounds
