@@ -58,7 +58,9 @@ class Observation(Record):
         default=None, description="95% bounds of the primary metric; none for too few rows"
     )
     unknown_labels: int = Field(description="rows with a label that the champion does not know; they count as wrong")
-    confidence: float = Field(description="mean probability of what it predicted")
+    confidence: float | None = Field(
+        description="mean probability of what it predicted; none where the kind of task gives none"
+    )
     drift: Drift | None = Field(default=None, description="none where the release does not say what it trained on")
     outcomes: str = Field(description="sha256 of the file with the rows' outcomes")
     at: str = Field(description="UTC, ISO 8601")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 METRIC_NAMES = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
@@ -9,16 +12,66 @@ UNBOUNDED_METRICS = ("log_loss",)
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
 
-# Hugging Face task names that a kind is planned for.
-PLANNED_TASKS = (
-    "token-classification",
-    "image-classification",
-    "translation",
-    "summarization",
-    "text-generation",
-    "tabular-classification",
-    "audio-classification",
-)
 
-# Task → the roles that columns of its data play.
-ROLES = {"text-classification": ("text", "label")}
+@dataclass(frozen=True)
+class Task:
+    """What is known of a kind of task without importing it.
+
+    `example` is the role that identifies an example: no held-out row is there twice, rows with a held-out one's leave training, and it
+    decides the split by default. None: all columns but the target together, which are all read then. `labels`: whether the target is
+    one label of a closed set, a JSON list of them, or anything (none). `words`: whether examples are text, of which near-duplicates
+    are found. `explains`: whether answers can be explained by what of the example spoke for them.
+    """
+
+    roles: tuple[str, ...]
+    example: str | None
+    target: str
+    labels: Literal["one", "list", "none"]
+    metrics: tuple[str, ...]
+    default_metrics: tuple[str, ...]
+    methods: tuple[str, ...]
+    inits: tuple[str, ...]
+    words: bool
+    explains: bool
+
+
+EXAMPLE = "example"  # the split key of tasks whose examples are no single column
+
+LABEL_METRICS = METRIC_NAMES
+
+# Hugging Face task names. Each has a module of its name in contender/kinds/.
+TASKS: dict[str, Task] = {
+    "text-classification": Task(
+        roles=("text", "label"),
+        example="text",
+        target="label",
+        labels="one",
+        metrics=LABEL_METRICS,
+        default_metrics=("accuracy", "f1_macro"),
+        methods=("full", "head"),
+        inits=("pretrained",),
+        words=True,
+        explains=True,
+    ),
+}
+
+
+def labelled(task: str) -> bool:
+    """Whether every row of such a task has one label of a closed set; a release of a kind that is not known here has none."""
+    return task in TASKS and TASKS[task].labels == "one"
+
+
+# Those that a kind is planned for.
+PLANNED_TASKS = tuple(
+    task
+    for task in (
+        "token-classification",
+        "image-classification",
+        "translation",
+        "summarization",
+        "text-generation",
+        "tabular-classification",
+        "audio-classification",
+    )
+    if task not in TASKS
+)

@@ -7,8 +7,10 @@ trains nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from contender.names import EXAMPLE
 from contender.records import digest
 from contender.spec import Pipeline
 
@@ -84,8 +86,8 @@ NOISE_ONCE, NOISE_EACH = ("snapshot", "gate", "split"), ("train", "noise")
 def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
     """What a run of the pipeline is expected to do, in order; latencies that a guard asks for are measured before the judge's look."""
     judged = JUDGED_BY_LATENCY if pipeline.spec.promote.guards.timed(champion=True) else JUDGED
-    shows_texts = pipeline.spec.report.examples != "none"
-    return RUN + tuple(stage for stage in judged if stage != "explain" or shows_texts)
+    explains = pipeline.spec.facts.explains and pipeline.spec.report.examples != "none"
+    return RUN + tuple(stage for stage in judged if stage != "explain" or explains)
 
 
 def noise_stages(runs: int) -> tuple[str, ...]:
@@ -163,7 +165,16 @@ def required_columns(pipeline: Pipeline) -> list[str]:
     """Columns that every file must have: of the roles, the slices and the split key."""
     by_role = columns(pipeline)
     key = pipeline.spec.data.split.key
-    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, by_role.get(key, key)})
+    by_key = [] if key == EXAMPLE else [by_role.get(key, key)]
+    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, *by_key})
+
+
+def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
+    """The columns without a role that a split keeps: those of slices, and all where the task reads them; `found`: what there is."""
+    slices = pipeline.spec.evaluate.slices
+    if pipeline.spec.facts.example is not None:
+        return slices
+    return tuple(sorted({*slices, *found} - set(columns(pipeline).values())))
 
 
 def judged_set(pipeline: Pipeline) -> str:

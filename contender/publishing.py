@@ -175,7 +175,7 @@ def _explained(
     from contender.reporting.findings import worth_explaining
     from contender.stages.explain import explain
 
-    if run.pipeline.spec.report.examples == "none":
+    if run.pipeline.spec.report.examples == "none" or not run.pipeline.spec.facts.explains:
         return Attributions()
     answers, champion_answers = worth_explaining(paired(outcomes, champion_outcomes))
     if not answers:

@@ -34,7 +34,7 @@ def rejudge(
     """Takes a look from the set's ledger, then compares the two by the comparisons and floors of the rules; moves no alias."""
     from contender.judging.held_out import HeldOut
     from contender.judging.judge import judge
-    from contender.stages.judge import take_look, train_keys
+    from contender.stages.judge import known_labels, take_look, train_keys
 
     rules = rules.all_on(rows.held_out)
     trained_on = [train_keys(registry, release) for release in (challenger, champion)]
@@ -56,7 +56,7 @@ def rejudge(
         champion_release=champion.release,
         release=challenger.release,
         trained_on=trained_on,
-        champion_labels=champion.label_names,
+        champion_labels=known_labels(champion),
     )
 
 

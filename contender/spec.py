@@ -16,12 +16,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import WithJsonSchema
 
 from contender import specrules
 from contender.errors import known
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
-from contender.names import ROLES
+from contender.names import EXAMPLE, TASKS, Task
 from contender.notifications import Notifications
 from contender.records import Record, digest
 from contender.schedules import Schedules
@@ -56,7 +57,10 @@ class SplitOptions(Section):
 
     test: Share = Field(default=0.15, description="share of keys held out to judge on; 0 with golden sets")
     validation: Share = Field(default=0.10, description="share of keys held out to select the best checkpoint on")
-    key: Column = Field(default="text", description="role or column whose value decides; rows of one key stay together")
+    key: Column = Field(
+        default="text",
+        description="role or column whose value decides; rows of one key stay together; by default the example itself, such as the text",
+    )
     near_duplicates: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
         default=0.85,
         description="rows whose text is as similar as this to a held-out one leave training; 1 or null: only equal texts",
@@ -111,7 +115,8 @@ class Evaluate(Section):
     """What is measured on held-out sets; the first metric is the primary one."""
 
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        default=("accuracy", "f1_macro"), description="what is measured; the first one decides"
+        default=("accuracy", "f1_macro"),
+        description="what is measured; the first one decides; the default is the task's",
     )
     slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
 
@@ -182,7 +187,9 @@ class Spec(Section):
     """One pipeline."""
 
     name: Name = Field(description="lower-case letters, digits and hyphens")
-    task: Literal["text-classification"] = Field(description="a Hugging Face task name")
+    task: Annotated[str, AfterValidator(specrules.task), WithJsonSchema({"enum": sorted(TASKS), "type": "string"})] = (
+        Field(description="a Hugging Face task name")
+    )
     workspace: Folder = Field(
         default=".contender/",
         description="for heavy intermediates: a local folder, or an s3:// prefix that workers on several machines share",
@@ -205,29 +212,53 @@ class Spec(Section):
     triggers: Triggers = Triggers()
     notify: Notifications = Field(default=(), description="who is told what a run came to: one section, or a list")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_task(cls, value: Any) -> Any:
+        """What a spec leaves out and each kind of task has another default for."""
+        task = TASKS.get(value["task"]) if isinstance(value, dict) and isinstance(value.get("task"), str) else None
+        if task is None:
+            return value
+        value = specrules.filled(value, ("data", "split", "key"), task.example or EXAMPLE)
+        return specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
-        if found := [*self._role_faults(), *self._split_faults(), *self._rule_faults()]:
+        if found := [*self._role_faults(), *self._task_faults(), *self._split_faults(), *self._rule_faults()]:
             raise specrules.misfits(found)
         return self
 
     def _role_faults(self) -> Iterator[specrules.Fault]:
         for role in self.data.columns:
-            if role not in ROLES[self.task]:
-                yield ("data", "columns", role), known("role", role, ROLES[self.task])
+            if role not in self.facts.roles:
+                yield ("data", "columns", role), known("role", role, self.facts.roles)
         played: dict[str, str] = {}
         for role, column in self.columns.items():
             if column in played:
                 yield ("data", "columns", role), f"is {column!r}, which is also the column of {played[column]}"
             played.setdefault(column, role)
 
+    def _task_faults(self) -> Iterator[specrules.Fault]:
+        for name in self.evaluate.metrics:
+            if name not in self.facts.metrics:
+                yield ("evaluate", "metrics"), f"{self.task} has no {known('metric', name, self.facts.metrics)}"
+        for key, value, allowed in (
+            ("method", self.model.method, self.facts.methods),
+            ("init", self.model.init, self.facts.inits),
+        ):
+            if value not in allowed:
+                yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
+
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split
         if not split.test and not self.data.golden:
             yield ("data", "split", "test"), "is 0 and there are no golden sets: nothing is left to judge on"
         column = self.columns.get(split.key, split.key)
-        if column == self.columns["label"] != self.columns["text"]:
-            yield ("data", "split", "key"), "is the label: all rows of a label would fall into the same set"
+        if column == self.columns[self.facts.target] and self.facts.target != self.facts.example:
+            yield (
+                ("data", "split", "key"),
+                f"is the {self.facts.target}: all rows of a {self.facts.target} would fall into the same set",
+            )
 
     def _rule_faults(self) -> Iterator[specrules.Fault]:
         sets = [*(["test"] if self.data.split.test else []), *(f"golden-{name}" for name in self.data.golden)]
@@ -246,9 +277,14 @@ class Spec(Section):
             yield ("promote", "guards", "golden"), "guards the sets of data.golden, and there are none"
 
     @property
+    def facts(self) -> Task:
+        """What is known of the task."""
+        return TASKS[self.task]
+
+    @property
     def columns(self) -> dict[str, str]:
         """Role → column, for every role of the task."""
-        return {role: self.data.columns.get(role, role) for role in ROLES[self.task]}
+        return {role: self.data.columns.get(role, role) for role in self.facts.roles}
 
     def profile(self, url: str) -> str | None:
         """The AWS profile for `url`, by the longest prefix that it lies below, with or without a slash at the end of either."""

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from contender.errors import known
 from contender.files import file_url_path
-from contender.names import METRIC_NAMES
+from contender.names import METRIC_NAMES, TASKS
 
 SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
 UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[A-Za-z][A-Za-z0-9+.-]*://")
@@ -81,6 +81,21 @@ def name(value: str) -> str:
         raise ValueError(
             "must be lower-case letters, digits and hyphens, at most 63, beginning and ending with no hyphen"
         )
+    return value
+
+
+def filled(value: Mapping[str, Any], path: Sequence[str], default: Any) -> dict[str, Any]:
+    """A section with `default` at the path where nothing stands there; what is no section on the way is left to its validator."""
+    first, *rest = path
+    if not rest:
+        return {first: default, **value}
+    below = value.get(first, {})
+    return {**value, first: filled(below, rest, default)} if isinstance(below, Mapping) else dict(value)
+
+
+def task(value: str) -> str:
+    if value not in TASKS:
+        raise ValueError(known("task", value, TASKS))
     return value
 
 

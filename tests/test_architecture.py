@@ -118,13 +118,20 @@ def test_a_users_own_modules_do_not_shadow_ours(tmp_path: Path) -> None:
     assert done.returncode == 2 or "shadowed" in done.stderr
 
 
-def test_roles_known_to_the_spec_are_those_of_the_kinds() -> None:
-    from contender.kinds import kind
-    from contender.names import ROLES
+def test_tasks_known_to_the_spec_are_those_that_have_a_kind() -> None:
+    from contender.kinds import kind, tasks
+    from contender.names import METRIC_NAMES, PLANNED_TASKS, TASKS
 
-    assert ROLES
-    for task, roles in ROLES.items():
-        assert kind(task).roles == roles
+    assert set(TASKS) == set(tasks()) != set()
+    assert not set(TASKS) & set(PLANNED_TASKS)
+    for task, facts in TASKS.items():
+        assert kind(task).task == task
+        assert facts.target in facts.roles
+        assert facts.example in (None, *facts.roles)
+        assert set(facts.default_metrics) <= set(facts.metrics) <= set(METRIC_NAMES)
+        assert facts.default_metrics
+        assert facts.methods
+        assert facts.inits
 
 
 def test_metrics_known_to_the_spec_are_those_that_exist() -> None:

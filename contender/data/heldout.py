@@ -74,8 +74,11 @@ class Held:
 class Conflicts:
     """Writes `conflicts.csv`: the held-out rows that contradict each other. Without one there is no file."""
 
-    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, columns: Mapping[str, str], target: str = "label", example: str | None = "text"
+    ) -> None:
         self._path, self._columns = path, columns
+        self._roles = (target, *([example] if example else []))
         self._stream: TextIO | None = None
         self._writer: Any = None
         self._first: dict[str, str] = {}
@@ -87,12 +90,12 @@ class Conflicts:
         if self._stream is None:
             self._stream = self._path.open("w", encoding="utf-8", newline="")
             self._writer = csv.writer(self._stream)
-            self._writer.writerow([FILE, ROW, "set", "label", "text"])
+            self._writer.writerow([FILE, ROW, "set", *self._roles])
         files, numbers = batch.column(FILE).to_pylist(), batch.column(ROW).to_pylist()
-        cells = [as_text(batch.column(self._columns[role])).to_pylist() for role in ("label", "text")]
-        for file, number, label, text in zip(files, numbers, *cells, strict=True):
-            self._writer.writerow([safe_cell(file), number, held_out, safe_cell(label), safe_cell(text)])
-            self._first.setdefault(held_out, f"row {number} of {file} (labelled {shorten(label, 80)!r})")
+        cells = [as_text(batch.column(self._columns[role])).to_pylist() for role in self._roles]
+        for file, number, target, *example in zip(files, numbers, *cells, strict=True):
+            self._writer.writerow([safe_cell(file), number, held_out, *map(safe_cell, (target, *example))])
+            self._first.setdefault(held_out, f"row {number} of {file} (labelled {shorten(target, 80)!r})")
 
     def close(self) -> None:
         if self._stream is not None:

@@ -1,10 +1,11 @@
-"""The files of a split: one row file per set, with roles, kept columns and the hash of the split key, all roles as text."""
+"""The files of a split: one row file per set, with roles, kept columns and the hash of the split key, all but the hash as text."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contender.data.values import as_text
+from contender.names import TASKS, Task
 from contender.records import sha256_hex
 
 KEY = "_key"
@@ -21,15 +23,19 @@ KEY = "_key"
 class SetWriter:
     """One set's row file, its counts, and its digest, which depends on the rows and not on how they came in batches."""
 
-    def __init__(self, path: Path, columns: Mapping[str, str], keep: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, columns: Mapping[str, str], keep: Sequence[str], task: Task = TASKS["text-classification"]
+    ) -> None:
         self.rows = 0
         self.labels: Counter[str] = Counter()
-        self._columns, self._keep = columns, keep
+        self._columns, self._keep, self._task = columns, keep, task
         names = [*columns, *keep]
         self._schema = pa.schema([*((name, pa.string()) for name in names), (KEY, pa.uint64())])
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self._schema)
-        self._parts = [hashlib.sha256() for _ in range(1 + 2 * len(columns))]
+        # Columns without a role count where examples are made of them; elsewhere they only name slices.
+        self._read = len(names) if task.example is None else len(columns)
+        self._parts = [hashlib.sha256() for _ in range(1 + 2 * self._read)]
 
     def add(self, batch: pa.RecordBatch, keys: np.ndarray[Any, Any]) -> None:
         if not batch.num_rows:
@@ -39,10 +45,12 @@ class SetWriter:
         arrays = [*roles, *kept, pa.array(keys, pa.uint64())]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
         self.rows += batch.num_rows
-        self._digest(keys, roles)
-        label = roles[list(self._columns).index("label")]
-        for entry in pc.value_counts(label).to_pylist():
-            self.labels[entry["values"]] += entry["counts"]
+        self._digest(keys, [*roles, *kept][: self._read])
+        if self._task.labels != "none":
+            target = roles[list(self._columns).index(self._task.target)]
+            for entry in pc.value_counts(target).to_pylist():
+                for label in self._labels(entry["values"]):
+                    self.labels[label] += entry["counts"]
 
     def close(self) -> None:
         if not self.rows:
@@ -55,6 +63,12 @@ class SetWriter:
     def digest(self) -> str:
         return sha256_hex(b"".join(part.digest() for part in self._parts))
 
+    def _labels(self, target: str) -> Iterator[str]:
+        if self._task.labels == "one":
+            yield target
+        else:
+            yield from json.loads(target)
+
     def _kept(self, batch: pa.RecordBatch, name: str) -> pa.Array:
         there = name in batch.schema.names
         return as_text(batch.column(name)) if there else pa.nulls(batch.num_rows, pa.string())
@@ -62,5 +76,9 @@ class SetWriter:
     def _digest(self, keys: np.ndarray[Any, Any], roles: Sequence[pa.Array]) -> None:
         self._parts[0].update(keys.astype("<u8").tobytes())
         for number, array in enumerate(roles):
-            self._parts[1 + 2 * number].update(pc.binary_length(array).to_numpy().astype("<i8").tobytes())
-            self._parts[2 + 2 * number].update("".join(array.to_pylist()).encode("utf-8", "surrogatepass"))
+            self._parts[1 + 2 * number].update(
+                pc.fill_null(pc.binary_length(array), -1).to_numpy(False).astype("<i8").tobytes()
+            )
+            self._parts[2 + 2 * number].update(
+                "".join(filter(None, array.to_pylist())).encode("utf-8", "surrogatepass")
+            )

@@ -21,14 +21,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contender.data.examples import forms
 from contender.data.heldout import Conflicts, Held
 from contender.data.near import HeldTexts, NearDuplicates
-from contender.data.normalise import NORMALISER, hashes, normalised, plain_hashes, seed_of
+from contender.data.normalise import NORMALISER, hashes, plain_hashes, seed_of
 from contender.data.rowfile import FILE, ROW, read_batches
 from contender.data.setfile import KEY, SetWriter
 from contender.data.values import as_text
 from contender.errors import DataError, UsageError
 from contender.keys import among
+from contender.names import EXAMPLE, TASKS, Task
 from contender.records import SplitDefinition, SplitReport
 
 __all__ = ["KEY", "NORMALISER", "split", "train_keys_file"]
@@ -45,12 +47,15 @@ def split(
     golden: Mapping[str, Path],
     out: Path,
     near_duplicates: float | None = None,
+    *,
+    task: Task = TASKS["text-classification"],
     on_rows: Callable[[int], None] | None = None,
     on_held: Callable[[int], None] | None = None,
 ) -> SplitReport:
     """Deals the admitted rows of a row file and writes one row file per set into `out`.
 
-    `admitted` is an .npy of sorted int64 row numbers; `columns` maps roles to columns. A set's file holds its roles and the `keep`
+    `admitted` is an .npy of sorted int64 row numbers; `columns` maps the roles of `task` to columns. What is called a text here is the
+    normalised example, whatever the task reads. A set's file holds its roles and the `keep`
     columns as text, and `_key`, the uint64 hash of the split key. Left out and counted are held-out rows that repeat key and text,
     all of those whose labels differ then (`conflicts.csv` names them), and train or validation rows with the text of a held-out
     row, or one as similar to it as `near_duplicates` says (contender/data/near.py; None or 1: only the same text). `on_rows` hears
@@ -58,10 +63,10 @@ def split(
     to train, or nothing of a held-out set.
     """
     _check_definition(definition, columns, keep)
-    dealing = _Dealing(columns, tuple(keep), definition)
+    dealing = _Dealing(columns, tuple(keep), definition, task)
     indices = np.load(admitted, mmap_mode="r")
     with ExitStack() as stack:
-        threshold = 1.0 if near_duplicates is None else near_duplicates
+        threshold = 1.0 if near_duplicates is None or not task.words else near_duplicates
         kept = HeldTexts(out / ".held") if threshold < 1 else None
         if kept is not None:
             stack.callback(kept.close)
@@ -69,10 +74,10 @@ def split(
         hashed = out / ".hashes"
         stack.callback(hashed.unlink, missing_ok=True)
         test = _first_pass(rows, indices, dealing, hashed, kept)
-        sets = {name: SetWriter(out / f"{name}.arrow", columns, keep) for name in _set_names(definition, held)}
+        sets = {name: SetWriter(out / f"{name}.arrow", columns, keep, task) for name in _set_names(definition, held)}
         for writer in sets.values():
             stack.callback(writer.close)
-        conflicts = Conflicts(out / "conflicts.csv", columns)
+        conflicts = Conflicts(out / "conflicts.csv", columns, task.target, task.example)
         stack.callback(conflicts.close)
         texts = np.unique(np.concatenate([test.texts, *(one.texts for one in held.values())]))
         leaks = _Leaks(texts, None if kept is None else NearDuplicates(kept.finish(), threshold, on_held))
@@ -91,7 +96,7 @@ def split(
         labels=tuple(sorted({*sets[TRAIN].labels, *sets[VALIDATION].labels})),
         label_counts={name: dict(sorted(writer.labels.items())) for name, writer in sets.items()},
     )
-    return _checked(report)
+    return _checked(report, task)
 
 
 def train_keys_file(split_folder: Path, out: Path) -> None:
@@ -114,10 +119,15 @@ class _Dealing:
     columns: Mapping[str, str]
     keep: tuple[str, ...]
     definition: SplitDefinition
+    task: Task
 
     @property
-    def key_column(self) -> str:
-        return self.columns.get(self.definition.key, self.definition.key)
+    def key_column(self) -> str | None:
+        """None where the example decides itself."""
+        if self.definition.key in (EXAMPLE, self.task.example):
+            return None
+        column = self.columns.get(self.definition.key, self.definition.key)
+        return None if self.task.example and column == self.columns[self.task.example] else column
 
     @property
     def key_seed(self) -> int:
@@ -133,25 +143,25 @@ class _Dealing:
         return np.asarray((keys >> np.uint64(11)).astype(np.float64) / 2.0**53)
 
     def normalised(self, batch: pa.RecordBatch) -> list[str]:
-        """The normalised texts of a batch."""
-        return [normalised(text) for text in as_text(batch.column(self.columns["text"])).to_pylist()]
+        """The normalised examples of a batch."""
+        return forms(batch, self.task, self.columns)
 
-    def texts(self, forms: Sequence[str]) -> np.ndarray[Any, Any]:
+    def texts(self, examples: Sequence[str]) -> np.ndarray[Any, Any]:
         """Hashes of normalised texts."""
-        return np.array(plain_hashes(forms, seed_of(self.definition.salt, "text")), np.uint64)
+        return np.array(plain_hashes(examples, seed_of(self.definition.salt, "text")), np.uint64)
 
-    def keys(self, batch: pa.RecordBatch, forms: Sequence[str]) -> np.ndarray[Any, Any]:
+    def keys(self, batch: pa.RecordBatch, examples: Sequence[str]) -> np.ndarray[Any, Any]:
         """Key hashes of a batch; the text's own where the data has no key column, as golden sets may not."""
         column = self.key_column
-        if column == self.columns["text"] or column not in batch.schema.names:
-            return np.array(plain_hashes(forms, self.key_seed), np.uint64)
+        if column is None or column not in batch.schema.names:
+            return np.array(plain_hashes(examples, self.key_seed), np.uint64)
         keys = as_text(batch.column(column)).to_pylist()
         # A row without a key is a key of its own kind: all of them stay together.
         return np.array(hashes((key or "" for key in keys), self.key_seed), np.uint64)
 
     def labels(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
-        """Hashes of the labels as they are."""
-        labels = as_text(batch.column(self.columns["label"])).to_pylist()
+        """Hashes of the targets as they are."""
+        labels = as_text(batch.column(self.columns[self.task.target])).to_pylist()
         return np.array(plain_hashes(labels, seed_of(self.definition.salt, "label")), np.uint64)
 
 
@@ -224,13 +234,13 @@ def _first_pass(
     test = Held()
     with hashed.open("wb") as sink:
         for batch in _admitted(rows, indices, dealing):
-            forms = dealing.normalised(batch)
-            keys, texts = dealing.keys(batch, forms), dealing.texts(forms)
+            examples = dealing.normalised(batch)
+            keys, texts = dealing.keys(batch, examples), dealing.texts(examples)
             sink.write(np.stack([keys, texts]).tobytes())
             held = dealing.shares(keys) < dealing.bounds()[0]
             test.add(keys[held], texts[held], dealing.labels(batch.filter(pa.array(held))))
             if kept is not None:
-                kept.add(texts[held], [forms[place] for place in np.flatnonzero(held)])
+                kept.add(texts[held], [examples[place] for place in np.flatnonzero(held)])
     return test.finish()
 
 
@@ -272,11 +282,11 @@ def _load_golden(name: str, path: Path, dealing: _Dealing, kept: HeldTexts | Non
     for batch in read_batches(path):
         advice = "Correct the row, or take it out: golden sets pass no quality gate."
         _check_roles(batch, dealing.columns, f"golden set {name} has rows", advice)
-        forms = dealing.normalised(batch)
-        texts = dealing.texts(forms)
-        held.add(dealing.keys(batch, forms), texts, dealing.labels(batch))
+        examples = dealing.normalised(batch)
+        texts = dealing.texts(examples)
+        held.add(dealing.keys(batch, examples), texts, dealing.labels(batch))
         if kept is not None:
-            kept.add(texts, forms)
+            kept.add(texts, examples)
     return held.finish()
 
 
@@ -293,7 +303,7 @@ def _write_golden(
         conflicts.add(name, batch.filter(pa.array(held.conflicting[part])))
 
 
-def _checked(report: SplitReport) -> SplitReport:
+def _checked(report: SplitReport, task: Task) -> SplitReport:
     """The report itself; DataError where nothing can be learned from the training rows, or judged on the held-out ones."""
     if not report.rows[TRAIN]:
         raise DataError(
@@ -309,9 +319,9 @@ def _checked(report: SplitReport) -> SplitReport:
             "Bring more rows: a share of so few may well be none.",
         )
     classes = report.label_counts[TRAIN]
-    if len(classes) < 2:
+    if task.labels != "none" and len(classes) < 2:
         raise DataError(
-            f"all {report.rows[TRAIN]:,} training rows have the label {next(iter(classes))!r}",
+            f"all {report.rows[TRAIN]:,} training rows have the label {next(iter(classes), '')!r}",
             "A classifier needs rows of two labels or more: check data.columns.label, or bring rows of other labels.",
         )
     return report

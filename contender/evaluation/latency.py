@@ -67,18 +67,18 @@ class Latency(Record):
 
 
 def draw_examples(
-    rows: Path, roles: Sequence[str], models: Sequence[ReleaseManifest], count: int = EXAMPLES, seed: int = SEED
+    rows: Path, reads: Sequence[str], models: Sequence[ReleaseManifest], count: int = EXAMPLES, seed: int = SEED
 ) -> list[list[Example]]:
     """For each model, up to `count` rows of a row file, drawn without repetition, as its manifest names the columns.
 
-    `roles`: columns of the row file that a model reads, the label not among them. DataError where the file has no rows.
+    `reads`: columns of the row file that a model answers from. DataError where the file has no rows.
     """
-    table = read_columns(rows, roles)
+    table = read_columns(rows, reads)
     if not table.num_rows:
         raise DataError(f"{rows.name} has no rows to time a model on", "Hold more out, or bring more data.")
     drawn = np.random.default_rng(seed).choice(table.num_rows, min(count, table.num_rows), replace=False)
     chosen = table.take(drawn).to_pylist()
-    return [[{one.columns.get(role, role): row[role] for role in roles} for row in chosen] for one in models]
+    return [[{one.columns.get(name, name): row[name] for name in reads} for row in chosen] for one in models]
 
 
 def time_models(

@@ -1,13 +1,14 @@
 """Outcomes as numbers: what every metric and the judge compute from.
 
-A table of outcomes has one row per held-out row: key uint64, label and prediction strings, p_label and confidence float32, row
-int64. Here labels and predictions become codes into one list of names, once, so that a million rows cost no Python loop.
+A table of outcomes has one row per held-out row: key uint64, label and prediction strings, row int64, and whatever figures the kind
+of task gives for each answer as float32 or float64, such as p_label and confidence. Here labels and predictions become codes into one
+list of names, once, so that a million rows cost no Python loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,22 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Labels and predictions (rows,) as codes into `names`; probabilities (rows,) as float64 where the table has them."""
+    """Labels and predictions (rows,) as codes into `names`; the table's figures (rows,) by column, as float64."""
 
     names: Sequence[str]
     labels: Array
     predictions: Array
-    p_label: Array | None = None
-    confidence: Array | None = None
+    figures: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def p_label(self) -> Array | None:
+        """The probability given to the label."""
+        return self.figures.get("p_label")
+
+    @property
+    def confidence(self) -> Array | None:
+        """The probability given to the prediction."""
+        return self.figures.get("confidence")
 
     @property
     def rows(self) -> int:
@@ -59,9 +69,8 @@ class Outcomes:
 
     def take(self, rows: Array) -> Outcomes:
         """The outcomes of some rows: indices or a mask."""
-        p_label = None if self.p_label is None else self.p_label[rows]
-        confidence = None if self.confidence is None else self.confidence[rows]
-        return Outcomes(self.names, self.labels[rows], self.predictions[rows], p_label, confidence)
+        figures = {name: values[rows] for name, values in self.figures.items()}
+        return Outcomes(self.names, self.labels[rows], self.predictions[rows], figures)
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def from_table(table: pa.Table) -> Outcomes:
             "the held-out set has no rows to measure on", "Hold out more rows, or give a golden set with rows."
         )
     names, labels, predictions = _codes(table.column("label"), table.column("prediction"))
-    return Outcomes(names, labels, predictions, _probabilities(table, "p_label"), _probabilities(table, "confidence"))
+    return Outcomes(names, labels, predictions, _figures(table))
 
 
 def from_arrays(**columns: Any) -> Outcomes:
@@ -114,7 +123,9 @@ def from_arrays(**columns: Any) -> Outcomes:
     import pyarrow as pa
 
     rows = len(next(iter(columns.values())))
-    filled = {"label": [""] * rows, "prediction": [""] * rows} | columns
+    texts = ("label", "prediction")
+    figures = {name: np.asarray(values, np.float64) for name, values in columns.items() if name not in texts}
+    filled = {name: columns.get(name, [""] * rows) for name in texts} | figures
     return from_table(pa.table(filled))
 
 
@@ -125,7 +136,7 @@ def shared_codes(ours: Outcomes, theirs: Outcomes) -> tuple[Outcomes, Outcomes]:
 
     def recoded(model: Outcomes) -> Outcomes:
         codes = np.array([place[name] for name in model.names])
-        return Outcomes(names, codes[model.labels], codes[model.predictions], model.p_label, model.confidence)
+        return replace(model, names=names, labels=codes[model.labels], predictions=codes[model.predictions])
 
     return recoded(ours), recoded(theirs)
 
@@ -173,16 +184,21 @@ def _codes(labels: pa.ChunkedArray, predictions: pa.ChunkedArray) -> tuple[list[
     return encoded.chunk(0).dictionary.to_pylist(), codes[: len(labels)], codes[len(labels) :]
 
 
-def _probabilities(table: pa.Table, column: str) -> Array | None:
-    if column not in table.column_names:
-        return None
-    values = np.asarray(table.column(column).to_numpy(), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ModelError(
-            f"the model gave {int((~np.isfinite(values)).sum()):,} probabilities that are no numbers",
-            "Its weights hold infinities or NaN: lower train.learning_rate or set train.precision: fp32.",
-        )
-    return values
+def _figures(table: pa.Table) -> dict[str, Array]:
+    import pyarrow.types as pt
+
+    found = {
+        name: np.asarray(table.column(name).to_numpy(), dtype=np.float64)
+        for name in table.column_names
+        if pt.is_floating(table.schema.field(name).type)
+    }
+    for name, values in found.items():
+        if not np.isfinite(values).all():
+            raise ModelError(
+                f"the model gave {int((~np.isfinite(values)).sum()):,} values of {name} that are no numbers",
+                "Its weights hold infinities or NaN: lower train.learning_rate or set train.precision: fp32.",
+            )
+    return found
 
 
 def _share(part: Array, whole: Array) -> Array:

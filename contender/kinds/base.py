@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from contender.errors import ModelError
+from contender.names import TASKS
 
 if TYPE_CHECKING:
     import datasets
@@ -50,12 +53,20 @@ class Model(Protocol):
 
 
 class Kind(Protocol):
-    """One task. Light to import: torch and transformers are imported inside the methods."""
+    """One task. Light to import: torch and transformers are imported inside the methods.
+
+    What must be known of it without importing it stands in contender.names.TASKS. `Defaults` has what many kinds share.
+    """
 
     task: str
     revision: int  # raised when the same rows and options would give another model
-    roles: tuple[str, ...]  # the columns of a row file that it reads
-    default_metrics: tuple[str, ...]
+    chooses_by_loss: (
+        bool  # the best checkpoint is that of the lowest loss on validation, not of the best primary metric
+    )
+    compact_embeddings: bool  # only the rows of the input embedding that the data uses are trained
+
+    def inputs(self, manifest: ReleaseManifest) -> list[str]:
+        """The columns of a row file that a release answers from."""
 
     def learning_rate(self, method: str, parameters: int) -> float:
         """The peak learning rate for `learning_rate: auto`, for a base of so many parameters."""
@@ -64,24 +75,22 @@ class Kind(Protocol):
         """Names of the parameters that turn the encoder's output into an answer: they start from nothing, and learn faster."""
 
     def load_processor(self, base: Path) -> Any:
-        """What turns an example into tensors: a tokenizer here; ModelError where the base has none."""
+        """What turns an example into tensors: a tokenizer, an image processor; ModelError where the base has none."""
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        """The base with a fresh head for `labels`, in fp32; what is new is drawn from torch's global generator."""
+        """The base with a fresh head for `labels` (none where the task has none), in fp32; what is new is drawn from torch's global
+        generator."""
 
     def warm_up(self, base: Path) -> None:
         """Imports what `predict` needs for releases of this base: seconds that can pass while something else is waited for."""
 
-    def length_limit(self, processor: Any, model_config: Any) -> int:
-        """The most tokens that the base can read."""
-
-    def max_length(self, processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
-        """The length that examples are cut to for `max_length: auto`."""
+    def length(self, asked: int | Literal["auto"], processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
+        """The length that examples are cut to, kept in the release; 0 where they have none. UsageError for one beyond the base."""
 
     def prepare(
         self, processor: Any, batch: Mapping[str, Sequence[Any]], labels: Mapping[str, int], max_length: int
     ) -> dict[str, list[Any]]:
-        """Rows to model inputs: columns of equal length, `length` and `labels` among them."""
+        """Rows to model inputs: columns of equal length, `length` (which batches are made by) and `labels` among them."""
 
     def collate(self, processor: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Prepared examples to one batch of tensors."""
@@ -89,10 +98,13 @@ class Kind(Protocol):
     def loss(self, job: Job, train: datasets.Dataset) -> Callable[..., Any]:
         """`(outputs, labels, num_items_in_batch) → scalar`, as the Trainer's compute_loss_func."""
 
+    def kept(self, logits: Any, labels: Any) -> Any:
+        """What of a validation batch's logits is kept for `scores`: of a sequence of vocabularies, the answers alone."""
+
     def scores(
-        self, logits: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
+        self, kept: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
     ) -> dict[str, float]:
-        """The named metrics of one pass over validation; logits (rows, classes), label_ids (rows,)."""
+        """The named metrics of one pass over validation, unless it `chooses_by_loss`; kept (rows, …), label_ids (rows, …)."""
 
     def predict(
         self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
@@ -113,3 +125,27 @@ class Kind(Protocol):
 
         ModelError where it cannot be loaded, Damaged where manifest and files disagree, UsageError for a device that there is not.
         """
+
+
+class Defaults:
+    """What most kinds have in common."""
+
+    task: str
+    chooses_by_loss = False
+    compact_embeddings = False
+
+    def inputs(self, manifest: ReleaseManifest) -> list[str]:
+        """The columns with a role, less the one that is answered."""
+        facts = TASKS[self.task]
+        return [role for role in facts.roles if role != facts.target or role == facts.example]
+
+    def kept(self, logits: Any, labels: Any) -> Any:
+        return logits
+
+    def length(self, asked: int | Literal["auto"], processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
+        return 0
+
+    def explain(
+        self, model: Path, rows: Path, answers: Mapping[int, str], *, on_rows: Callable[[int], None] | None = None
+    ) -> list[Attribution]:
+        raise ModelError(f"answers of {self.task} cannot be explained", "Its metrics and verdict are as they are.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from contender.errors import DataError, ModelError
 from contender.kinds._classifier import BATCH, Classifier, TextClassifier, encode, first_line, pad, softmax
+from contender.kinds._lengths import text_length
 from contender.kinds._loaded import check_vocabulary, check_weights, encoder_names
+from contender.kinds.base import Defaults
 from contender.training.devices import wait_passively
 from contender.training.loading import quiet_loading
 from contender.training.options import Job
@@ -26,21 +28,15 @@ if TYPE_CHECKING:
 MEASURED_RATES = ((22.7e6, 2e-4), (110e6, 5e-5))
 LOWEST_RATE, HIGHEST_RATE, HEAD_RATE = 1e-5, 5e-4, 1e-2
 
-SAMPLED_ROWS = 10_000  # rows whose length decides `max_length: auto`; more would move the 99.9th percentile by little
-LENGTH_QUANTILE = 0.999
-NO_LIMIT = 100_000  # a tokenizer that knows no limit says 1e30
-FALLBACK_LIMIT = 512  # tokens, where neither tokenizer nor model states a limit
-
 WINDOW = 8_192  # rows predicted at a time: sorted by length inside, bounded in memory
 
 
-class TextClassification:
+class TextClassification(Defaults):
     """The kind `text-classification`."""
 
     task = "text-classification"
     revision = 2
-    roles = ("text", "label")
-    default_metrics = ("accuracy", "f1_macro")
+    compact_embeddings = True
 
     def learning_rate(self, method: str, parameters: int) -> float:
         if method == "head":
@@ -110,18 +106,8 @@ class TextClassification:
         self.load_processor(base)
         MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(AutoConfig.from_pretrained(str(base)))]
 
-    def length_limit(self, processor: Any, model_config: Any) -> int:
-        return _length_limit(processor, model_config)
-
-    def max_length(self, processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
-        import numpy as np
-
-        limit = _length_limit(processor, model_config)
-        sample = np.unique(np.linspace(0, len(rows) - 1, num=min(len(rows), SAMPLED_ROWS)).astype(np.int64))
-        texts = rows.select(sample)["text"][:]
-        lengths = [len(ids) for ids in processor(texts, truncation=True, max_length=limit, verbose=False)["input_ids"]]
-        longest = math.ceil(float(np.quantile(lengths, LENGTH_QUANTILE, method="higher")))
-        return min(limit, -(-longest // 8) * 8)
+    def length(self, asked: int | Literal["auto"], processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
+        return text_length(asked, processor, model_config, rows, "text")
 
     def prepare(
         self, processor: Any, batch: Mapping[str, Sequence[Any]], labels: Mapping[str, int], max_length: int
@@ -160,7 +146,7 @@ class TextClassification:
         return mean_loss
 
     def scores(
-        self, logits: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
+        self, kept: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
     ) -> dict[str, float]:
         import numpy as np
 
@@ -168,7 +154,7 @@ class TextClassification:
 
         truth = [labels[index] for index in label_ids]
         keys = np.arange(len(truth), dtype=np.uint64)
-        return compute(_outcomes(keys, truth, softmax(logits), labels), names)
+        return compute(_outcomes(keys, truth, softmax(kept), labels), names)
 
     def predict(
         self, model: Path, rows: Path, *, batch_size: int = BATCH, on_rows: Callable[[int], None] | None = None
@@ -221,18 +207,6 @@ class TextClassification:
 
 
 KIND = TextClassification()
-
-
-def _length_limit(tokenizer: Any, model_config: Any) -> int:
-    """The most tokens that both the tokenizer and the base's positions admit."""
-    limits = [tokenizer.model_max_length]
-    positions = getattr(model_config, "max_position_embeddings", None)
-    if positions and positions > 0:
-        # RoBERTa's kin count positions from the padding id + 1; two fewer are right for them and harm nobody else.
-        taken = 2 if positions % 2 == 0 and positions % 8 == 2 else 0
-        limits.append(positions - taken)
-    known_limits = [limit for limit in limits if limit < NO_LIMIT]
-    return int(min(known_limits, default=FALLBACK_LIMIT))
 
 
 def _balanced(label_ids: Sequence[int], classes: int) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 from contender.attribution import Attribution
 from contender.evaluation.evaluate import read_columns
 from contender.evaluation.outcomes import Array, Outcomes, Paired
+from contender.names import TASKS, labelled
 from contender.reporting.data import ReportInput
 from contender.reporting.words import Reading, read, shown_text
 
@@ -66,9 +67,10 @@ class Findings:
 
 def find(data: ReportInput) -> Findings:
     both = data.paired
+    labelled = labelled(data.release.kind)
     return Findings(
-        confusions=_confusions(both.ours, both.theirs),
-        changes=_label_changes(both.ours, both.theirs) if both.theirs else [],
+        confusions=_confusions(both.ours, both.theirs) if labelled else [],
+        changes=_label_changes(both.ours, both.theirs) if both.theirs and labelled else [],
         wrong=_examples(data, both, both.wrong),
         fixed=_examples(data, both, both.fixed),
         broken=_examples(data, both, both.broken),
@@ -166,5 +168,8 @@ def _texts(data: ReportInput, rows: list[int]) -> list[str] | list[None]:
     """Of these rows, whole; None where the report may show none."""
     if data.examples == "none" or not rows:
         return [None] * len(rows)
-    column = read_columns(data.rows, ["text"]).column("text")
+    example = TASKS[data.release.kind].example
+    if example is None:
+        return [None] * len(rows)
+    column = read_columns(data.rows, [example]).column(example)
     return [str(column[row].as_py()) for row in rows]

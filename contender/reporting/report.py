@@ -9,6 +9,7 @@ from contender.attribution import TOLERATED_GAP
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
+from contender.names import labelled
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES
@@ -46,7 +47,7 @@ def render_report(data: ReportInput) -> str:
         headline=HEADLINES[data.verdict.verdict] if data.champion else _first_headline(data),
         **_measured(data),
         **_looked_into(data),
-        **of_models(data.on, data.paired, WORDS),
+        **of_models(data.on, data.paired, WORDS, labelled(data.release.kind)),
         expectations=sorted(data.quality.results, key=lambda result: result.urgency)[:EXPECTATIONS_SHOWN],
         quarantine=sorted(data.quality.quarantined_by_reason.items(), key=lambda entry: -entry[1])[:REASONS_SHOWN],
         latency=latency_chart(data),

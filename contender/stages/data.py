@@ -9,7 +9,7 @@ from pathlib import Path
 from contender.data.source import ReadOptions, ingest, peek
 from contender.errors import DataError, SourceChanged, SpecError, UsageError
 from contender.files import sha256_file
-from contender.plan import columns, parts, required_columns, stage_key
+from contender.plan import columns, kept_columns, parts, required_columns, stage_key
 from contender.records import FileSet, QualityReport, ReleaseManifest, Snapshot, SplitDefinition, SplitReport, digest
 from contender.run import Run
 from contender.stages.telling import rows_told, staged
@@ -100,11 +100,12 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
             snapshot.folder / "source.arrow",
             quality.folder / "admitted.npy",
             columns(run.pipeline),
-            run.pipeline.spec.evaluate.slices,
+            kept_columns(run.pipeline, snapshot.record.source.columns),
             definition,
             {name: snapshot.folder / f"golden-{name}.arrow" for name in run.pipeline.spec.data.golden},
             folder,
             near_duplicates=run.pipeline.spec.data.split.near_duplicates,
+            task=run.pipeline.spec.facts,
             on_rows=rows_told("split", "dealing", quality.record.rows - quality.record.quarantined),
             on_held=rows_told("split", "indexing held-out texts"),
         )

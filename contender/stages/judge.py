@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contender.contest import Champion, beside, held_out, outcomes_of
+from contender.names import labelled
 from contender.plan import REVISIONS, judged_set, stage_key
 from contender.progress import Finding, Note, tell
 from contender.records import ReleaseManifest, SplitReport, Verdict, digest
@@ -104,6 +105,11 @@ def take_look(
     )
 
 
+def known_labels(champion: ReleaseManifest | None) -> tuple[str, ...] | None:
+    """The labels that a release can answer with; None where there is no release, or its answers are no single labels."""
+    return champion.label_names if champion and labelled(champion.kind) else None
+
+
 def train_keys(registry: Registry, release: ReleaseManifest) -> Any:
     """Sorted uint64 hashes of the split keys that a release trained on; None where nobody wrote them down."""
     stored = beside(registry, release, TRAIN_KEYS)
@@ -126,7 +132,7 @@ def _judged(
         judged_against=champion.n,
         champion_release=champion.release,
         release=challenger.release,
-        champion_labels=champion.manifest.label_names if champion.manifest else None,
+        champion_labels=known_labels(champion.manifest),
         trained_on=trained_on,
         measures=measures,
     )

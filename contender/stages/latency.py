@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 TIMINGS = (
     "timings.parquet"  # milliseconds, one row for each example; columns challenger and, where there is one, champion
 )
-LABEL = "label"  # the role that is answered, and not given
 
 
 def measure_latency(
@@ -58,8 +57,8 @@ def measure_latency(
 
         releases = [challenger, *([champion] if champion else [])]
         folders = [fetch_release(run, release) for release in releases]
-        roles = [role for role in kind(challenger.kind).roles if role != LABEL]
-        examples = latency.draw_examples(split.folder / f"{name}.arrow", roles, releases, count)
+        reads = kind(challenger.kind).inputs(challenger)
+        examples = latency.draw_examples(split.folder / f"{name}.arrow", reads, releases, count)
         with run.hold_device() as environment, computing_on(environment):
             models = [kind(one.kind).load(place, one) for one, place in zip(releases, folders, strict=True)]
             times = latency.time_models(models, examples, seconds)

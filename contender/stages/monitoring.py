@@ -19,6 +19,7 @@ from contender.errors import Damaged
 from contender.files import sha256_file
 from contender.kinds import kind
 from contender.monitoring import LEVEL, Observation, degraded, drift_of, shares
+from contender.names import TASKS, Task, labelled
 from contender.plan import stage_key
 from contender.progress import Note, tell
 from contender.records import ReleaseManifest, Snapshot, SplitReport
@@ -93,18 +94,22 @@ def _new_rows(run: Run, release: ReleaseManifest, split: Staged[SplitReport], sc
     if trained is None:
         tell(Note("monitor", "warned", f"{release.release} does not say what it trained on: no row is known to be new"))
         return np.empty(0, np.uint64)
-    return write_new_rows(split.folder / "train.arrow", trained, scored, frozen_split(run).salt, out)
+    task = run.pipeline.spec.facts
+    return write_new_rows(split.folder / "train.arrow", trained, scored, frozen_split(run).salt, out, task)
 
 
-def write_new_rows(rows: Path, trained: Array, scored: Array, salt: str, out: Path) -> Array:
+def write_new_rows(
+    rows: Path, trained: Array, scored: Array, salt: str, out: Path, task: Task = TASKS["text-classification"]
+) -> Array:
     """Writes each row of a set whose key is not among `trained`, and that is not among `scored`, once; their ids, in order.
 
-    `trained`: sorted keys; `scored`: sorted ids. A row is known by its split key and text, whatever file it comes in.
+    `trained`: sorted keys; `scored`: sorted ids. A row is known by its split key and its example, whatever file it comes in.
     """
     import pyarrow as pa
 
+    from contender.data.examples import forms
     from contender.data.heldout import row_ids
-    from contender.data.normalise import hashes, seed_of
+    from contender.data.normalise import plain_hashes, seed_of
     from contender.data.setfile import KEY
     from contender.keys import among
 
@@ -115,7 +120,8 @@ def write_new_rows(rows: Path, trained: Array, scored: Array, salt: str, out: Pa
         writer = stack.enter_context(pa.ipc.new_stream(sink, reader.schema))
         for batch in reader:
             new = batch.filter(pa.array(~among(batch.column(KEY).to_numpy(), trained)))
-            ids = row_ids(new.column(KEY).to_numpy(), np.array(hashes(new.column("text").to_pylist(), seed), np.uint64))
+            examples = plain_hashes(forms(new, task, {role: role for role in task.roles}), seed)
+            ids = row_ids(new.column(KEY).to_numpy(), np.array(examples, np.uint64))
             first = np.sort(np.unique(ids, return_index=True)[1])
             first = first[~among(ids[first], scored)]
             if len(first):
@@ -188,7 +194,7 @@ def measured(outcomes: pa.Table, release: ReleaseManifest, metrics: Sequence[str
     prepared, keys = from_table(outcomes), outcomes.column("key").to_numpy()
     labels, predictions = outcomes.column("label"), outcomes.column("prediction")
     before = release.lineage.get("label_shares")
-    known = set(release.label_names)
+    known = set(release.label_names) if labelled(release.kind) else set()
     strange = [entry["counts"] for entry in pc.value_counts(labels).to_pylist() if entry["values"] not in known]
     enough = len(np.unique(keys)) >= FEWEST_UNITS
     return {
@@ -196,7 +202,7 @@ def measured(outcomes: pa.Table, release: ReleaseManifest, metrics: Sequence[str
         "metrics": scores(prepared, metrics),
         "bounds": value_bounds(metrics[0], prepared, keys, (1 - LEVEL) / 2) if enough else None,
         "unknown_labels": sum(strange) if known else 0,
-        "confidence": pc.mean(outcomes.column("confidence")).as_py(),
+        "confidence": None if prepared.confidence is None else float(prepared.confidence.mean()),
         "drift": drift_of(before, shares(labels), shares(predictions), outcomes.num_rows) if before else None,
     }
 

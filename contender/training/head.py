@@ -85,7 +85,7 @@ def _features(
     seen: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].float().cpu()))
     result = np.empty((len(examples), layer.in_features), np.float32)
-    order = sorted(range(len(examples)), key=lambda row: -len(examples[row]["input_ids"]))
+    order = sorted(range(len(examples)), key=lambda row: -examples[row]["length"])
     try:
         model.eval()
         with torch.inference_mode():
@@ -98,7 +98,7 @@ def _features(
                 feature = seen.pop()
                 if feature.shape != (len(batch), layer.in_features):
                     raise ModelError(
-                        "method head cannot train this base: its last layer sees more than one vector per text",
+                        "method head cannot train this base: its last layer sees more than one vector per example",
                         "Use method: full.",
                     )
                 result[batch] = feature.numpy()

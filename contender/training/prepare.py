@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from contender.errors import DataError, UsageError
+from contender.errors import DataError
 from contender.files import write_durably
 from contender.kinds import kind as kind_of
 from contender.kinds.base import Kind
+from contender.names import TASKS
 from contender.records import Record, digest
 from contender.training.dataset import derive, used_ids
 from contender.training.devices import best_device
@@ -70,21 +71,23 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     _check_data(job, len(rows))
     processor = kind.load_processor(Path(job.base))
     model = kind.load_model(Path(job.base), job.labels).to(best_device())
-    if model.config.pad_token_id is None:
+    if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
     known = _known_plan(job, folder)
-    processor.model_max_length = known.max_length if known else _max_length(job, kind, processor, model, rows)
-    train, validation = _tokenised(job, kind, processor, folder, (rows, checked), monitor)
+    length = known.max_length if known else kind.length(job.options.max_length, processor, model.config, rows)
+    if length:
+        processor.model_max_length = length
+    train, validation = _tensors(job, kind, processor, length, folder, (rows, checked), monitor)
     parameters = model.num_parameters()
     trained = model
     collate: Callable[..., Any] = partial(kind.collate, processor)
     if job.method == "head":
         trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor, attempt)
         collate = collate_features
-    else:
+    elif kind.compact_embeddings:
         use_rows(model, np.union1d(used_ids(train, validation), processor.all_special_ids))
     prepared = Prepared(kind, processor, model, trained, collate, train, validation)
-    prepared.plan = known or _decide(job, prepared, parameters, monitor, attempt)
+    prepared.plan = known or _decide(job, prepared, parameters, length, monitor, attempt)
     write_durably(folder / PLAN, prepared.plan.to_bytes())
     return prepared
 
@@ -92,7 +95,7 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
 def _check_data(job: Job, rows: int) -> None:
     if rows == 0:
         raise DataError("there are no rows to train on", "Lower the held-out shares or bring more data.")
-    if len(job.labels) < 2:
+    if TASKS[job.task].labels != "none" and len(job.labels) < 2:
         seen = ", ".join(repr(label) for label in job.labels) or "none"
         raise DataError(f"the training rows have fewer than two labels: {seen}", "A classifier needs at least two.")
 
@@ -111,23 +114,11 @@ def restore_plan(folder: Path, checkpoint: Path) -> None:
         shutil.copyfile(checkpoint / PLAN, folder / PLAN)
 
 
-def _max_length(job: Job, kind: Kind, processor: Any, model: Any, rows: datasets.Dataset) -> int:
-    auto = kind.max_length(processor, model.config, rows)
-    asked = job.options.max_length
-    if asked == "auto":
-        return auto
-    limit = kind.length_limit(processor, model.config)
-    if asked > limit:
-        raise UsageError(
-            f"train.max_length {asked} is more than the {limit} tokens of the base", f"Set at most {limit}, or auto."
-        )
-    return asked
-
-
-def _tokenised(
+def _tensors(
     job: Job,
     kind: Kind,
     processor: Any,
+    length: int,
     folder: Path,
     sets: tuple[datasets.Dataset, datasets.Dataset],
     monitor: Monitor,
@@ -136,9 +127,9 @@ def _tokenised(
 
     def change(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
         monitor.phase("preparing")
-        return kind.prepare(processor, chunk, label_ids, processor.model_max_length)
+        return kind.prepare(processor, chunk, label_ids, length)
 
-    key = f"{job_digest(job)[:16]}-{processor.model_max_length}"
+    key = f"{job_digest(job)[:16]}-{length}"
     train, validation = (
         derive(rows, folder / "prepared" / f"{name}-{key}.arrow", change)
         for name, rows in zip(("train", "validation"), sets, strict=True)
@@ -170,7 +161,7 @@ def _probe(
     return Probe(layer, *standardising(train)).to(model.device), train, validation
 
 
-def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor, attempt: Attempt) -> Plan:
+def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor: Monitor, attempt: Attempt) -> Plan:
     monitor.phase("measuring")
     rate = job.options.learning_rate
     rate = prepared.kind.learning_rate(job.method, parameters) if rate == "auto" else rate
@@ -180,13 +171,13 @@ def _decide(job: Job, prepared: Prepared, parameters: int, monitor: Monitor, att
     else:
         steps = math.ceil(len(prepared.train) / job.options.batch_size * job.options.epochs)
         device = prepared.model.device
-        examples, length = attempt.at_once(job), prepared.processor.model_max_length
+        examples = attempt.at_once(job)
         about = {"base": job.base_digest, "examples": examples, "max_length": length, "labels": len(job.labels)}
         one_step = _one_step(job, prepared, examples)
         precision = choose_precision(job.options.precision, device, steps, one_step, about)
     return Plan(
         job=job_digest(job),
-        max_length=prepared.processor.model_max_length,
+        max_length=length,
         learning_rate=rate,
         head_learning_rate=max(rate, min(HEAD_FACTOR * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
         precision=precision[0],

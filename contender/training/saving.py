@@ -14,8 +14,10 @@ TRACES = {"_name_or_path", "name_or_path", "local_files_only", "_commit_hash", "
 
 
 def save_model_files(model: Any, processor: Any, max_length: int, output: Path) -> None:
-    """Writes weights, configuration and tokenizer to `output`; the tokenizer cuts texts as the training did."""
-    processor.model_max_length = max_length
+    """Writes weights, configuration and processor to `output`; a tokenizer cuts texts as the training did (`max_length`; 0: it has
+    no length)."""
+    if max_length:
+        processor.model_max_length = max_length
     if (fast := getattr(processor, "backend_tokenizer", None)) is not None:
         fast.no_truncation()  # it keeps what its last call asked for, and a resumed job's last call is another
         fast.no_padding()

@@ -218,7 +218,7 @@ def test_bad_outcomes_and_names_are_errors_that_say_so():
         compute(outcomes([], []), ["accuracy"])
     with pytest.raises(DataError, match="no label"):
         compute(outcomes([None], ["a"]), ["accuracy"])
-    with pytest.raises(ModelError, match="1 probabilities that are no numbers"):
+    with pytest.raises(ModelError, match="1 values of p_label that are no numbers"):
         compute(outcomes(["a"], ["a"], p_label=[float("nan")]), ["log_loss"])
     with pytest.raises(UsageError, match="needs p_label"):
         compute(outcomes(["a"], ["a"]).drop_columns(["p_label"]), ["log_loss"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contender.errors import SpecError, UsageError
-from contender.names import ROLES
+from contender.names import TASKS
 from contender.quality.scopes import SCOPES, Scope
 from contender.quality.suites import default_suite, load_suite, shipped_suites
 
@@ -25,7 +25,7 @@ def refused(folder: Path, name: str, text: str | bytes) -> str:
 
 
 def test_each_implemented_task_has_a_default_suite_that_ships() -> None:
-    tasks = list(ROLES)
+    tasks = list(TASKS)
     assert tasks
     for task in tasks:
         assert default_suite(task) in shipped_suites()

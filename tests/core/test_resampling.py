@@ -29,7 +29,9 @@ def models(rows, *, ours=0.85, theirs=0.85, together=0.7, shares=(0.4, 0.3, 0.2,
 
     def model(right, chance):
         sure = np.clip(1 - chance / 2 + generator.normal(0, 0.05, rows), 0.01, 0.99)
-        return Outcomes(NAMES[: len(shares)], labels, np.where(right, labels, wrong), sure, sure)
+        return Outcomes(
+            NAMES[: len(shares)], labels, np.where(right, labels, wrong), {"p_label": sure, "confidence": sure}
+        )
 
     return model(luck < ours, luck), model(other < theirs, other)
 
@@ -133,7 +135,7 @@ def test_without_a_true_difference_a_gain_is_shown_no_oftener_than_alpha(name, r
 def test_a_large_gain_is_shown_and_its_opposite_refuted(name):
     ours, theirs = models(1_000, ours=0.92, theirs=0.84)
     if name == "log_loss":
-        ours = replace(ours, p_label=np.clip(ours.p_label + 0.05, 0, 0.99))
+        ours = replace(ours, figures={**ours.figures, "p_label": np.clip(ours.p_label + 0.05, 0, 0.99)})
     better, worse = bootstrap(name, ours, theirs), bootstrap(name, theirs, ours)
     assert better.p_above(0.0, 1e-3) < 1e-3 < 0.5 < better.p_below(0.0, 1e-3)
     assert worse.p_below(0.0, 1e-3) < 1e-3
@@ -267,7 +269,7 @@ def test_units_that_all_agree_show_what_their_number_allows():
 def test_what_has_no_value_is_an_error():
     ours, theirs = models(50)
     with pytest.raises(UsageError, match="needs p_label"):
-        bootstrap("log_loss", replace(ours, p_label=None), theirs)
+        bootstrap("log_loss", replace(ours, figures={}), theirs)
     with pytest.raises(UsageError, match="did you mean"):
         bootstrap("f1_makro", ours, theirs)
     with pytest.raises(ModelError, match="no numbers"):

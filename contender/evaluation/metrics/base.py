@@ -87,7 +87,7 @@ class OutcomeMetric(_module.Metric, metaclass=ABCMeta):  # type: ignore[misc, na
     def _info(self) -> Any:
         from datasets import Features, Value
 
-        kinds = {"prediction": "string", "label": "string", "p_label": "float32", "confidence": "float32"}
+        kinds = {name: "string" if name in ("prediction", "label") else "float32" for name in self.inputs.values()}
         return import_module("evaluate.info").MetricInfo(
             description=self.description,
             citation=self.citation,

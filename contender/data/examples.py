@@ -1,0 +1,29 @@
+"""What an example is, and the normal form under which two of them count as the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from contender.data.normalise import normalised
+from contender.data.rowfile import FILE, ROW
+from contender.data.setfile import KEY
+from contender.data.values import as_text
+from contender.names import Task
+
+BESIDE = (FILE, ROW, KEY)  # columns that say where a row came from
+BETWEEN = "\x1f"  # the cells of an example that is a whole row
+
+
+def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str]) -> list[str]:
+    """The examples (rows,) of a batch in normal form; `columns` maps the task's roles to columns."""
+    if task.example is not None:
+        return [normalised(text) for text in as_text(batch.column(columns[task.example])).to_pylist()]
+    left_out = (*BESIDE, columns[task.target])
+    names = sorted(name for name in batch.schema.names if name not in left_out)
+    cells = [as_text(batch.column(name)).to_pylist() for name in names]
+    return [
+        BETWEEN.join(f"{name}={'' if cell is None else cell}" for name, cell in zip(names, row, strict=True))
+        for row in zip(*cells, strict=True)
+    ]
