@@ -9,6 +9,9 @@ METRIC_NAMES = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "l
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
+# What a base model that is a release begins with; its NAME follows.
+RELEASE_BASE = "contender:"
+
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
 
@@ -49,8 +52,8 @@ TASKS: dict[str, Task] = {
         labels="one",
         metrics=LABEL_METRICS,
         default_metrics=("accuracy", "f1_macro"),
-        methods=("full", "head"),
-        inits=("pretrained",),
+        methods=("full", "lora", "head"),
+        inits=("pretrained", "scratch"),
         words=True,
         explains=True,
     ),

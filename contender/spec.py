@@ -22,6 +22,7 @@ from contender import specrules
 from contender.errors import known
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
+from contender.modelspec import Model
 from contender.names import EXAMPLE, TASKS, Task
 from contender.notifications import Notifications
 from contender.records import Record, digest
@@ -100,16 +101,6 @@ class Quality(Section):
         default=1_000_000,
         description="an expectation that cannot be checked in chunks or in SQLite is refused above it",
     )
-
-
-class Model(Section):
-    """What is fine-tuned, and how much of it."""
-
-    base: Annotated[str, Field(min_length=1)] = Field(
-        description="Hugging Face id, local folder, or package:NAME for an installed Python package with a model/ folder"
-    )
-    init: Literal["pretrained"] = Field(default="pretrained", description="start from the base's weights")
-    method: Literal["full", "head"] = Field(default="full", description="full: every weight; head: only the classifier")
 
 
 class Evaluate(Section):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from contender.data.media import PackWriter
+from contender.data.media import PACK, REFERENCE, PackWriter
 from contender.training.options import Job, TrainOptions
 
 File = tuple[bytes, str]  # its bytes and its label
@@ -36,6 +37,8 @@ def write_set(path: Path, role: str, files: Sequence[File]) -> Path:
     pack = PackWriter(path)
     values = [pack.add(data) for data, _ in files]
     pack.close()
+    packs = sorted(one.name for one in path.parent.glob(f"*{PACK}"))
+    (path.parent / REFERENCE).write_text(json.dumps({"packs": packs}))
     columns = {role: values, "label": [label for _, label in files]}
     table = pa.table(
         {name: pa.array(cells, pa.string()) for name, cells in columns.items()}
