@@ -40,6 +40,7 @@ class Task:
     inits: tuple[str, ...]
     words: bool
     explains: bool
+    media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
 
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
@@ -69,6 +70,19 @@ TASKS: dict[str, Task] = {
         inits=("pretrained",),
         words=True,
         explains=False,
+    ),
+    "image-classification": Task(
+        roles=("image", "label"),
+        example="image",
+        target="label",
+        labels="one",
+        metrics=LABEL_METRICS,
+        default_metrics=("accuracy", "f1_macro"),
+        methods=("full", "head"),
+        inits=("pretrained",),
+        words=False,
+        explains=False,
+        media="image",
     ),
 }
 

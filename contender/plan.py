@@ -32,7 +32,7 @@ REVISIONS = {
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
     "name": frozenset({"registry"}),
-    "task": frozenset({"gate", "train", "release"}),
+    "task": frozenset({"snapshot", "gate", "train", "release"}),
     "workspace": frozenset({"workspace"}),
     "data.source": frozenset({"snapshot"}),
     "data.columns": frozenset({"snapshot", "gate", "split", "release"}),
@@ -110,6 +110,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "golden": data.golden,
             "csv": data.csv.model_dump(),
             "required": required_columns(pipeline),
+            **({"media": media, "media_column": columns(pipeline)[media]} if (media := spec.facts.media) else {}),
         },
         "gate": {
             "task": spec.task,

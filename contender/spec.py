@@ -98,7 +98,8 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; for pictures and sounds also "
+        "the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()
@@ -259,6 +260,9 @@ class Spec(Section):
         ):
             if value not in allowed:
                 yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
+        if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
+            why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
+            yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
 
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split

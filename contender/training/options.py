@@ -42,6 +42,11 @@ class TrainOptions(Record):
     max_length: Annotated[int, Field(ge=4)] | Literal["auto"] = Field(
         default="auto", description="tokens per example; auto: the base's limit, capped by the data's 99.9th percentile"
     )
+    augment: Literal["none", "light"] = Field(
+        default="none",
+        description="light: pictures are turned, moved, scaled and lit a little differently each time, sounds moved, scaled and masked; "
+        "for image- and audio-classification by method full",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: the faster one, by a measured step"
     )

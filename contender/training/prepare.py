@@ -75,6 +75,7 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     model = kind.load_model(Path(job.base), job.labels).to(best_device())
     if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
+    kind.set_up(job, processor, model)
     known = _known_plan(job, folder)
     length = known.max_length if known else kind.length(job.options.max_length, processor, model.config, rows)
     if length:
@@ -190,7 +191,7 @@ def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor:
 
 
 def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], None]:
-    """A step on `examples` of the median length that leaves weights, gradients and random generators as they were."""
+    """A step on `examples` of the median length that leaves weights, statistics, gradients and random generators as they were."""
     lengths = np.asarray(prepared.train["length"][:])
     middle = np.argsort(lengths, kind="stable")[max(0, (len(lengths) - examples) // 2) :][:examples]
     model = prepared.trained
@@ -200,11 +201,14 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
     def run(bf16: bool) -> None:
         inputs = dict(batch)
         labels = inputs.pop("labels")
+        statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]  # of batch normalisation
         with torch.random.fork_rng(devices=[]):
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 outputs = model(**inputs)
             loss_of(outputs, labels).backward()
         model.zero_grad()
+        for buffer, before in statistics:
+            buffer.copy_(before)
 
     model.train()
     return run
