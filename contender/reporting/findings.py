@@ -67,10 +67,10 @@ class Findings:
 
 def find(data: ReportInput) -> Findings:
     both = data.paired
-    labelled = labelled(data.release.kind)
+    has_labels = labelled(data.release.kind)
     return Findings(
-        confusions=_confusions(both.ours, both.theirs) if labelled else [],
-        changes=_label_changes(both.ours, both.theirs) if both.theirs and labelled else [],
+        confusions=_confusions(both.ours, both.theirs) if has_labels else [],
+        changes=_label_changes(both.ours, both.theirs) if both.theirs and has_labels else [],
         wrong=_examples(data, both, both.wrong),
         fixed=_examples(data, both, both.fixed),
         broken=_examples(data, both, both.broken),

@@ -382,7 +382,7 @@ def test_what_chance_gives_is_seldom_passed_where_nothing_drifted_and_falls_with
 
 def manifest_of(**changes: Any) -> ReleaseManifest:
     lineage = {"label_shares": {"a": 0.5, "b": 0.5}}
-    fields = {"kind": "k", "columns": {}, "label_names": ("a", "b"), "lineage": lineage}
+    fields = {"kind": "text-classification", "columns": {}, "label_names": ("a", "b"), "lineage": lineage}
     return ReleaseManifest(**fields | {"release": "r-1", "digest": "d", "files": (), "created": "now"} | changes)
 
 

@@ -130,7 +130,7 @@ def test_the_page_names_the_rows_of_every_bin_of_both_models(tmp_path):
 
 
 def test_without_confidence_there_is_no_calibration():
-    assert reliability(replace(outcomes([True], [0.5]), confidence=None)) is None
+    assert reliability(replace(outcomes([True], [0.5]), figures={})) is None
 
 
 # --- latency ----------------------------------------------------------------------------------------------------------

@@ -41,6 +41,12 @@ METRICS: dict[str, MetricFacts] = {
     "entity_precision": MetricFacts("Entity precision", _CLASSES),
     "entity_recall": MetricFacts("Entity recall", _CLASSES),
     "token_accuracy": MetricFacts("Token accuracy", _CLASSES),
+    "bleu": MetricFacts("BLEU", _CLASSES),
+    "bleu_char": MetricFacts("BLEU (characters)", _CLASSES),
+    "chrf": MetricFacts("chrF", _CLASSES),
+    "rouge1": MetricFacts("ROUGE-1", _CLASSES),
+    "rouge2": MetricFacts("ROUGE-2", _CLASSES),
+    "rougeL": MetricFacts("ROUGE-L", _CLASSES),
 }
 
 

@@ -112,15 +112,20 @@ def test_a_cpu_quota_caps_the_threads_and_a_setting_of_the_user_wins(tmp_path, m
 
 def test_precision_is_what_was_asked_for_else_what_a_step_shows(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTENDER_CACHE", str(tmp_path))
-    import time
-
     import torch
 
+    from contender.training import precision
     from contender.training.precision import choose_precision
 
-    cpu = torch.device("cpu")
-    slow_bf16 = lambda bf16: time.sleep(0.004 if bf16 else 0.001)  # noqa: E731
-    fast_bf16 = lambda bf16: time.sleep(0.001 if bf16 else 0.004)  # noqa: E731
+    cpu, now = torch.device("cpu"), [0.0]
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])  # a busy machine tells nothing
+
+    def slow_bf16(bf16):
+        now[0] += 0.004 if bf16 else 0.001
+
+    def fast_bf16(bf16):
+        now[0] += 0.001 if bf16 else 0.004
+
     assert choose_precision("bf16", cpu, 1000, slow_bf16, {"step": "slow_bf16"}) == ("bf16", "asked for")
     assert choose_precision("auto", cpu, 1000, slow_bf16, {"step": "slow_bf16"})[0] == "fp32"
     assert choose_precision("auto", cpu, 1000, fast_bf16, {"step": "fast_bf16"})[0] == "bf16"
