@@ -39,6 +39,9 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "data.csv.delimiter": frozenset({"snapshot"}),
     "data.csv.header": frozenset({"snapshot"}),
     "data.csv.encoding": frozenset({"snapshot"}),
+    "data.split.by": frozenset({"snapshot", "split"}),
+    "data.split.column": frozenset({"snapshot", "split"}),
+    "data.split.gap": frozenset({"split"}),
     "data.split.test": frozenset({"split"}),
     "data.split.validation": frozenset({"split"}),
     "data.split.key": frozenset({"snapshot", "split"}),
@@ -167,9 +170,9 @@ def columns(pipeline: Pipeline) -> dict[str, str]:
 def required_columns(pipeline: Pipeline) -> list[str]:
     """Columns that every file must have: of the roles, the slices and the split key."""
     by_role = columns(pipeline)
-    key = pipeline.spec.data.split.key
-    by_key = [] if key == EXAMPLE else [by_role.get(key, key)]
-    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, *by_key})
+    split = pipeline.spec.data.split
+    named = [name for name in (split.key, split.column) if name not in (EXAMPLE, None)]
+    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, *(by_role.get(name, name) for name in named)})
 
 
 def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ OTHER: dict[str, Any] = {
     "data.csv.delimiter": ";",
     "data.csv.header": False,
     "data.csv.encoding": "latin-1",
+    "data.split.by": "time",
+    "data.split.column": "when",
+    "data.split.gap": "2d",
     "data.split.test": 0.3,
     "data.split.validation": 0.2,
     "data.split.key": "customer",
@@ -128,12 +131,23 @@ ONLY_VALUE = {"task"}
 TOGETHER = {
     **{f"model.lora.{name}": {"model.method": "lora"} for name in ("r", "alpha", "dropout", "targets")},
     "model.config": {"model.init": "scratch"},
+    "data.split.by": {"data.split.column": "at"},
     "promote.versus_champion.rule": {"promote.versus_champion.margin": 0.02},
     "promote.versus_champion.margin": {"promote.versus_champion.rule": "non_inferior"},
     "schedule.interval": {"schedule.cron": None},
     "schedule.rrule": {"schedule.cron": None},
     "schedule.anchor": {"schedule.cron": None, "schedule.interval": "6h"},
 }
+
+# What a key needs to be there already.
+WITHIN: dict[str, dict[str, Any]] = {
+    key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")
+}
+
+
+def before_and_after(dotted: str) -> tuple[Pipeline, Pipeline]:
+    within = WITHIN.get(dotted, {})
+    return pipeline(within), pipeline(within | {dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
 
 
 def pipeline(changes: dict[str, Any]) -> Pipeline:
@@ -155,14 +169,14 @@ def test_every_key_is_tried() -> None:
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_key_changes_what_its_table_says_and_nothing_else(dotted: str) -> None:
-    before, after = parts(pipeline({})), parts(pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {})))
+    before, after = map(parts, before_and_after(dotted))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == consumers(dotted)
 
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_stage_key_follows_its_part(dotted: str) -> None:
-    before, after = pipeline({}), pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
+    before, after = before_and_after(dotted)
     changed = {stage for stage in REVISIONS if stage_key(before, stage, x=1) != stage_key(after, stage, x=1)}
     assert changed == consumers(dotted) & set(REVISIONS)
 
