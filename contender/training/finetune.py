@@ -150,7 +150,7 @@ def _finish(job: Job, prepared: Prepared) -> None:
     elif prepared.adapted is not None:
         save_adapter(prepared.adapted, adapter_folder(Path(job.output)))
         merge(prepared.adapted)
-    else:
+    elif prepared.kind.compact_embeddings:
         restore_rows(prepared.model)
     save_model_files(prepared.model, prepared.processor, prepared.plan.max_length, Path(job.output))
 
