@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-METRIC_NAMES = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+# Of one label of a closed set for each example; and of how well one of them, the positive class, is told from the others.
+LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+RANKING_METRICS = ("average_precision", "roc_auc", "recall_at_p50", "recall_at_p80", "recall_at_p90", "recall_at_p95")
+METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
@@ -36,8 +39,6 @@ class Task:
 
 
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
-
-LABEL_METRICS = METRIC_NAMES
 
 # Hugging Face task names. Each has a module of its name in contender/kinds/.
 TASKS: dict[str, Task] = {
