@@ -36,8 +36,6 @@ PLANNED: dict[str, str] = {
 PLANNED_VALUES: dict[str, Callable[[Any], bool]] = {
     "task": lambda value: value in PLANNED_TASKS,
     "model.base": lambda value: isinstance(value, list),
-    "model.init": lambda value: value == "scratch",
-    "model.method": lambda value: value == "lora",
 }
 
 

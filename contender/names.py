@@ -12,6 +12,9 @@ METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
+# What a base model that is a release begins with; its NAME follows.
+RELEASE_BASE = "contender:"
+
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
 
@@ -36,6 +39,7 @@ class Task:
     inits: tuple[str, ...]
     words: bool
     explains: bool
+    media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
 
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
@@ -49,10 +53,23 @@ TASKS: dict[str, Task] = {
         labels="one",
         metrics=LABEL_METRICS,
         default_metrics=("accuracy", "f1_macro"),
-        methods=("full", "head"),
-        inits=("pretrained",),
+        methods=("full", "lora", "head"),
+        inits=("pretrained", "scratch"),
         words=True,
         explains=True,
+    ),
+    "image-classification": Task(
+        roles=("image", "label"),
+        example="image",
+        target="label",
+        labels="one",
+        metrics=LABEL_METRICS,
+        default_metrics=("accuracy", "f1_macro"),
+        methods=("full", "head"),
+        inits=("pretrained",),
+        words=False,
+        explains=False,
+        media="image",
     ),
 }
 

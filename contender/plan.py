@@ -32,7 +32,7 @@ REVISIONS = {
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
     "name": frozenset({"registry"}),
-    "task": frozenset({"gate", "train", "release"}),
+    "task": frozenset({"snapshot", "gate", "train", "release"}),
     "workspace": frozenset({"workspace"}),
     "data.source": frozenset({"snapshot"}),
     "data.columns": frozenset({"snapshot", "gate", "split", "release"}),
@@ -54,6 +54,8 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.base": frozenset({"train"}),
     "model.init": frozenset({"train"}),
     "model.method": frozenset({"train"}),
+    "model.lora": frozenset({"train"}),
+    "model.config": frozenset({"train"}),
     "train": frozenset({"train"}),
     "evaluate.metrics": frozenset({"evaluate"}),
     "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
@@ -108,6 +110,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "golden": data.golden,
             "csv": data.csv.model_dump(),
             "required": required_columns(pipeline),
+            **({"media": media, "media_column": columns(pipeline)[media]} if (media := spec.facts.media) else {}),
         },
         "gate": {
             "task": spec.task,
@@ -118,7 +121,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "split": {"columns": columns(pipeline), "split": split.model_dump(), "slices": spec.evaluate.slices},
         "train": {
             "task": spec.task,
-            "model": spec.model.model_dump(),
+            "model": spec.model.read(),
             "train": spec.train.model_dump(),
             "primary": spec.evaluate.metrics[0],
         },

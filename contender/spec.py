@@ -22,6 +22,7 @@ from contender import specrules
 from contender.errors import known
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
+from contender.modelspec import Model
 from contender.names import EXAMPLE, TASKS, Task
 from contender.notifications import Notifications
 from contender.records import Record, digest
@@ -97,7 +98,8 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, gz of each"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, gz of each; for pictures and sounds also "
+        "the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()
@@ -119,16 +121,6 @@ class Quality(Section):
         default=1_000_000,
         description="an expectation that cannot be checked in chunks or in SQLite is refused above it",
     )
-
-
-class Model(Section):
-    """What is fine-tuned, and how much of it."""
-
-    base: Annotated[str, Field(min_length=1)] = Field(
-        description="Hugging Face id, local folder, or package:NAME for an installed Python package with a model/ folder"
-    )
-    init: Literal["pretrained"] = Field(default="pretrained", description="start from the base's weights")
-    method: Literal["full", "head"] = Field(default="full", description="full: every weight; head: only the classifier")
 
 
 class Evaluate(Section):
@@ -268,6 +260,9 @@ class Spec(Section):
         ):
             if value not in allowed:
                 yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
+        if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
+            why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
+            yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
 
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split

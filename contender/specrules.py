@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from contender.errors import known
+from contender.errors import UsageError, known
 from contender.files import file_url_path
-from contender.names import METRIC_NAMES, TASKS
+from contender.names import METRIC_NAMES, RELEASE_BASE, TASKS
 
 SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
 UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[A-Za-z][A-Za-z0-9+.-]*://")
@@ -30,6 +30,20 @@ def misfits(faults: Sequence[Fault]) -> PydanticCustomError:
     """An error of a validator about keys below its own section: (path, what is wrong) of each."""
     said = "; ".join(f"{'.'.join(path)}: {what}" for path, what in faults)
     return PydanticCustomError("misfits", "{said}", {"said": said, "faults": list(faults)})
+
+
+def base(value: str) -> str:
+    """A base model's name; what stands behind contender: is the NAME of a release."""
+    if value.startswith(RELEASE_BASE):
+        from contender.registry.naming import name_parts
+
+        try:
+            url, _, _ = name_parts(value.removeprefix(RELEASE_BASE))
+        except UsageError as error:
+            raise ValueError(error.what) from error
+        if url is not None:
+            location(url)
+    return value
 
 
 def location(value: str) -> str:

@@ -98,6 +98,11 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
     def compute(folder: Path) -> SplitReport:
         from contender.data.split import split
 
+        if run.pipeline.spec.facts.media:
+            from contender.data.media import refer
+
+            row_files = ["source", *(f"golden-{name}" for name in run.pipeline.spec.data.golden)]
+            refer(folder, snapshot.folder, row_files)
         return split(
             snapshot.folder / "source.arrow",
             quality.folder / "admitted.npy",
@@ -155,7 +160,8 @@ def _shown(definition: SplitDefinition) -> str:
 
 
 def read_options(run: Run) -> ReadOptions:
-    return ReadOptions(**parts(run.pipeline)["snapshot"]["csv"])
+    part = parts(run.pipeline)["snapshot"]
+    return ReadOptions(**part["csv"], **{name: part[name] for name in ("media", "media_column") if name in part})
 
 
 def _peek(run: Run, location: str, key: str) -> FileSet:

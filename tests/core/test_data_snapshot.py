@@ -354,7 +354,7 @@ def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
     cache = tmp_path / "w/files.json"
     first = peek("d", ReadOptions(), base=tmp_path, cache=cache)
     read = []
-    monkeypatch.setattr(source_module, "_hash", lambda stream, path: read.append(path) or ("0" * 64, None))
+    monkeypatch.setattr(source_module, "_hash", lambda stream, path, media: read.append(path) or ("0" * 64, None))
     assert peek("d", ReadOptions(), base=tmp_path, cache=cache) == first and not read
     (tmp_path / "d/b.csv").write_text(CSV + "more,a\n")
     assert peek("d", ReadOptions(), base=tmp_path, cache=cache) != first and read == ["b.csv"]
@@ -365,7 +365,7 @@ def test_a_file_written_a_moment_ago_is_not_trusted(tmp_path, monkeypatch):
     cache = tmp_path / "files.json"
     peek("d", ReadOptions(), base=tmp_path, cache=cache)
     read = []
-    monkeypatch.setattr(source_module, "_hash", lambda stream, path: read.append(path) or ("0" * 64, None))
+    monkeypatch.setattr(source_module, "_hash", lambda stream, path, media: read.append(path) or ("0" * 64, None))
     peek("d", ReadOptions(), base=tmp_path, cache=cache)
     assert read == ["a.csv"]
 
