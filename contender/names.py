@@ -39,6 +39,7 @@ class Task:
     inits: tuple[str, ...]
     words: bool
     explains: bool
+    base: str | None = None  # what `model.base` is where a spec names none
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
 
@@ -70,6 +71,19 @@ TASKS: dict[str, Task] = {
         words=False,
         explains=False,
         media="image",
+    ),
+    "tabular-classification": Task(
+        roles=("label",),
+        example=None,
+        target="label",
+        labels="one",
+        metrics=(*LABEL_METRICS, *RANKING_METRICS),
+        default_metrics=("average_precision", "roc_auc", "accuracy"),
+        methods=("full",),
+        inits=("scratch",),
+        words=False,
+        explains=False,
+        base="builtin:tabular",
     ),
 }
 

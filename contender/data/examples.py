@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
@@ -16,11 +16,14 @@ BESIDE = (FILE, ROW, KEY)  # columns that say where a row came from
 BETWEEN = "\x1f"  # the cells of an example that is a whole row
 
 
-def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str]) -> list[str]:
-    """The examples (rows,) of a batch in normal form; `columns` maps the task's roles to columns."""
+def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str], made: Collection[str] = ()) -> list[str]:
+    """The examples (rows,) of a batch in normal form; `columns` maps the task's roles to columns.
+
+    `made`: columns that were computed from other rows, and so change as data grows: no part of what a row is.
+    """
     if task.example is not None:
         return [normalised(text) for text in as_text(batch.column(columns[task.example])).to_pylist()]
-    left_out = (*BESIDE, columns[task.target])
+    left_out = (*BESIDE, columns[task.target], *made)
     names = sorted(name for name in batch.schema.names if name not in left_out)
     cells = [as_text(batch.column(name)).to_pylist() for name in names]
     return [
