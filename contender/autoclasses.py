@@ -35,7 +35,9 @@ class _Finder(MetaPathFinder):
     def __init__(self) -> None:
         self._asked: set[str] = set()
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname not in OURS or fullname in self._asked:
             return None
         self._asked.add(fullname)  # the others are asked now, and this one with them

@@ -93,7 +93,9 @@ class Features(Section):
         return (*read, *self.made)
 
 
-def faults(features: Features, task: str, roles: Mapping[str, str], golden: bool, positive: str | None) -> Iterator[Fault]:
+def faults(
+    features: Features, task: str, roles: Mapping[str, str], golden: bool, positive: str | None
+) -> Iterator[Fault]:
     """What does not fit the rest of a spec: `roles` maps roles to columns, `golden`: whether there are golden sets."""
     if TASKS[task].example is not None:
         if features != Features():
@@ -101,7 +103,11 @@ def faults(features: Features, task: str, roles: Mapping[str, str], golden: bool
         if positive is not None:
             yield ("evaluate", "positive"), f"is for rankings of a table's rows, and {task} has none"
         return
-    for key, names in (("columns", features.columns or ()), ("drop", features.drop), ("categorical", features.categorical)):
+    for key, names in (
+        ("columns", features.columns or ()),
+        ("drop", features.drop),
+        ("categorical", features.categorical),
+    ):
         for role, column in roles.items():
             if column in names:
                 yield ("data", "features", key), f"names {column!r}, which is the column of the {role}"
@@ -113,4 +119,7 @@ def faults(features: Features, task: str, roles: Mapping[str, str], golden: bool
     if golden:
         yield ("data", "features", "history"), "has no past to read for data.golden: hold out by data.split alone"
     if features.history.label_delay is not None and positive is None:
-        yield ("data", "features", "history", "label_delay"), "needs evaluate.positive: the label whose share is computed"
+        yield (
+            ("data", "features", "history", "label_delay"),
+            "needs evaluate.positive: the label whose share is computed",
+        )

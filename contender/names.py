@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# Of one label of a closed set for each example; and of how well one of them, the positive class, is told from the others.
+# Of one label of a closed set for each example; of how well one of them, the positive class, is told from the others; of tags, one for
+# each word; of texts.
 LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 RANKING_METRICS = ("average_precision", "roc_auc", "recall_at_p50", "recall_at_p80", "recall_at_p90", "recall_at_p95")
-METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS)
+TAG_METRICS = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
+TEXT_METRICS = ("bleu", "bleu_char", "chrf", "rouge1", "rouge2", "rougeL")
+METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
@@ -58,6 +61,18 @@ TASKS: dict[str, Task] = {
         inits=("pretrained", "scratch"),
         words=True,
         explains=True,
+    ),
+    "token-classification": Task(
+        roles=("tokens", "tags"),
+        example="tokens",
+        target="tags",
+        labels="list",
+        metrics=(*TAG_METRICS, "accuracy"),
+        default_metrics=("entity_f1", "token_accuracy"),
+        methods=("full",),
+        inits=("pretrained",),
+        words=True,
+        explains=False,
     ),
     "image-classification": Task(
         roles=("image", "label"),

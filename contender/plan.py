@@ -204,11 +204,6 @@ def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found)}))
 
 
-def release_columns(pipeline: Pipeline, found: Sequence[str]) -> dict[str, str]:
-    """What a release is told of its columns: role → column, and each column of a table under its own name."""
-    return columns(pipeline) | {name: name for name in features(pipeline, found)}
-
-
 def judged_set(pipeline: Pipeline) -> str:
     """The set that floors are judged on, and comparisons that name no other: test, or the first golden set without one."""
     return "test" if pipeline.spec.data.split.test else f"golden-{next(iter(pipeline.spec.data.golden))}"

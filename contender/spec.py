@@ -100,7 +100,7 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, gz of each; for pictures and sounds also "
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; for pictures and sounds also "
         "the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
@@ -134,7 +134,8 @@ class Evaluate(Section):
         description="what is measured; the first one decides; the default is the task's",
     )
     positive: Annotated[str, Field(min_length=1)] | None = Field(
-        default=None, description="of a table: the label that average precision and its kin find; default: the rarest in training"
+        default=None,
+        description="of a table: the label that average precision and its kin find; default: the rarest in training",
     )
     slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
 
@@ -269,9 +270,8 @@ class Spec(Section):
         ):
             if value not in allowed:
                 yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
-        yield from feature_faults(
-            self.data.features, self.task, self.columns, bool(self.data.golden), self.evaluate.positive
-        )
+        features, golden = self.data.features, bool(self.data.golden)
+        yield from feature_faults(features, self.task, self.columns, golden, self.evaluate.positive)
         if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
             why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
             yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"

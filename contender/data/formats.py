@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FormatName = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "media", "zip", "tar"]
+FormatName = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "media", "zip", "tar"]
 Media = Literal["image", "audio"]
 
 FORMATS: dict[str, FormatName] = {
@@ -16,6 +16,9 @@ FORMATS: dict[str, FormatName] = {
     ".json": "json",
     ".parquet": "parquet",
     ".arrow": "arrow",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
 }
 KNOWN_FORMATS = f"{', '.join(FORMATS)}, each also with .gz behind it"
 MEDIA: dict[Media, tuple[str, ...]] = {

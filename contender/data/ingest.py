@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from contender.data.ahead import Ahead
 from contender.data.columnar import read_arrow, read_parquet
+from contender.data.conll import read_conll
 from contender.data.delimited import FAULT, Dialect, ReadAgain, read_delimited
 from contender.data.formats import Format, format_of, unfinished
 from contender.data.jsontext import read_json, read_json_lines
@@ -46,6 +47,8 @@ def batches(
         return read_json_lines(stream, name)
     if form.name == "json":
         return read_json(stream, name)
+    if form.name == "conll":
+        return read_conll(stream, name)
     return _spooled(stream, form, name, hashed, folder)
 
 

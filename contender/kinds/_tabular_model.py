@@ -78,7 +78,11 @@ class TabularModel(PreTrainedModel):  # type: ignore[misc]
         return sizes.cumsum(0)
 
     def forward(
-        self, numbers: torch.Tensor | None = None, categories: torch.Tensor | None = None, **_: Any
+        self,
+        numbers: torch.Tensor | None = None,
+        categories: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,  # unread: the Trainer evaluates only a model that could be given them
+        **_: Any,
     ) -> TabularOutput:
         # In fp32 whatever the training asks for: places among edges need the digits, and there is little to gain in so small a model.
         with torch.autocast(self.device.type, enabled=False):

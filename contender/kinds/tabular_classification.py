@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import DataError, ModelError, UsageError, known
 from contender.kinds import _table
 from contender.kinds._classifier import BATCH, LoadedClassifier, ReleasedClassifier, first_line, softmax
-from contender.kinds._labels import Classification, balanced, label_ids, outcomes_of
+from contender.kinds._labels import Classification, label_ids, outcomes_of
 from contender.training.devices import wait_passively
 from contender.training.options import Job
 
@@ -91,24 +92,16 @@ class TabularClassification(Classification):
         }
 
     def loss(self, job: Job, train: datasets.Dataset) -> Callable[..., Any]:
-        """As of the other classifiers, in training of each member by itself."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        weights = balanced(train["labels"][:], len(job.labels)) if job.options.class_weights == "balanced" else None
-        table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+        """As of the other classifiers; in training of each member by itself."""
+        of_logits = super().loss(job, train)
 
         def mean_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-            members = outputs.logits.unsqueeze(1) if outputs.members is None else outputs.members
-            count = members.shape[1]
-            total = cross_entropy(
-                members.flatten(0, 1).float(),
-                labels.repeat_interleave(count),
-                weight=None if table is None else table.to(members.device),
-                label_smoothing=job.options.label_smoothing,
-                reduction="sum",
-            )
-            return total / count / (labels.shape[0] if num_items_in_batch is None else num_items_in_batch)
+            if outputs.members is None:
+                return of_logits(outputs, labels, num_items_in_batch)
+            count = outputs.members.shape[1]
+            rows = labels.shape[0] if num_items_in_batch is None else num_items_in_batch
+            each = SimpleNamespace(logits=outputs.members.flatten(0, 1))
+            return of_logits(each, labels.repeat_interleave(count), rows * count)
 
         return mean_loss
 
@@ -237,7 +230,8 @@ def _text(value: Any) -> str:
         return str(as_text(pa.array([value]))[0].as_py())
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise UsageError(
-            f"a value of type {type(value).__name__} is no cell of a table: {first_line(error)}", "Give text or numbers."
+            f"a value of type {type(value).__name__} is no cell of a table: {first_line(error)}",
+            "Give text or numbers.",
         ) from error
 
 

@@ -464,8 +464,9 @@ def test_the_same_snapshot_comes_from_every_s3_server(tmp_path, s3_server):
 
     contents = {f"{n % 3}/{n}.csv": CSV + f"row {n},a\n" for n in range(60)} | {"z.parquet": b"PAR1"}
     prefix = f"data-{time.time_ns()}"
+    source = S3Store(s3_server.bucket, prefix)
     for name, content in contents.items():
-        S3Store(s3_server.bucket, prefix).put(name, content if isinstance(content, bytes) else content.encode())
+        source.put(name, content if isinstance(content, bytes) else content.encode())
     base = write(tmp_path / prefix, contents).parent
     remote, rows = taken(f"s3://{s3_server.bucket}/{prefix}/", base, tmp_path / "r.arrow")
     local, same = taken(prefix, base, tmp_path / "l.arrow")

@@ -36,6 +36,15 @@ OTHER: dict[str, Any] = {
     "data.csv.delimiter": ";",
     "data.csv.header": False,
     "data.csv.encoding": "latin-1",
+    "data.features.columns": ["age"],
+    "data.features.drop": ["id"],
+    "data.features.categorical": ["branch"],
+    "data.features.history.time": "when",
+    "data.features.history.entities": ["customer"],
+    "data.features.history.values": ["amount"],
+    "data.features.history.windows": ["2d"],
+    "data.features.history.label_delay": "7d",
+    "evaluate.positive": "yes",
     "data.split.by": "time",
     "data.split.column": "when",
     "data.split.gap": "2d",
@@ -129,9 +138,9 @@ OTHER: dict[str, Any] = {
 # Keys with one supported value, and two that only go together.
 ONLY_VALUE = {"task"}
 TOGETHER = {
-    "data.split.by": {"data.split.column": "at"},
     **{f"model.lora.{name}": {"model.method": "lora"} for name in ("r", "alpha", "dropout", "targets")},
     "model.config": {"model.init": "scratch"},
+    "data.split.by": {"data.split.column": "at"},
     "promote.versus_champion.rule": {"promote.versus_champion.margin": 0.02},
     "promote.versus_champion.margin": {"promote.versus_champion.rule": "non_inferior"},
     "schedule.interval": {"schedule.cron": None},
@@ -140,8 +149,21 @@ TOGETHER = {
 }
 
 # What a key needs to be there already.
+TABLE: dict[str, Any] = {
+    "task": "tabular-classification",
+    "data.columns": {"label": "intent"},
+    "data.golden": {},
+    "evaluate.positive": "no",
+    "model.init": "scratch",
+    "evaluate.metrics": ["accuracy"],
+}
+PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
 WITHIN: dict[str, dict[str, Any]] = {
-    key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")
+    **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
+    **dict.fromkeys(
+        ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
+    ),
+    **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }
 
 

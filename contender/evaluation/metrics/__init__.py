@@ -44,6 +44,16 @@ METRICS: dict[str, MetricFacts] = {
     "recall_at_p80": MetricFacts("Recall at 80% precision", _RANKING),
     "recall_at_p90": MetricFacts("Recall at 90% precision", _RANKING),
     "recall_at_p95": MetricFacts("Recall at 95% precision", _RANKING),
+    "entity_f1": MetricFacts("Entity F1", _CLASSES),
+    "entity_precision": MetricFacts("Entity precision", _CLASSES),
+    "entity_recall": MetricFacts("Entity recall", _CLASSES),
+    "token_accuracy": MetricFacts("Token accuracy", _CLASSES),
+    "bleu": MetricFacts("BLEU", _CLASSES),
+    "bleu_char": MetricFacts("BLEU (characters)", _CLASSES),
+    "chrf": MetricFacts("chrF", _CLASSES),
+    "rouge1": MetricFacts("ROUGE-1", _CLASSES),
+    "rouge2": MetricFacts("ROUGE-2", _CLASSES),
+    "rougeL": MetricFacts("ROUGE-L", _CLASSES),
 }
 
 
