@@ -16,7 +16,7 @@ class Model(Section):
 
     base: Annotated[str, Field(min_length=1), AfterValidator(specrules.base)] = Field(
         description="Hugging Face id, local folder, package:NAME for an installed Python package with a model/ folder, or "
-        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to"
+        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to; builtin:tabular, the default for tables"
     )
     init: Literal["pretrained", "scratch"] = Field(
         default="pretrained",

@@ -89,6 +89,9 @@ class Job(Record):
     lora: LoraOptions = LoraOptions()
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
     labels: tuple[str, ...] = Field(description="label names; their index is the class id")
+    features: tuple[str, ...] = Field(default=(), description="of a table: the columns that are read")
+    categorical: tuple[str, ...] = Field(default=(), description="of those: columns of numbers that are names")
+    positive: str | None = Field(default=None, description="of a table: the label that rankings are measured by")
     options: TrainOptions
     primary_metric: str
     train: str = Field(description="row file")

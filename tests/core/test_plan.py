@@ -36,6 +36,15 @@ OTHER: dict[str, Any] = {
     "data.csv.delimiter": ";",
     "data.csv.header": False,
     "data.csv.encoding": "latin-1",
+    "data.features.columns": ["age"],
+    "data.features.drop": ["id"],
+    "data.features.categorical": ["branch"],
+    "data.features.history.time": "when",
+    "data.features.history.entities": ["customer"],
+    "data.features.history.values": ["amount"],
+    "data.features.history.windows": ["2d"],
+    "data.features.history.label_delay": "7d",
+    "evaluate.positive": "yes",
     "data.split.by": "time",
     "data.split.column": "when",
     "data.split.gap": "2d",
@@ -140,8 +149,21 @@ TOGETHER = {
 }
 
 # What a key needs to be there already.
+TABLE: dict[str, Any] = {
+    "task": "tabular-classification",
+    "data.columns": {"label": "intent"},
+    "data.golden": {},
+    "evaluate.positive": "no",
+    "model.init": "scratch",
+    "evaluate.metrics": ["accuracy"],
+}
+PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
 WITHIN: dict[str, dict[str, Any]] = {
-    key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")
+    **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
+    **dict.fromkeys(
+        ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
+    ),
+    **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }
 
 
