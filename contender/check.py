@@ -61,14 +61,12 @@ class Plan(Record):
     warnings: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
+        labels = f", {len(self.labels)} labels" if self.labels else ""
         sets = ", ".join(f"{name} about {rows:,}" for name, rows in self.expected_rows.items())
         return [
             ("pipeline", self.pipeline),
             ("base model", self.base),
-            (
-                "data",
-                f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows, {len(self.labels)} labels",
-            ),
+            ("data", f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows{labels}"),
             ("sets", sets),
             ("training", f"at most {self.steps:,} steps"),
             *(("judged on", look.text) for look in self.looks),
@@ -89,7 +87,9 @@ def check(pipeline: Pipeline) -> Plan:
     run = open_run(pipeline, actor="")
     seen = look(run)
     snapshot = take_snapshot(run, seen)
-    labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)["label"])
+    facts = pipeline.spec.facts
+    counted = facts.labels == "one"
+    labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)[facts.target]) if counted else {}
     expected = _expected_rows(pipeline, snapshot.record)
     rules = rules_of(pipeline)
     looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())

@@ -51,6 +51,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.base": frozenset({"train"}),
     "model.init": frozenset({"train"}),
     "model.method": frozenset({"train"}),
+    "model.generation": frozenset({"train"}),
     "train": frozenset({"train"}),
     "evaluate.metrics": frozenset({"evaluate"}),
     "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
@@ -115,7 +116,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "split": {"columns": columns(pipeline), "split": split.model_dump(), "slices": spec.evaluate.slices},
         "train": {
             "task": spec.task,
-            "model": spec.model.model_dump(),
+            "model": spec.model.model_dump(exclude=None if spec.facts.writes else {"generation"}),
             "train": spec.train.model_dump(),
             "primary": spec.evaluate.metrics[0],
         },

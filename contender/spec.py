@@ -28,7 +28,7 @@ from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
 from contender.section import Section
-from contender.training.options import CheckpointOptions, TrainOptions
+from contender.training.options import CheckpointOptions, GenerationOptions, TrainOptions
 from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
@@ -109,6 +109,7 @@ class Model(Section):
     )
     init: Literal["pretrained"] = Field(default="pretrained", description="start from the base's weights")
     method: Literal["full", "head"] = Field(default="full", description="full: every weight; head: only the classifier")
+    generation: Annotated[GenerationOptions, BeforeValidator(specrules.no_flags)] = GenerationOptions()
 
 
 class Evaluate(Section):
@@ -248,6 +249,11 @@ class Spec(Section):
         ):
             if value not in allowed:
                 yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
+
+        if self.facts.labels == "none" and self.train.class_weights != "none":
+            yield ("train", "class_weights"), f"is {self.train.class_weights!r}, and {self.task} has no classes"
+        if not self.facts.writes and self.model.generation != GenerationOptions():
+            yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
 
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split

@@ -107,6 +107,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             columns={role: role for role in columns(run.pipeline)},
             labels=split.record.labels,
             options=spec.train,
+            generation=spec.model.generation,
             primary_metric=spec.evaluate.metrics[0],
             train=str(split.folder / "train.arrow"),
             validation=str(split.folder / "validation.arrow"),

@@ -73,6 +73,7 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     model = kind.load_model(Path(job.base), job.labels).to(best_device())
     if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
+    kind.set_up(job, processor, model)
     known = _known_plan(job, folder)
     length = known.max_length if known else kind.length(job.options.max_length, processor, model.config, rows)
     if length:

@@ -47,6 +47,10 @@ OTHER: dict[str, Any] = {
     "quality.in_memory_rows": 10,
     "model.base": "other",
     "model.method": "head",
+    "model.generation.beams": 1,
+    "model.generation.max_new_tokens": 40,
+    "model.generation.length_penalty": 0.5,
+    "model.generation.no_repeat_ngram": 3,
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.learning_rate": 1e-4,
@@ -126,6 +130,8 @@ TOGETHER = {
     "schedule.rrule": {"schedule.cron": None},
     "schedule.anchor": {"schedule.cron": None, "schedule.interval": "6h"},
 }
+# Keys of some tasks alone.
+OF_TASK = {key: "translation" for key in OTHER if key.startswith("model.generation.")}
 
 
 def pipeline(changes: dict[str, Any]) -> Pipeline:
@@ -139,6 +145,12 @@ def pipeline(changes: dict[str, Any]) -> Pipeline:
     return Pipeline(spec=Spec.model_validate(value), folder="/", suite_name="s", suite={})
 
 
+def changed_by(dotted: str) -> tuple[Pipeline, Pipeline]:
+    """A pipeline, and the same with another value of one key."""
+    task = {"task": OF_TASK.get(dotted, BASE["task"])}
+    return pipeline(task), pipeline(task | {dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
+
+
 def test_every_key_is_tried() -> None:
     keys = set(spec_keys())
     assert len(keys) > 30
@@ -147,14 +159,14 @@ def test_every_key_is_tried() -> None:
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_key_changes_what_its_table_says_and_nothing_else(dotted: str) -> None:
-    before, after = parts(pipeline({})), parts(pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {})))
+    before, after = map(parts, changed_by(dotted))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == consumers(dotted)
 
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_stage_key_follows_its_part(dotted: str) -> None:
-    before, after = pipeline({}), pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
+    before, after = changed_by(dotted)
     changed = {stage for stage in REVISIONS if stage_key(before, stage, x=1) != stage_key(after, stage, x=1)}
     assert changed == consumers(dotted) & set(REVISIONS)
 
