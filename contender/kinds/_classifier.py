@@ -130,7 +130,9 @@ class TextClassifier:
         ]
 
     def warm_up(self) -> None:
-        self.predict(["warm up", "warm up " * 100])
+        # A device loads a kernel when it is first asked for, and has others for one text than for several, for short than for long.
+        for texts in (["warm up"], ["warm up " * 100], ["warm up"] * 8):
+            self.predict(texts)
 
     def _text(self, place: int, given: Any) -> str:
         column = self.manifest.columns.get("text", "text")

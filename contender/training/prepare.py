@@ -196,11 +196,13 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
     def run(bf16: bool) -> None:
         inputs = dict(batch)
         labels = inputs.pop("labels")
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[model.device.index] if model.device.type == "cuda" else []):
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 outputs = model(**inputs)
             loss_of(outputs, labels).backward()
         model.zero_grad()
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # it is timed
 
     model.train()
     return run

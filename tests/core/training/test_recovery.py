@@ -18,6 +18,7 @@ from contender.errors import OutOfMemory, TrainingFailed
 from contender.store import LocalStore, MemoryStore
 from contender.training.attempts import Attempts
 from contender.training.checkpoints import Checkpoints
+from contender.training.job import _as_error
 from contender.training.launcher import Died, Recovery
 from contender.training.memory import is_out_of_memory, oom_kills, smaller
 
@@ -116,8 +117,19 @@ def test_what_libraries_say_of_memory_is_understood():
     torch_cpu = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
     assert is_out_of_memory(torch_cpu)
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_of_what_cuda_says_the_sentence_that_matters_is_told():
+    said = (
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.80 GiB of which 137.20 GiB is free. "
+        "Process 5008 has 1.17 GiB memory in use. If reserved but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF"
+    )
+    error = _as_error(RuntimeError(said))
+    assert isinstance(error, OutOfMemory)
+    assert error.what == "the training ran out of memory: CUDA out of memory. Tried to allocate 20.00 MiB"
 
 
 @pytest.fixture

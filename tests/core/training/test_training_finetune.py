@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -25,8 +26,8 @@ class StopsAt(Monitor):
         super().__init__(Voice(None), Stop())
         self.stop_at = step
 
-    def stepped(self, step: int, epoch: float, examples: int, loss: float) -> None:
-        super().stepped(step, epoch, examples, loss)
+    def stepped(self, step: int, epoch: float, examples: int, losses: Callable[[], Sequence[float]]) -> None:
+        super().stepped(step, epoch, examples, losses)
         if step == self.stop_at:
             self.stop.requested = True
 
