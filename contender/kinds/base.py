@@ -81,6 +81,9 @@ class Kind(Protocol):
         """The base with a fresh head for `labels` (none where the task has none), in fp32; what is new is drawn from torch's global
         generator."""
 
+    def set_up(self, job: Job, processor: Any, model: Any) -> None:
+        """Before the rows of a job are prepared: what processor and model must know of it besides the rows."""
+
     def warm_up(self, base: Path) -> None:
         """Imports what `predict` needs for releases of this base: seconds that can pass while something else is waited for."""
 
@@ -138,6 +141,9 @@ class Defaults:
         """The columns with a role, less the one that is answered."""
         facts = TASKS[self.task]
         return [role for role in facts.roles if role != facts.target or role == facts.example]
+
+    def set_up(self, job: Job, processor: Any, model: Any) -> None:
+        return None
 
     def kept(self, logits: Any, labels: Any) -> Any:
         return logits

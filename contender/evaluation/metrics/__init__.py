@@ -37,6 +37,16 @@ METRICS: dict[str, MetricFacts] = {
     "f1_weighted": MetricFacts("F1 (weighted)", _CLASSES),
     "log_loss": MetricFacts("Log loss", ("p_label",), higher_is_better=False, percent=False),
     "calibration_error": MetricFacts("Calibration error", (*_CLASSES, "confidence"), higher_is_better=False),
+    "entity_f1": MetricFacts("Entity F1", _CLASSES),
+    "entity_precision": MetricFacts("Entity precision", _CLASSES),
+    "entity_recall": MetricFacts("Entity recall", _CLASSES),
+    "token_accuracy": MetricFacts("Token accuracy", _CLASSES),
+    "bleu": MetricFacts("BLEU", _CLASSES),
+    "bleu_char": MetricFacts("BLEU (characters)", _CLASSES),
+    "chrf": MetricFacts("chrF", _CLASSES),
+    "rouge1": MetricFacts("ROUGE-1", _CLASSES),
+    "rouge2": MetricFacts("ROUGE-2", _CLASSES),
+    "rougeL": MetricFacts("ROUGE-L", _CLASSES),
 }
 
 
