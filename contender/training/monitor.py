@@ -15,8 +15,11 @@ EVERY_SECONDS = 0.5
 RECENT_STEPS = 50
 
 
-class Stopped(Exception):
-    """A signal asked the job to stop; `resumable` tells whether a checkpoint holds what it has done."""
+class Stopped(BaseException):
+    """A signal asked the job to stop; `resumable` tells whether a checkpoint holds what it has done.
+
+    No Exception: it is raised in the middle of whatever is done, and who explains what a library could not do must not explain it.
+    """
 
     def __init__(self, resumable: bool) -> None:
         super().__init__(resumable)
