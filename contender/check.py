@@ -66,14 +66,12 @@ class Plan(Record):
     warnings: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
+        labels = f", {len(self.labels)} labels" if self.labels else ""
         sets = ", ".join(f"{name} about {rows:,}" for name, rows in self.expected_rows.items())
         return [
             ("pipeline", self.pipeline),
             ("base model", self.base),
-            (
-                "data",
-                f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows, {len(self.labels)} labels",
-            ),
+            ("data", f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows{labels}"),
             ("sets", sets),
             ("training", f"at most {self.steps:,} steps"),
             *(("judged on", look.text) for look in self.looks),
