@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from contender.architectures import known_to_transformers
+
 if TYPE_CHECKING:
     from contender.serving import load as load
 
@@ -15,3 +17,6 @@ def __getattr__(name: str) -> Any:
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+known_to_transformers()

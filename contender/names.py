@@ -84,6 +84,19 @@ TASKS: dict[str, Task] = {
         explains=False,
         media="image",
     ),
+    "audio-classification": Task(
+        roles=("audio", "label"),
+        example="audio",
+        target="label",
+        labels="one",
+        metrics=LABEL_METRICS,
+        default_metrics=("accuracy", "f1_macro"),
+        methods=("full", "head"),
+        inits=("pretrained",),
+        words=False,
+        explains=False,
+        media="audio",
+    ),
 }
 
 

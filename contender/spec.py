@@ -98,8 +98,8 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; for pictures and sounds also "
-        "the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; "
+        "for pictures and sounds also the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()
