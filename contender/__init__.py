@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from contender.architectures import known_to_transformers
+from contender.autoclasses import register_when_imported
 
 if TYPE_CHECKING:
     from contender.serving import load as load
 
 __version__ = "0.1.0"
+
+register_when_imported()
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +19,3 @@ def __getattr__(name: str) -> Any:
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-known_to_transformers()

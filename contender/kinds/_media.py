@@ -16,6 +16,7 @@ from contender.kinds._labels import Classification, label_ids, no_outcomes, outc
 from contender.kinds._loaded import check_weights
 from contender.training.devices import cpu_cores, wait_passively
 from contender.training.loading import quiet_loading
+from contender.training.scratch import changed_config
 
 if TYPE_CHECKING:
     import datasets
@@ -128,6 +129,20 @@ class MediaClassification(Classification):
             ) from error
         check_weights(model, loaded, base)
         return model
+
+    def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
+        import torch
+        import transformers
+
+        config = changed_config(base, changes)
+        config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
+        try:
+            return getattr(transformers, self.auto).from_config(config, trust_remote_code=False, dtype=torch.float32)
+        except Exception as error:
+            raise ModelError(
+                f"no model for {self.task} can be built from config.json in {base}: {first_line(error)}",
+                f"Change model.config, or use a base whose architecture {self.auto} has.",
+            ) from error
 
     def warm_up(self, base: Path) -> None:
         wait_passively()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 
 class AudioConvNetConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is untyped here
     """Sizes of the spectrum (`window`, `hop`: seconds) and of the layers above it."""
 
-    model_type = "contender_audio_convnet"
+    model_type = "contender-audio-convnet"
 
     def __init__(
         self,
@@ -31,4 +31,4 @@ class AudioConvNetConfig(PretrainedConfig):  # type: ignore[misc]  # transformer
         super().__init__(**kwargs)
 
 
-CONFIG = AudioConvNetConfig
+AutoConfig.register(AudioConvNetConfig.model_type, AudioConvNetConfig, exist_ok=True)

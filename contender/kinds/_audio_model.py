@@ -6,15 +6,16 @@ longer one.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import AutoModel, AutoModelForAudioClassification, PreTrainedModel
 from transformers.audio_utils import mel_filter_bank
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
-from contender.architectures.audio_convnet_config import AudioConvNetConfig
+from contender.kinds._audio_config import AudioConvNetConfig
 
 QUIET = 1e-6  # of the power of a mel bin: what is below is silence
 
@@ -73,7 +74,7 @@ class AudioConvNetModel(AudioConvNetPreTrainedModel):
             nn.Sequential(
                 nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2)
             )
-            for narrow, wide in zip(widths, widths[1:], strict=False)
+            for narrow, wide in itertools.pairwise(widths)
         )
         self.post_init()
 
@@ -126,7 +127,5 @@ def masked(lengths: torch.Tensor, width: int) -> torch.Tensor:
     return (torch.arange(width, device=lengths.device) < lengths.unsqueeze(-1)).float()
 
 
-MODELS = {
-    "AutoModel": AudioConvNetModel,
-    "AutoModelForAudioClassification": AudioConvNetForAudioClassification,
-}
+AutoModel.register(AudioConvNetConfig, AudioConvNetModel, exist_ok=True)
+AutoModelForAudioClassification.register(AudioConvNetConfig, AudioConvNetForAudioClassification, exist_ok=True)
