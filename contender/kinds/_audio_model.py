@@ -17,11 +17,12 @@ from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOut
 
 from contender.kinds._audio_config import AudioConvNetConfig
 
+SPREAD = 4.0  # about the deviation of log power in speech
 QUIET = 1e-6  # of the power of a mel bin: what is below is silence
 
 
 class LogMel(nn.Module):  # type: ignore[misc]  # torch is not followed
-    """Sounds `(sounds, samples)` to `(sounds, mel_bins, frames)`: the logarithm of their power, each bin's mean over the sound taken off."""
+    """Sounds `(sounds, samples)` to `(sounds, mel_bins, frames)`: log power, around 0."""
 
     def __init__(self, config: AudioConvNetConfig) -> None:
         super().__init__()
@@ -32,7 +33,8 @@ class LogMel(nn.Module):  # type: ignore[misc]  # torch is not followed
         bank = mel_filter_bank(self.width // 2 + 1, config.mel_bins, 0.0, rate / 2, rate, "slaney", "slaney")
         # Kept in the weights: what is computed at construction alone is lost where a model is loaded without memory for it first.
         self.register_buffer("bank", torch.tensor(bank, dtype=torch.float32))
-        self.register_buffer("taper", torch.hann_window(self.size))
+        # A copy: the window's own storage holds one value more, which safetensors refuses.
+        self.register_buffer("taper", torch.hann_window(self.size).clone())
 
     def frames(self, samples: torch.Tensor) -> torch.Tensor:
         return samples // self.hop + 1
@@ -51,8 +53,8 @@ class LogMel(nn.Module):  # type: ignore[misc]  # torch is not followed
         power = spectrum.real.square() + spectrum.imag.square()
         logs = (power.transpose(1, 2) @ self.bank).clamp_min(QUIET).log().transpose(1, 2)
         mask = masked(frames, logs.shape[-1]).unsqueeze(1)
-        mean = (logs * mask).sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)
-        return (logs - mean) * mask
+        mean = (logs * mask).sum((1, 2), keepdim=True) / (mask.sum(-1, keepdim=True) * logs.shape[1])
+        return (logs - mean) / SPREAD * mask
 
 
 class AudioConvNetPreTrainedModel(PreTrainedModel):  # type: ignore[misc]

@@ -68,7 +68,9 @@ class AudioClassification(MediaClassification):
     def set_up(self, job: Job, processor: Any, model: Any) -> None:
         super().set_up(job, processor, model)
         if rate := getattr(model.config, "sampling_rate", None):
-            processor.inner.sampling_rate = rate  # of a model that starts from nothing, `model.config` may say another than the base
+            processor.inner.sampling_rate = (
+                rate  # of a model that starts from nothing, `model.config` may say another than the base
+            )
         if job.options.augment == "light":
             from contender.training.augment import augment_sounds
 
