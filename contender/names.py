@@ -29,7 +29,8 @@ class Task:
     `example` is the role that identifies an example: no held-out row is there twice, rows with a held-out one's leave training, and it
     decides the split by default. None: all columns but the target together, which are all read then. `labels`: whether the target is
     one label of a closed set, a JSON list of them, or anything (none). `words`: whether examples are text, of which near-duplicates
-    are found. `explains`: whether answers can be explained by what of the example spoke for them.
+    are found. `explains`: whether answers can be explained by what of the example spoke for them. `writes`: whether an answer is text
+    that the model writes, by model.generation.
     """
 
     roles: tuple[str, ...]
@@ -42,6 +43,7 @@ class Task:
     inits: tuple[str, ...]
     words: bool
     explains: bool
+    writes: bool = False
     base: str | None = None  # what `model.base` is where a spec names none
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
@@ -69,7 +71,7 @@ TASKS: dict[str, Task] = {
         labels="list",
         metrics=(*TAG_METRICS, "accuracy"),
         default_metrics=("entity_f1", "token_accuracy"),
-        methods=("full",),
+        methods=("full", "lora"),
         inits=("pretrained",),
         words=True,
         explains=False,
@@ -99,6 +101,32 @@ TASKS: dict[str, Task] = {
         words=False,
         explains=False,
         base="builtin:tabular",
+    ),
+    "translation": Task(
+        roles=("source", "target"),
+        example="source",
+        target="target",
+        labels="none",
+        metrics=("accuracy", *TEXT_METRICS),
+        default_metrics=("chrf", "bleu"),
+        methods=("full",),
+        inits=("pretrained",),
+        words=True,
+        explains=False,
+        writes=True,
+    ),
+    "summarization": Task(
+        roles=("text", "summary"),
+        example="text",
+        target="summary",
+        labels="none",
+        metrics=("accuracy", *TEXT_METRICS),
+        default_metrics=("rouge1", "rouge2", "rougeL"),
+        methods=("full",),
+        inits=("pretrained",),
+        words=True,
+        explains=False,
+        writes=True,
     ),
 }
 

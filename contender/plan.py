@@ -60,6 +60,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.method": frozenset({"train"}),
     "model.lora": frozenset({"train"}),
     "model.config": frozenset({"train"}),
+    "model.generation": frozenset({"train"}),
     "train": frozenset({"train"}),
     "evaluate.metrics": frozenset({"evaluate"}),
     "evaluate.positive": frozenset({"split", "train"}),
@@ -132,7 +133,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         },
         "train": {
             "task": spec.task,
-            "model": spec.model.read(),
+            "model": spec.model.read(writes=spec.facts.writes),
             "train": spec.train.model_dump(),
             "primary": spec.evaluate.metrics[0],
             "features": data.features.model_dump(),

@@ -31,7 +31,7 @@ from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
 from contender.section import SecondsOrNone, Section
-from contender.training.options import CheckpointOptions, TrainOptions
+from contender.training.options import CheckpointOptions, GenerationOptions, TrainOptions
 from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
@@ -100,8 +100,9 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; for pictures and sounds also "
-        "the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; "
+        "for pictures and sounds also the files themselves, by folders named after their labels, zip and tar archives of them, and "
+        "tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()
@@ -275,6 +276,11 @@ class Spec(Section):
         if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
             why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
             yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
+
+        if self.facts.labels == "none" and self.train.class_weights != "none":
+            yield ("train", "class_weights"), f"is {self.train.class_weights!r}, and {self.task} has no classes"
+        if not self.facts.writes and self.model.generation != GenerationOptions():
+            yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
 
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split

@@ -179,7 +179,9 @@ class _Dealing:
         return np.array(hashes((key or "" for key in keys), self.key_seed), np.uint64)
 
     def labels(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
-        """Hashes of the targets as they are."""
+        """Hashes of the targets as they are; all alike where the same example may well have several right answers."""
+        if self.task.labels == "none":
+            return np.zeros(batch.num_rows, np.uint64)
         labels = as_text(batch.column(self.columns[self.task.target])).to_pylist()
         return np.array(plain_hashes(labels, seed_of(self.definition.salt, "label")), np.uint64)
 

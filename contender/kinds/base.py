@@ -42,9 +42,10 @@ class Model(Protocol):
     device: str
     labels: tuple[str, ...]
 
-    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> list[Prediction]:
+    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> Sequence[Any]:
         """One answer for each input, in their order: an example by itself, or a row of the columns that it was trained on.
 
+        A classifier answers with a `Prediction`, a kind that writes text with that text.
         `batch_size`: inputs computed at a time. UsageError for what is no input, ModelError where the answer is no number.
         """
 

@@ -112,6 +112,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             labels=split.record.labels,
             **table_of(run.pipeline, split),
             options=spec.train,
+            generation=spec.model.generation,
             primary_metric=spec.evaluate.metrics[0],
             train=str(split.folder / "train.arrow"),
             validation=str(split.folder / "validation.arrow"),

@@ -199,6 +199,9 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
 def _notes(job: Job, prepared: Prepared, attempt: Attempt) -> Iterator[str]:
     if constant := getattr(prepared.processor, "constant", ()):
         yield f"not read, as all training rows hold the same: {listed(constant)}"
+    if "cut" in prepared.train.column_names and (cut := int(np.sum(prepared.train["cut"][:]))):
+        rows, length = len(prepared.train), prepared.plan.max_length
+        yield f"{cut:,} of {rows:,} training rows are longer than {length:,} tokens and were cut"
     at_once = attempt.at_once(job)
     if at_once == job.options.batch_size:
         return

@@ -65,6 +65,10 @@ OTHER: dict[str, Any] = {
     "model.lora.dropout": 0.1,
     "model.lora.targets": ["query", "value"],
     "model.config": {"hidden_size": 64},
+    "model.generation.beams": 1,
+    "model.generation.max_new_tokens": 40,
+    "model.generation.length_penalty": 0.5,
+    "model.generation.no_repeat_ngram": 3,
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.learning_rate": 1e-4,
@@ -158,7 +162,9 @@ TABLE: dict[str, Any] = {
     "evaluate.metrics": ["accuracy"],
 }
 PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
+WRITING: dict[str, Any] = {"task": "translation", "data.columns": {"source": "body", "target": "intent"}}
 WITHIN: dict[str, dict[str, Any]] = {
+    **{key: WRITING for key in OTHER if key.startswith("model.generation.")},
     **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
     **dict.fromkeys(
         ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
