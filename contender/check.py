@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from contender.data.rowfile import read_batches
+from contender.data.timesplit import counts
 from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
 from contender.judging.spending import alpha_of
@@ -90,7 +92,7 @@ def check(pipeline: Pipeline) -> Plan:
     facts = pipeline.spec.facts
     counted = facts.labels == "one"
     labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)[facts.target]) if counted else {}
-    expected = _expected_rows(pipeline, snapshot.record)
+    expected = _expected_rows(pipeline, snapshot.record, snapshot.folder / "source.arrow")
     rules = rules_of(pipeline)
     looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())
     gain = _largest([look.smallest_gain for look in looks])
@@ -142,16 +144,15 @@ def _label_counts(rows: Path, column: str) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in sorted(counts, key=lambda entry: -entry["counts"])}
 
 
-def _expected_rows(pipeline: Pipeline, snapshot: Snapshot) -> dict[str, int]:
+def _expected_rows(pipeline: Pipeline, snapshot: Snapshot, source: Path) -> dict[str, int]:
     split, rows = pipeline.spec.data.split, snapshot.source.rows
-    test, validation = round(rows * split.test), round(rows * split.validation)
+    if split.by == "time":
+        sets = counts(split, lambda: read_batches(source))
+    else:
+        test, validation = round(rows * split.test), round(rows * split.validation)
+        sets = {"train": rows - test - validation, "validation": validation, "test": test}
     golden = {f"golden-{name}": held.rows for name, held in snapshot.golden.items()}
-    return {
-        "train": rows - test - validation,
-        "validation": validation,
-        **({"test": test} if split.test else {}),
-        **golden,
-    }
+    return {name: rows for name, rows in sets.items() if name != "test" or split.test} | golden
 
 
 def _next_look(run: Run, rules: Rules, name: str, rows: int) -> NextLook:

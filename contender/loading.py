@@ -28,8 +28,6 @@ PLANNED: dict[str, str] = {
     "resources.parallel": "trials side by side",
     "resources.budget.hours": "budgets",
     "compress": "compression",
-    "data.split.by": "splits by time",
-    "data.split.column": "splits by time",
     "train.layerwise_decay": "layer-wise learning-rate decay",
     "train.dropout": "dropout",
 }
@@ -38,8 +36,6 @@ PLANNED: dict[str, str] = {
 PLANNED_VALUES: dict[str, Callable[[Any], bool]] = {
     "task": lambda value: value in PLANNED_TASKS,
     "model.base": lambda value: isinstance(value, list),
-    "model.init": lambda value: value == "scratch",
-    "model.method": lambda value: value == "lora",
 }
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+# Of one label of a closed set for each example; of tags, one for each word; of texts.
 LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+TAG_METRICS = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
 TEXT_METRICS = ("bleu", "bleu_char", "chrf", "rouge1", "rouge2", "rougeL")
-METRIC_NAMES = (*LABEL_METRICS, *TEXT_METRICS)
+METRIC_NAMES = (*LABEL_METRICS, *TAG_METRICS, *TEXT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
+
+# What a base model that is a release begins with; its NAME follows.
+RELEASE_BASE = "contender:"
 
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
@@ -36,6 +41,7 @@ class Task:
     inits: tuple[str, ...]
     words: bool
     explains: bool
+    media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
     writes: bool = False
 
 
@@ -50,10 +56,35 @@ TASKS: dict[str, Task] = {
         labels="one",
         metrics=LABEL_METRICS,
         default_metrics=("accuracy", "f1_macro"),
-        methods=("full", "head"),
-        inits=("pretrained",),
+        methods=("full", "lora", "head"),
+        inits=("pretrained", "scratch"),
         words=True,
         explains=True,
+    ),
+    "token-classification": Task(
+        roles=("tokens", "tags"),
+        example="tokens",
+        target="tags",
+        labels="list",
+        metrics=(*TAG_METRICS, "accuracy"),
+        default_metrics=("entity_f1", "token_accuracy"),
+        methods=("full",),
+        inits=("pretrained",),
+        words=True,
+        explains=False,
+    ),
+    "image-classification": Task(
+        roles=("image", "label"),
+        example="image",
+        target="label",
+        labels="one",
+        metrics=LABEL_METRICS,
+        default_metrics=("accuracy", "f1_macro"),
+        methods=("full", "head"),
+        inits=("pretrained",),
+        words=False,
+        explains=False,
+        media="image",
     ),
     "translation": Task(
         roles=("source", "target"),
@@ -62,7 +93,7 @@ TASKS: dict[str, Task] = {
         labels="none",
         metrics=("accuracy", *TEXT_METRICS),
         default_metrics=("chrf", "bleu"),
-        methods=("full",),
+        methods=("full", "lora"),
         inits=("pretrained",),
         words=True,
         explains=False,
@@ -75,7 +106,7 @@ TASKS: dict[str, Task] = {
         labels="none",
         metrics=("accuracy", *TEXT_METRICS),
         default_metrics=("rouge1", "rouge2", "rougeL"),
-        methods=("full",),
+        methods=("full", "lora"),
         inits=("pretrained",),
         words=True,
         explains=False,

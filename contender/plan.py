@@ -32,13 +32,16 @@ REVISIONS = {
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
     "name": frozenset({"registry"}),
-    "task": frozenset({"gate", "train", "release"}),
+    "task": frozenset({"snapshot", "gate", "train", "release"}),
     "workspace": frozenset({"workspace"}),
     "data.source": frozenset({"snapshot"}),
     "data.columns": frozenset({"snapshot", "gate", "split", "release"}),
     "data.csv.delimiter": frozenset({"snapshot"}),
     "data.csv.header": frozenset({"snapshot"}),
     "data.csv.encoding": frozenset({"snapshot"}),
+    "data.split.by": frozenset({"snapshot", "split"}),
+    "data.split.column": frozenset({"snapshot", "split"}),
+    "data.split.gap": frozenset({"split"}),
     "data.split.test": frozenset({"split"}),
     "data.split.validation": frozenset({"split"}),
     "data.split.key": frozenset({"snapshot", "split"}),
@@ -52,6 +55,8 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.init": frozenset({"train"}),
     "model.method": frozenset({"train"}),
     "model.generation": frozenset({"train"}),
+    "model.lora": frozenset({"train"}),
+    "model.config": frozenset({"train"}),
     "train": frozenset({"train"}),
     "evaluate.metrics": frozenset({"evaluate"}),
     "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
@@ -106,6 +111,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "golden": data.golden,
             "csv": data.csv.model_dump(),
             "required": required_columns(pipeline),
+            **({"media": media, "media_column": columns(pipeline)[media]} if (media := spec.facts.media) else {}),
         },
         "gate": {
             "task": spec.task,
@@ -116,7 +122,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "split": {"columns": columns(pipeline), "split": split.model_dump(), "slices": spec.evaluate.slices},
         "train": {
             "task": spec.task,
-            "model": spec.model.model_dump(exclude=None if spec.facts.writes else {"generation"}),
+            "model": spec.model.read(spec.facts.writes),
             "train": spec.train.model_dump(),
             "primary": spec.evaluate.metrics[0],
         },
@@ -165,9 +171,9 @@ def columns(pipeline: Pipeline) -> dict[str, str]:
 def required_columns(pipeline: Pipeline) -> list[str]:
     """Columns that every file must have: of the roles, the slices and the split key."""
     by_role = columns(pipeline)
-    key = pipeline.spec.data.split.key
-    by_key = [] if key == EXAMPLE else [by_role.get(key, key)]
-    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, *by_key})
+    split = pipeline.spec.data.split
+    named = [name for name in (split.key, split.column) if name not in (EXAMPLE, None)]
+    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, *(by_role.get(name, name) for name in named)})
 
 
 def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:

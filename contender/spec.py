@@ -5,7 +5,7 @@ Frozen pydantic models that refuse unknown keys. contender/loading.py reads a fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,18 +22,18 @@ from contender import specrules
 from contender.errors import known
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
+from contender.modelspec import Model
 from contender.names import EXAMPLE, TASKS, Task
 from contender.notifications import Notifications
 from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
-from contender.section import Section
+from contender.section import SecondsOrNone, Section
 from contender.training.options import CheckpointOptions, GenerationOptions, TrainOptions
 from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
 Folder = Annotated[str, AfterValidator(specrules.folder)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, AfterValidator(specrules.name)]
 Column = Annotated[str, Field(min_length=1)]
 
@@ -53,10 +53,23 @@ class CsvOptions(Section):
 
 
 class SplitOptions(Section):
-    """Shares of the keys that are held out, by a stable hash: a row never moves between train and test as data grows."""
+    """What is held out: shares of the keys, by a stable hash, so that a row never moves between train and test as data grows; or
+    the newest rows, by time."""
 
-    test: Share = Field(default=0.15, description="share of keys held out to judge on; 0 with golden sets")
-    validation: Share = Field(default=0.10, description="share of keys held out to select the best checkpoint on")
+    by: Literal["hash", "time"] = Field(
+        default="hash", description="hash: shares of the keys; time: the newest rows, by the time in column"
+    )
+    column: Column | None = Field(default=None, description="by time: the column that holds each row's time")
+    test: specrules.ShareOrSeconds = Field(
+        default=0.15,
+        description="held out to judge on: a share of keys, or by time a length such as 7d; 0 with golden sets",
+    )
+    validation: specrules.ShareOrSeconds = Field(
+        default=0.10, description="held out to select the best checkpoint on: a share of keys, or by time a length"
+    )
+    gap: SecondsOrNone = Field(
+        default=0.0, description="by time: rows so long before test are left out, as labels that come late would be"
+    )
     key: Column = Field(
         default="text",
         description="role or column whose value decides; rows of one key stay together; by default the example itself, such as the text",
@@ -66,10 +79,18 @@ class SplitOptions(Section):
         description="rows whose text is as similar as this to a held-out one leave training; 1 or null: only equal texts",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_week_each(cls, value: Any) -> Any:
+        by_time = isinstance(value, Mapping) and value.get("by") == "time"
+        return {"test": "7d", "validation": "7d", **value} if by_time else value
+
     @model_validator(mode="after")
-    def _leaves_rows_to_train(self) -> SplitOptions:
-        if self.test + self.validation >= 1:
-            raise ValueError("test and validation together must leave rows to train: their sum must be below 1")
+    def _fits_its_way(self) -> SplitOptions:
+        if self.by == "time":
+            specrules.lengths_of_time(self.column, {"test": self.test, "validation": self.validation})
+        else:
+            specrules.shares(self.column, self.gap, {"test": self.test, "validation": self.validation})
         return self
 
 
@@ -77,7 +98,8 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, gz of each"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; for pictures and sounds also "
+        "the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()
@@ -99,17 +121,6 @@ class Quality(Section):
         default=1_000_000,
         description="an expectation that cannot be checked in chunks or in SQLite is refused above it",
     )
-
-
-class Model(Section):
-    """What is fine-tuned, and how much of it."""
-
-    base: Annotated[str, Field(min_length=1)] = Field(
-        description="Hugging Face id, local folder, or package:NAME for an installed Python package with a model/ folder"
-    )
-    init: Literal["pretrained"] = Field(default="pretrained", description="start from the base's weights")
-    method: Literal["full", "head"] = Field(default="full", description="full: every weight; head: only the classifier")
-    generation: Annotated[GenerationOptions, BeforeValidator(specrules.no_flags)] = GenerationOptions()
 
 
 class Evaluate(Section):
@@ -249,6 +260,9 @@ class Spec(Section):
         ):
             if value not in allowed:
                 yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
+        if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
+            why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
+            yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
 
         if self.facts.labels == "none" and self.train.class_weights != "none":
             yield ("train", "class_weights"), f"is {self.train.class_weights!r}, and {self.task} has no classes"

@@ -27,6 +27,7 @@ from contender.data.near import HeldTexts, NearDuplicates
 from contender.data.normalise import NORMALISER, hashes, plain_hashes, seed_of
 from contender.data.rowfile import FILE, ROW, read_batches
 from contender.data.setfile import KEY, SetWriter
+from contender.data.timesplit import Cuts, cuts
 from contender.data.values import as_text
 from contender.errors import DataError, UsageError
 from contender.keys import among
@@ -63,8 +64,11 @@ def split(
     to train, or nothing of a held-out set.
     """
     _check_definition(definition, columns, keep)
-    dealing = _Dealing(columns, tuple(keep), definition, task)
     indices = np.load(admitted, mmap_mode="r")
+    ends = None
+    if definition.by == "time":
+        ends = cuts(definition, lambda: _admitted(rows, indices, columns))
+    dealing = _Dealing(columns, tuple(keep), definition, task, ends)
     with ExitStack() as stack:
         threshold = 1.0 if near_duplicates is None or not task.words else near_duplicates
         kept = HeldTexts(out / ".held") if threshold < 1 else None
@@ -86,6 +90,7 @@ def split(
             _write_golden(name, golden[name.removeprefix("golden-")], dealing, one, sets[name], conflicts)
     for name, one in {TEST: test, **held}.items():
         conflicts.check(name, one)
+    dealt = sum(sets[name].rows for name in (TRAIN, VALIDATION, TEST) if name in sets)
     report = SplitReport(
         rows={name: writer.rows for name, writer in sets.items()},
         digests={name: writer.digest for name, writer in sets.items()},
@@ -95,6 +100,8 @@ def split(
         removed_conflicts=test.conflicts + sum(one.conflicts for one in held.values()),
         labels=tuple(sorted({*sets[TRAIN].labels, *sets[VALIDATION].labels})),
         label_counts={name: dict(sorted(writer.labels.items())) for name, writer in sets.items()},
+        removed_gap=len(indices) - dealt - leaks.equal - leaks.near - test.repeated - test.conflicts,
+        begins={} if ends is None else ends.begins,
     )
     return _checked(report, task)
 
@@ -120,6 +127,7 @@ class _Dealing:
     keep: tuple[str, ...]
     definition: SplitDefinition
     task: Task
+    ends: Cuts | None = None  # of a split by time
 
     @property
     def key_column(self) -> str | None:
@@ -138,9 +146,13 @@ class _Dealing:
         test = self.definition.test
         return np.array([test, test + self.definition.validation])
 
-    def shares(self, keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def places(self, batch: pa.RecordBatch, keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The set of each row: 0 test, 1 validation, 2 train, more: none."""
+        if self.ends is not None:
+            return self.ends.places(batch)
         # The upper 53 bits are what a float64 holds exactly.
-        return np.asarray((keys >> np.uint64(11)).astype(np.float64) / 2.0**53)
+        shares = (keys >> np.uint64(11)).astype(np.float64) / 2.0**53
+        return np.searchsorted(self.bounds(), shares, side="right")
 
     def normalised(self, batch: pa.RecordBatch) -> list[str]:
         """The normalised examples of a batch."""
@@ -172,8 +184,6 @@ def _set_names(definition: SplitDefinition, held: Mapping[str, Held]) -> list[st
 
 
 def _check_definition(definition: SplitDefinition, columns: Mapping[str, str], keep: Sequence[str]) -> None:
-    if definition.by != "hash":
-        raise UsageError(f"data.split by {definition.by} is not supported yet", "Split by the hash of a key.")
     if definition.normaliser != NORMALISER:
         raise UsageError(
             f"this pipeline's split was made with revision {definition.normaliser} of the normaliser, this version has {NORMALISER}",
@@ -186,7 +196,7 @@ def _check_definition(definition: SplitDefinition, columns: Mapping[str, str], k
         )
 
 
-def _admitted(rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing) -> Iterator[pa.RecordBatch]:
+def _admitted(rows: Path, indices: np.ndarray[Any, Any], columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """The admitted rows, batch by batch, with the columns that a split needs; DataError where a role is null."""
     start = 0
     for batch in read_batches(rows):
@@ -196,7 +206,7 @@ def _admitted(rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing) -> I
         if len(chosen):
             taken = batch if len(chosen) == batch.num_rows else batch.take(pa.array(chosen))
             advice = "Add expect_column_values_to_not_be_null for every role to the suite, or correct the row."
-            _check_roles(taken, dealing.columns, "the quality gate admitted rows", advice)
+            _check_roles(taken, columns, "the quality gate admitted rows", advice)
             yield taken
 
 
@@ -235,11 +245,11 @@ def _first_pass(
     """Hashes every admitted row into the file `hashed`, and finds which test rows stay; their texts go into `kept`."""
     test = Held()
     with hashed.open("wb") as sink:
-        for batch in _admitted(rows, indices, dealing):
+        for batch in _admitted(rows, indices, dealing.columns):
             examples = dealing.normalised(batch)
             keys, texts = dealing.keys(batch, examples), dealing.texts(examples)
             sink.write(np.stack([keys, texts]).tobytes())
-            held = dealing.shares(keys) < dealing.bounds()[0]
+            held = dealing.places(batch, keys) == 0
             test.add(keys[held], texts[held], dealing.labels(batch.filter(pa.array(held))))
             if kept is not None:
                 kept.add(texts[held], [examples[place] for place in np.flatnonzero(held)])
@@ -260,15 +270,15 @@ def _second_pass(
     """Writes train, validation and test, and the conflicts of test."""
     dealt = seen = 0
     with hashed.open("rb") as source:
-        for batch in _admitted(rows, indices, dealing):
+        for batch in _admitted(rows, indices, dealing.columns):
             keys, texts = np.frombuffer(source.read(16 * batch.num_rows), np.uint64).reshape(2, -1)
-            number = np.searchsorted(dealing.bounds(), dealing.shares(keys), side="right")
-            is_test = number == 0
+            number = dealing.places(batch, keys)
+            is_test, trains = number == 0, (number == 1) | (number == 2)
             of_test = slice(seen, seen + int(is_test.sum()))
             seen = of_test.stop
             stays = ~is_test
             stays[is_test] = test.stays[of_test]
-            stays[~is_test] = ~leaks.among(batch.filter(pa.array(~is_test)), texts[~is_test], dealing)
+            stays[trains] = ~leaks.among(batch.filter(pa.array(trains)), texts[trains], dealing)
             for place, name in enumerate((TEST, VALIDATION, TRAIN)):
                 mask = stays & (number == place)
                 if mask.any():

@@ -26,7 +26,7 @@ def pipeline_name(data: str) -> str:
     """A pipeline's name from a path or URL of data: its last part that says something, in lower case with hyphens."""
     parts = [part for part in re.split(r"[/\\]", data.split("://", 1)[-1]) if part.strip("*?.")]
     for part in reversed(parts):
-        stem = re.sub(r"(\.(csv|tsv|jsonl|ndjson|json|parquet|arrow))?(\.gz)?$", "", part.lower())
+        stem = re.sub(r"(\.(csv|tsv|jsonl|ndjson|json|parquet|arrow|conll|bio|iob))?(\.gz)?$", "", part.lower())
         plain = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:40].strip("-")
         if plain and plain not in ("train", "data"):
             return plain

@@ -93,15 +93,15 @@ class PerClass:
 
     @property
     def precision(self) -> Array:
-        return _share(self.hits, self.predicted)
+        return share(self.hits, self.predicted)
 
     @property
     def recall(self) -> Array:
-        return _share(self.hits, self.support)
+        return share(self.hits, self.support)
 
     @property
     def f1(self) -> Array:
-        return _share(2 * self.hits, self.predicted + self.support)
+        return share(2 * self.hits, self.predicted + self.support)
 
     def macro(self, of_class: Array) -> Array:
         """(…): the mean over the classes present of a share that is 0 for the others."""
@@ -201,6 +201,6 @@ def _figures(table: pa.Table) -> dict[str, Array]:
     return found
 
 
-def _share(part: Array, whole: Array) -> Array:
+def share(part: Array, whole: Array) -> Array:
     """part / whole, 0 where the whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(part), dtype=np.float64), where=whole > 0)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from contender.registry.ledger import Comparison, Enough, Keys, Taken
 
 __all__ = [
+    "ADAPTER",
     "DATA_FILES",
     "TRAIN_KEYS",
     "Guard",
@@ -60,6 +61,7 @@ __all__ = [
 
 TRAIN_KEYS = "train_keys.parquet"  # sorted hashes of the keys that the release trained on
 DATA_FILES = "data_files.parquet"  # the files that its snapshot saw
+ADAPTER = "adapter/"  # of a release that LoRA made: what peft loads onto the base
 
 
 Guard = AbstractContextManager[object]
@@ -102,7 +104,7 @@ class Registry:
     ) -> ReleaseManifest:
         """The release of the folder `model`, whole and verified; staging the same files again is the same release.
 
-        `beside`: name → file that is kept with it and is no part of the model, TRAIN_KEYS and DATA_FILES among them.
+        `beside`: name → file that is kept with it and is no part of the model, TRAIN_KEYS, DATA_FILES and those below ADAPTER among them.
         """
         return self._releases.stage(model, draft, beside or {}, on_bytes)
 

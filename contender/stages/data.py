@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contender.data.source import ReadOptions, ingest, peek
+from contender.data.times import spelled
+from contender.data.timesplit import told as ends
 from contender.errors import DataError, SourceChanged, SpecError, UsageError
 from contender.files import sha256_file
 from contender.plan import columns, kept_columns, parts, required_columns, stage_key
@@ -96,6 +98,11 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
     def compute(folder: Path) -> SplitReport:
         from contender.data.split import split
 
+        if run.pipeline.spec.facts.media:
+            from contender.data.media import refer
+
+            row_files = ["source", *(f"golden-{name}" for name in run.pipeline.spec.data.golden)]
+            refer(folder, snapshot.folder, row_files)
         return split(
             snapshot.folder / "source.arrow",
             quality.folder / "admitted.npy",
@@ -125,24 +132,36 @@ def frozen_split(run: Run) -> SplitDefinition:
 
     wanted = run.pipeline.spec.data.split
     proposal = SplitDefinition(
+        by=wanted.by,
         key=wanted.key,
         test=wanted.test,
         validation=wanted.validation,
+        column=wanted.column,
+        gap=wanted.gap,
         salt=digest({"pipeline": run.pipeline.spec.name})[:16],
         normaliser=NORMALISER,
     )
     frozen = run.registry.freeze_split(proposal)
-    if (frozen.key, frozen.test, frozen.validation) != (wanted.key, wanted.test, wanted.validation):
+    if _shown(frozen) != _shown(proposal):
         raise SpecError(
-            f"data.split is {{test: {wanted.test}, validation: {wanted.validation}, key: {wanted.key}}}, but this pipeline's "
-            f"registry holds the split {{test: {frozen.test}, validation: {frozen.validation}, key: {frozen.key}}}",
+            f"data.split is {_shown(proposal)}, but this pipeline's registry holds the split {_shown(frozen)}",
             "Rows must not move between train and test: restore the split, or start a new pipeline under another name.",
         )
     return frozen
 
 
+def _shown(definition: SplitDefinition) -> str:
+    """A split as a spec writes it."""
+    if definition.by == "hash":
+        return f"{{test: {definition.test}, validation: {definition.validation}, key: {definition.key}}}"
+    lengths = {name: getattr(definition, name) for name in ("test", "validation", "gap")}
+    written = ", ".join(f"{name}: {spelled(length)}" for name, length in lengths.items())
+    return f"{{by: time, column: {definition.column}, {written}, key: {definition.key}}}"
+
+
 def read_options(run: Run) -> ReadOptions:
-    return ReadOptions(**parts(run.pipeline)["snapshot"]["csv"])
+    part = parts(run.pipeline)["snapshot"]
+    return ReadOptions(**part["csv"], **{name: part[name] for name in ("media", "media_column") if name in part})
 
 
 def _peek(run: Run, location: str, key: str) -> FileSet:
@@ -181,6 +200,8 @@ def dealt(split: SplitReport) -> str:
     golden = sorted(name for name in split.rows if name.startswith("golden-"))
     sets = [name for name in ("train", "validation", "test", *golden) if name in split.rows]
     told = [", ".join(f"{name} {split.rows[name]:,}" for name in sets)]
+    told += [ends(split.begins)] if split.begins else []
+    told += [f"{split.removed_gap:,} in the gap"] if split.removed_gap else []
     told += [f"{removed:,} removed"] if removed else []
     told += [f"{conflicts:,} held-out rows contradict each other"] if conflicts else []
     return "; ".join(told)

@@ -31,6 +31,7 @@ from contender.registry import DATA_FILES, TRAIN_KEYS
 from contender.registry.layout import files_digest
 from contender.registry.releases import model_files
 from contender.run import Run, signing_key
+from contender.stages.adapter import adapter_files
 from contender.stages.lineage import lineage
 from contender.stages.telling import bytes_told, finish, rows_told, staged
 from contender.training.devices import best_device, computing_on, wait_passively
@@ -60,9 +61,10 @@ def find_base(run: Run) -> ResolvedBase:
     return resolve_base(run.pipeline.spec.model.base, Path(run.pipeline.folder))
 
 
-def training_versions() -> dict[str, str]:
+def training_versions(method: str) -> dict[str, str]:
     """Of the packages whose change gives another model."""
-    return {name: version(name) for name in ("torch", "transformers")}
+    adapts = ("peft",) if method == "lora" else ()
+    return {name: version(name) for name in ("torch", "transformers", *adapts)}
 
 
 def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
@@ -78,7 +80,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         labels=split.record.labels,
         base=base.digest,
         kind=kind(spec.task).revision,
-        versions=training_versions(),
+        versions=training_versions(spec.model.method),
     )
 
     attempts = Attempts(run.workspace.records, key)
@@ -104,6 +106,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             base=base.path,
             base_digest=base.digest,
             method=spec.model.method,
+            lora=spec.model.lora,
             columns={role: role for role in columns(run.pipeline)},
             labels=split.record.labels,
             options=spec.train,
@@ -182,7 +185,7 @@ def stage_release(
         manifest = run.registry.stage(
             model.folder / "model",
             draft,
-            {name: folder / name for name in (TRAIN_KEYS, DATA_FILES)},
+            {name: folder / name for name in (TRAIN_KEYS, DATA_FILES)} | adapter_files(model.folder, base, folder),
             on_bytes=bytes_told("release", model.folder / "model"),
         )
     key = signing_key(run.pipeline)

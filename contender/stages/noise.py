@@ -104,7 +104,7 @@ def keep_noise(run: Run, base: ResolvedBase, split: Staged[SplitReport], trials:
 
     on, metrics = judged_set(run.pipeline), run.pipeline.spec.evaluate.metrics
     digests = {name: split.record.digests[name] for name in ("train", "validation", on)}
-    seeds, versions = tuple(trial.seed for trial in trials), training_versions()
+    seeds, versions = tuple(trial.seed for trial in trials), training_versions(run.pipeline.spec.model.method)
     inputs: dict[str, object] = {
         "split": digests,
         "labels": split.record.labels,

@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import peft
 import torch
 import transformers
 from transformers import TrainingArguments, set_seed
@@ -23,10 +24,11 @@ from contender.training.devices import cpu_cores, hardware
 from contender.training.embedding import restore_rows
 from contender.training.energy import JOULES_PER_KWH, meter_of
 from contender.training.head import Probe, last_layer
+from contender.training.lora import merge, save_adapter
 from contender.training.monitor import Monitor
 from contender.training.options import Attempt, Job
 from contender.training.prepare import PLAN, Prepared, job_digest, prepare, restore_plan
-from contender.training.saving import save_model_files
+from contender.training.saving import adapter_folder, save_model_files
 from contender.training.trainer import JobTrainer, diverged, figures
 
 EVALUATION_BATCH = 64
@@ -86,7 +88,7 @@ def _trainer(
         patience=job.options.early_stopping,
         attempt=attempt,
         plan=folder / PLAN,
-        head=prepared.kind.above_encoder(prepared.trained) if job.method == "full" else set(),
+        head=prepared.kind.above_encoder(prepared.trained) if job.method != "head" else set(),
         head_rate=prepared.plan.head_learning_rate,
         meter=meter_of(prepared.model.device),
     )
@@ -145,6 +147,9 @@ def _finish(job: Job, prepared: Prepared) -> None:
         raise diverged("the trained weights hold infinities or NaN")
     if isinstance(prepared.trained, Probe):
         prepared.trained.fold_into(last_layer(prepared.model, len(job.labels), job.base))
+    elif prepared.adapted is not None:
+        save_adapter(prepared.adapted, adapter_folder(Path(job.output)))
+        merge(prepared.adapted)
     else:
         restore_rows(prepared.model)
     save_model_files(prepared.model, prepared.processor, prepared.plan.max_length, Path(job.output))
@@ -160,7 +165,7 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
         seconds=seconds,
         examples_per_second=examples / max(seconds, 1e-9),
         learning_rate=plan.learning_rate,
-        head_learning_rate=plan.head_learning_rate if job.method == "full" else None,
+        head_learning_rate=plan.head_learning_rate if job.method != "head" else None,
         batch_size=job.options.batch_size,
         precision=plan.precision,
         precision_reason=plan.precision_reason,
@@ -181,6 +186,7 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
             "python": platform.python_version(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            "peft": peft.__version__,
             "datasets": datasets.__version__,
         },
         hardware=hardware(trainer.args.device),

@@ -9,7 +9,7 @@ from pydantic import Field
 from contender.records import Record
 from contender.section import Seconds
 
-Method = Literal["full", "head"]
+Method = Literal["full", "lora", "head"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -42,6 +42,11 @@ class TrainOptions(Record):
     max_length: Annotated[int, Field(ge=4)] | Literal["auto"] = Field(
         default="auto", description="tokens per example; auto: the base's limit, capped by the data's 99.9th percentile"
     )
+    augment: Literal["none", "light"] = Field(
+        default="none",
+        description="light: pictures are turned, moved, scaled and lit a little differently each time, sounds moved, scaled and masked; "
+        "for image- and audio-classification by method full",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: the faster one, by a measured step"
     )
@@ -68,6 +73,19 @@ class GenerationOptions(Record):
     )
 
 
+class LoraOptions(Record):
+    """The adapters of method lora: of each layer that has one, two matrices, of `r` rows and of `r` columns."""
+
+    r: int = Field(default=16, ge=1, le=1024, description="rank of the adapters")
+    alpha: int = Field(
+        default=32, ge=1, description="adapters count alpha / r; learning_rate: auto is for the default ratio"
+    )
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="of what goes into an adapter, while it is trained")
+    targets: Literal["auto"] | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = Field(
+        default="auto", description="ends of the names of linear layers, such as query; auto: all below the head"
+    )
+
+
 class CheckpointOptions(Record):
     """How often a training keeps what it has done. What a crash can cost is what lies between two checkpoints."""
 
@@ -86,6 +104,7 @@ class Job(Record):
     base: str = Field(description="folder of the base model")
     base_digest: str
     method: Method
+    lora: LoraOptions = LoraOptions()
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
     labels: tuple[str, ...] = Field(description="label names; their index is the class id")
     options: TrainOptions

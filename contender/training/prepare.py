@@ -25,6 +25,7 @@ from contender.training.dataset import derive, used_ids
 from contender.training.devices import best_device
 from contender.training.embedding import use_rows
 from contender.training.head import FEATURES_BATCH, Probe, collate_features, last_layer, standardising, with_features
+from contender.training.lora import adapt
 from contender.training.monitor import Monitor
 from contender.training.options import Attempt, Job, Precision
 from contender.training.precision import choose_precision
@@ -57,6 +58,7 @@ class Prepared:
     collate: Callable[..., Any]
     train: datasets.Dataset
     validation: datasets.Dataset
+    adapted: Any = None  # the model with its adapters, for method lora
     plan: Plan = field(init=False)
 
 
@@ -80,14 +82,16 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
         processor.model_max_length = length
     train, validation = _tensors(job, kind, processor, length, folder, (rows, checked), monitor)
     parameters = model.num_parameters()
-    trained = model
+    trained, adapted = model, None
     collate: Callable[..., Any] = partial(kind.collate, processor)
-    if job.method == "head":
+    if job.method == "lora":
+        adapted = adapt(model, job.task, kind.above_encoder(model), job.lora, job.base)
+    elif job.method == "head":
         trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor, attempt)
         collate = collate_features
     elif kind.compact_embeddings:
         use_rows(model, np.union1d(used_ids(train, validation), processor.all_special_ids))
-    prepared = Prepared(kind, processor, model, trained, collate, train, validation)
+    prepared = Prepared(kind, processor, model, trained, collate, train, validation, adapted)
     prepared.plan = known or _decide(job, prepared, parameters, length, monitor, attempt)
     write_durably(folder / PLAN, prepared.plan.to_bytes())
     return prepared
@@ -187,7 +191,7 @@ def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor:
 
 
 def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], None]:
-    """A step on `examples` of the median length that leaves weights, gradients and random generators as they were."""
+    """A step on `examples` of the median length that leaves weights, statistics, gradients and random generators as they were."""
     lengths = np.asarray(prepared.train["length"][:])
     middle = np.argsort(lengths, kind="stable")[max(0, (len(lengths) - examples) // 2) :][:examples]
     model = prepared.trained
@@ -197,11 +201,14 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
     def run(bf16: bool) -> None:
         inputs = dict(batch)
         labels = inputs.pop("labels")
+        statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]  # of batch normalisation
         with torch.random.fork_rng(devices=[]):
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 outputs = model(**inputs)
             loss_of(outputs, labels).backward()
         model.zero_grad()
+        for buffer, before in statistics:
+            buffer.copy_(before)
 
     model.train()
     return run

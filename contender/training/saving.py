@@ -29,8 +29,16 @@ def save_model_files(model: Any, processor: Any, max_length: int, output: Path) 
         _drop_traces(path)
 
 
+def adapter_folder(model: Path) -> Path:
+    """Where the adapter of the model in a folder lies: beside it."""
+    return model.with_name(f"{model.name}-adapter")
+
+
 def _drop_traces(path: Path) -> None:
     value = json.loads(path.read_bytes())
     if isinstance(value, dict) and TRACES & value.keys():
-        kept = {key: item for key, item in value.items() if key not in TRACES}
-        path.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        write_json(path, {key: item for key, item in value.items() if key not in TRACES})
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

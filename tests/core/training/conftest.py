@@ -12,7 +12,7 @@ import pytest
 from tiny import COLOURS, FILLER
 
 from contender.models import resolve_base
-from contender.training.options import Job, TrainOptions
+from contender.training.options import Job, LoraOptions, TrainOptions
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,7 @@ def make_job(tmp_path: Path, tiny_base: Path) -> MakeJob:
         base: str | Path | None = None,
         method: str = "full",
         output: str = "model",
+        lora: dict[str, object] | None = None,
         **options: object,
     ) -> Job:
         resolved = resolve_base(str(base or tiny_base), tmp_path)
@@ -91,6 +92,7 @@ def make_job(tmp_path: Path, tiny_base: Path) -> MakeJob:
             base=resolved.path,
             base_digest=resolved.digest,
             method=method,
+            lora=LoraOptions.model_validate(lora or {}),
             columns={"text": "body", "label": "intent"},
             labels=labels,
             options=TrainOptions.model_validate(settings),

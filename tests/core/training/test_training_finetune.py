@@ -6,47 +6,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from fitting import StopsAt, accuracy, train, weights
 
-from contender.child import Voice
 from contender.errors import DataError, ModelError, TrainingFailed, UsageError
 from contender.files import describe_files
-from contender.kinds import kind
-from contender.records import TrainReport
 from contender.training.checkpoints import CheckpointManifest, Checkpoints
 from contender.training.energy import Counter, Meter
-from contender.training.monitor import Monitor, Stop, Stopped
-from contender.training.options import Attempt, Job
-
-
-class StopsAt(Monitor):
-    """Asks to stop when a step is reached, as a signal would."""
-
-    def __init__(self, step: int | None) -> None:
-        super().__init__(Voice(None), Stop())
-        self.stop_at = step
-
-    def stepped(self, step: int, epoch: float, examples: int, loss: float) -> None:
-        super().stepped(step, epoch, examples, loss)
-        if step == self.stop_at:
-            self.stop.requested = True
-
-
-def train(job: Job, folder: Path, stop_at: int | None = None, **attempt: object) -> TrainReport:
-    from contender.training.finetune import finetune
-
-    folder.mkdir(exist_ok=True)
-    return finetune(job, folder, StopsAt(stop_at), Attempt.model_validate(attempt))
-
-
-def accuracy(job: Job) -> float:
-    outcomes = kind(job.task).predict(Path(job.output), Path(job.validation)).to_pydict()
-    return sum(a == b for a, b in zip(outcomes["label"], outcomes["prediction"], strict=True)) / len(outcomes["label"])
-
-
-def weights(folder: str | Path) -> dict[str, object]:
-    from safetensors.torch import load_file
-
-    return load_file(Path(folder) / "model.safetensors")
+from contender.training.monitor import Stopped
+from contender.training.options import Attempt
 
 
 def test_it_learns_and_the_model_answers_as_validation_said(make_job, tmp_path):
@@ -68,9 +35,10 @@ def test_two_trainings_give_the_same_files_wherever_they_run(make_job, tmp_path)
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.path for file in files}
 
 
-@pytest.mark.parametrize("stop_at", [7, 19, 30])  # inside the first epoch, at its last step, inside the second
-def test_a_resumed_training_ends_with_the_same_files_as_an_undisturbed_one(make_job, tmp_path, stop_at):
-    whole, stopped = make_job(output="whole", epochs=3), make_job(output="stopped", epochs=3)
+# Inside the first epoch, at its last step, inside the second.
+@pytest.mark.parametrize(("method", "stop_at"), [("full", 7), ("full", 19), ("full", 30), ("lora", 30)])
+def test_a_resumed_training_ends_with_the_same_files_as_an_undisturbed_one(make_job, tmp_path, method, stop_at):
+    whole, stopped = (make_job(output=name, epochs=3, method=method) for name in ("whole", "stopped"))
     train(whole, tmp_path / "job1")
     with pytest.raises(Stopped) as stop:
         train(stopped, tmp_path / "job2", stop_at)
