@@ -16,7 +16,7 @@ class Model(Section):
 
     base: Annotated[str, Field(min_length=1), AfterValidator(specrules.base)] = Field(
         description="Hugging Face id, local folder, package:NAME for an installed Python package with a model/ folder, or "
-        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to"
+        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to; builtin:tabular, the default for tables"
     )
     init: Literal["pretrained", "scratch"] = Field(
         default="pretrained",
@@ -27,10 +27,11 @@ class Model(Section):
         description="full: every weight; lora: low-rank adapters beside the weights, merged at the end; head: only the classifier",
     )
     lora: Annotated[LoraOptions, BeforeValidator(specrules.no_flags)] = LoraOptions()
-    generation: Annotated[GenerationOptions, BeforeValidator(specrules.no_flags)] = GenerationOptions()
     config: dict[str, JsonValue] = Field(
         default={}, description="with init: scratch, what differs from the base's config.json, such as hidden_size"
     )
+
+    generation: Annotated[GenerationOptions, BeforeValidator(specrules.no_flags)] = GenerationOptions()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Model:
@@ -46,6 +47,7 @@ class Model(Section):
         return self
 
     def read(self, writes: bool) -> dict[str, Any]:
-        """What a training depends on: the options of another method, or of a task that `writes` texts, are none of it."""
-        unread = {"lora": self.method != "lora", "generation": not writes}
-        return self.model_dump(exclude={name for name, unused in unread.items() if unused})
+        """What a training depends on: the options of another method, or of a task that writes no texts, are none of it."""
+        unread = {"lora"} if self.method != "lora" else set()
+        unread |= set() if writes else {"generation"}
+        return self.model_dump(exclude=unread)

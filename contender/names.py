@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# Of one label of a closed set for each example; of tags, one for each word; of texts.
+# Of one label of a closed set for each example; of how well one of them, the positive class, is told from the others; of tags, one for
+# each word; of texts.
 LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+RANKING_METRICS = ("average_precision", "roc_auc", "recall_at_p50", "recall_at_p80", "recall_at_p90", "recall_at_p95")
 TAG_METRICS = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
 TEXT_METRICS = ("bleu", "bleu_char", "chrf", "rouge1", "rouge2", "rougeL")
-METRIC_NAMES = (*LABEL_METRICS, *TAG_METRICS, *TEXT_METRICS)
+METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
@@ -41,8 +43,9 @@ class Task:
     inits: tuple[str, ...]
     words: bool
     explains: bool
-    media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
     writes: bool = False
+    base: str | None = None  # what `model.base` is where a spec names none
+    media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
 
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
@@ -68,7 +71,7 @@ TASKS: dict[str, Task] = {
         labels="list",
         metrics=(*TAG_METRICS, "accuracy"),
         default_metrics=("entity_f1", "token_accuracy"),
-        methods=("full",),
+        methods=("full", "lora"),
         inits=("pretrained",),
         words=True,
         explains=False,
@@ -85,6 +88,19 @@ TASKS: dict[str, Task] = {
         words=False,
         explains=False,
         media="image",
+    ),
+    "tabular-classification": Task(
+        roles=("label",),
+        example=None,
+        target="label",
+        labels="one",
+        metrics=(*LABEL_METRICS, *RANKING_METRICS),
+        default_metrics=("average_precision", "roc_auc", "accuracy"),
+        methods=("full",),
+        inits=("scratch",),
+        words=False,
+        explains=False,
+        base="builtin:tabular",
     ),
     "translation": Task(
         roles=("source", "target"),

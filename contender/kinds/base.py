@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from contender.errors import ModelError
 from contender.names import TASKS
@@ -75,6 +75,12 @@ class Kind(Protocol):
     def above_encoder(self, model: Any) -> set[str]:
         """Names of the parameters that turn the encoder's output into an answer: they start from nothing, and learn faster."""
 
+    def processor_for(self, job: Job, rows: datasets.Dataset) -> Any:
+        """The processor of a training: its base's, or one that is made from the training rows."""
+
+    def model_for(self, job: Job, processor: Any) -> Any:
+        """The model that a training begins with, in fp32."""
+
     def load_processor(self, base: Path) -> Any:
         """What turns an example into tensors: a tokenizer, an image processor; ModelError where the base has none."""
 
@@ -110,6 +116,9 @@ class Kind(Protocol):
     ) -> dict[str, float]:
         """The named metrics of one pass over validation, unless it `chooses_by_loss`; kept (rows, …), label_ids (rows, …)."""
 
+    def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
+        """`(kept, label_ids) → metrics` of one pass over validation, the job's primary metric among them."""
+
     def predict(
         self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
     ) -> pa.Table:
@@ -143,8 +152,18 @@ class Defaults:
         facts = TASKS[self.task]
         return [role for role in facts.roles if role != facts.target or role == facts.example]
 
+    def processor_for(self, job: Job, rows: datasets.Dataset) -> Any:
+        return cast("Kind", self).load_processor(Path(job.base))
+
+    def model_for(self, job: Job, processor: Any) -> Any:
+        return cast("Kind", self).load_model(Path(job.base), job.labels)
+
     def set_up(self, job: Job, processor: Any, model: Any) -> None:
         return None
+
+    def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
+        kind = cast("Kind", self)
+        return lambda kept, label_ids: kind.scores(kept, label_ids, job.labels, [job.primary_metric])
 
     def kept(self, logits: Any, labels: Any) -> Any:
         return logits

@@ -55,6 +55,19 @@ class TrainOptions(Record):
     )
 
 
+class LoraOptions(Record):
+    """The adapters of method lora: of each layer that has one, two matrices, of `r` rows and of `r` columns."""
+
+    r: int = Field(default=16, ge=1, le=1024, description="rank of the adapters")
+    alpha: int = Field(
+        default=32, ge=1, description="adapters count alpha / r; learning_rate: auto is for the default ratio"
+    )
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="of what goes into an adapter, while it is trained")
+    targets: Literal["auto"] | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = Field(
+        default="auto", description="ends of the names of linear layers, such as query; auto: all below the head"
+    )
+
+
 class GenerationOptions(Record):
     """How a model that writes texts searches for its answer; kept in the release, so that whoever loads it gets the same answers."""
 
@@ -70,19 +83,6 @@ class GenerationOptions(Record):
     )
     no_repeat_ngram: int = Field(
         default=0, ge=0, le=32, description="no answer has the same run of so many tokens twice; 0: it may"
-    )
-
-
-class LoraOptions(Record):
-    """The adapters of method lora: of each layer that has one, two matrices, of `r` rows and of `r` columns."""
-
-    r: int = Field(default=16, ge=1, le=1024, description="rank of the adapters")
-    alpha: int = Field(
-        default=32, ge=1, description="adapters count alpha / r; learning_rate: auto is for the default ratio"
-    )
-    dropout: float = Field(default=0.05, ge=0, lt=1, description="of what goes into an adapter, while it is trained")
-    targets: Literal["auto"] | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = Field(
-        default="auto", description="ends of the names of linear layers, such as query; auto: all below the head"
     )
 
 
@@ -107,6 +107,9 @@ class Job(Record):
     lora: LoraOptions = LoraOptions()
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
     labels: tuple[str, ...] = Field(description="label names; their index is the class id")
+    features: tuple[str, ...] = Field(default=(), description="of a table: the columns that are read")
+    categorical: tuple[str, ...] = Field(default=(), description="of those: columns of numbers that are names")
+    positive: str | None = Field(default=None, description="of a table: the label that rankings are measured by")
     options: TrainOptions
     generation: GenerationOptions = GenerationOptions()
     primary_metric: str

@@ -36,6 +36,15 @@ OTHER: dict[str, Any] = {
     "data.csv.delimiter": ";",
     "data.csv.header": False,
     "data.csv.encoding": "latin-1",
+    "data.features.columns": ["age"],
+    "data.features.drop": ["id"],
+    "data.features.categorical": ["branch"],
+    "data.features.history.time": "when",
+    "data.features.history.entities": ["customer"],
+    "data.features.history.values": ["amount"],
+    "data.features.history.windows": ["2d"],
+    "data.features.history.label_delay": "7d",
+    "evaluate.positive": "yes",
     "data.split.by": "time",
     "data.split.column": "when",
     "data.split.gap": "2d",
@@ -51,15 +60,15 @@ OTHER: dict[str, Any] = {
     "model.base": "other",
     "model.init": "scratch",
     "model.method": "head",
-    "model.generation.beams": 1,
-    "model.generation.max_new_tokens": 40,
-    "model.generation.length_penalty": 0.5,
-    "model.generation.no_repeat_ngram": 3,
     "model.lora.r": 8,
     "model.lora.alpha": 16,
     "model.lora.dropout": 0.1,
     "model.lora.targets": ["query", "value"],
     "model.config": {"hidden_size": 64},
+    "model.generation.beams": 1,
+    "model.generation.max_new_tokens": 40,
+    "model.generation.length_penalty": 0.5,
+    "model.generation.no_repeat_ngram": 3,
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.learning_rate": 1e-4,
@@ -144,10 +153,24 @@ TOGETHER = {
 }
 
 # What a key needs to be there already.
-WITHIN: dict[str, dict[str, Any]] = {
-    key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")
+TABLE: dict[str, Any] = {
+    "task": "tabular-classification",
+    "data.columns": {"label": "intent"},
+    "data.golden": {},
+    "evaluate.positive": "no",
+    "model.init": "scratch",
+    "evaluate.metrics": ["accuracy"],
 }
-WITHIN |= {key: {"task": "translation"} for key in OTHER if key.startswith("model.generation.")}
+PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
+WRITING: dict[str, Any] = {"task": "translation", "data.columns": {"source": "body", "target": "intent"}}
+WITHIN: dict[str, dict[str, Any]] = {
+    **{key: WRITING for key in OTHER if key.startswith("model.generation.")},
+    **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
+    **dict.fromkeys(
+        ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
+    ),
+    **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
+}
 
 
 def before_and_after(dotted: str) -> tuple[Pipeline, Pipeline]:
