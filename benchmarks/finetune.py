@@ -76,17 +76,19 @@ def say(examples: int) -> None:
     print(json.dumps(examples), flush=True)
 
 
-def contender_job(folder: Path, labels: list[str], epochs: float, output: str, **options: Any) -> Job:
+def contender_job(
+    folder: Path, labels: list[str], epochs: float, output: str, base: str = BASE, method: str = "full", **options: Any
+) -> Job:
     """The rows that `prepare` wrote, with Contender's defaults."""
-    base = resolve_base(BASE, folder)
+    found = resolve_base(base, folder)
     return Job(
         task="text-classification",
-        base=base.path,
-        base_digest=base.digest,
-        method="full",
+        base=found.path,
+        base_digest=found.digest,
+        method=method,
         columns={"text": "text", "label": "label"},
         labels=tuple(labels),
-        options=TrainOptions(epochs=epochs, batch_size=BATCH, **options),
+        options=TrainOptions.model_validate({"epochs": epochs, "batch_size": BATCH} | options),
         primary_metric="accuracy",
         train=str(folder / "train.arrow"),
         validation=str(folder / "validation.arrow"),

@@ -28,8 +28,6 @@ PLANNED: dict[str, str] = {
     "resources.parallel": "trials side by side",
     "resources.budget.hours": "budgets",
     "compress": "compression",
-    "data.split.by": "splits by time",
-    "data.split.column": "splits by time",
     "train.layerwise_decay": "layer-wise learning-rate decay",
     "train.dropout": "dropout",
 }

@@ -33,13 +33,20 @@ REVISIONS = {
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
     "name": frozenset({"registry"}),
-    "task": frozenset({"gate", "train", "release"}),
+    "task": frozenset({"snapshot", "gate", "train", "release"}),
     "workspace": frozenset({"workspace"}),
     "data.source": frozenset({"snapshot"}),
     "data.columns": frozenset({"snapshot", "gate", "split", "release"}),
     "data.csv.delimiter": frozenset({"snapshot"}),
     "data.csv.header": frozenset({"snapshot"}),
     "data.csv.encoding": frozenset({"snapshot"}),
+    "data.features.columns": frozenset({"snapshot", "split", "train"}),
+    "data.features.drop": frozenset({"split", "train"}),
+    "data.features.categorical": frozenset({"snapshot", "split", "train"}),
+    "data.features.history": frozenset({"snapshot", "split", "train"}),
+    "data.split.by": frozenset({"snapshot", "split"}),
+    "data.split.column": frozenset({"snapshot", "split"}),
+    "data.split.gap": frozenset({"split"}),
     "data.split.test": frozenset({"split"}),
     "data.split.validation": frozenset({"split"}),
     "data.split.key": frozenset({"snapshot", "split"}),
@@ -54,8 +61,10 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.method": frozenset({"train"}),
     "model.lora": frozenset({"train"}),
     "model.config": frozenset({"train"}),
+    "model.generation": frozenset({"train"}),
     "train": frozenset({"train"}),
     "evaluate.metrics": frozenset({"evaluate"}),
+    "evaluate.positive": frozenset({"split", "train"}),
     "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
     "promote.to": frozenset({"registry"}),
     "promote.alias": frozenset({"alias"}),
@@ -108,6 +117,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "golden": data.golden,
             "csv": data.csv.model_dump(),
             "required": required_columns(pipeline),
+            **({"media": media, "media_column": columns(pipeline)[media]} if (media := spec.facts.media) else {}),
         },
         "gate": {
             "task": spec.task,
@@ -115,12 +125,20 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "quality": spec.quality.model_dump(),
             "suite": pipeline.suite,
         },
-        "split": {"columns": columns(pipeline), "split": split.model_dump(), "slices": spec.evaluate.slices},
+        "split": {
+            "columns": columns(pipeline),
+            "split": split.model_dump(),
+            "slices": spec.evaluate.slices,
+            "features": data.features.model_dump(),
+            "positive": spec.evaluate.positive,
+        },
         "train": {
             "task": spec.task,
-            "model": spec.model.read(),
+            "model": spec.model.read(writes=spec.facts.writes),
             "train": spec.train.model_dump(),
             "primary": spec.evaluate.metrics[0],
+            "features": data.features.model_dump(),
+            "positive": spec.evaluate.positive,
         },
         "release": {"task": spec.task, "columns": columns(pipeline)},
         "evaluate": {"sets": sorted(data.golden), "metrics": spec.evaluate.metrics, "slices": spec.evaluate.slices},
@@ -166,19 +184,29 @@ def columns(pipeline: Pipeline) -> dict[str, str]:
 
 
 def required_columns(pipeline: Pipeline) -> list[str]:
-    """Columns that every file must have: of the roles, the slices and the split key."""
-    by_role = columns(pipeline)
-    key = pipeline.spec.data.split.key
-    by_key = [] if key == EXAMPLE else [by_role.get(key, key)]
-    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, *by_key})
+    """Columns that every file must have: of the roles, the slices, the split's key and time, and those that features name."""
+    by_role, spec = columns(pipeline), pipeline.spec
+    named = [name for name in (spec.data.split.key, spec.data.split.column) if name not in (EXAMPLE, None)]
+    others = (by_role.get(name, name) for name in (*named, *spec.evaluate.slices))
+    return sorted({*by_role.values(), *others, *spec.data.features.needed} - set(spec.data.features.made))
+
+
+def features(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the model of a table reads, of those that there are; none where the task reads its roles."""
+    from contender.data.examples import BESIDE
+
+    spec = pipeline.spec
+    if spec.facts.example is not None:
+        return ()
+    # A snapshot has a role's column under its own name, a split under the role's.
+    roles = columns(pipeline)
+    others = (*roles, *roles.values(), spec.data.split.key, spec.data.split.column, *BESIDE)
+    return spec.data.features.chosen(found, [name for name in others if name is not None])
 
 
 def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
-    """The columns without a role that a split keeps: those of slices, and all where the task reads them; `found`: what there is."""
-    slices = pipeline.spec.evaluate.slices
-    if pipeline.spec.facts.example is not None:
-        return slices
-    return tuple(sorted({*slices, *found} - set(columns(pipeline).values())))
+    """The columns without a role that a split keeps: those of slices, and those that a table's model reads; `found`: what there is."""
+    return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found)}))
 
 
 def judged_set(pipeline: Pipeline) -> str:

@@ -121,8 +121,10 @@ class SplitDefinition(Record):
 
     by: Literal["hash", "time"] = "hash"
     key: str = Field(description="the column whose normalised value decides; a role name such as 'text' or a column")
-    test: float = Field(default=0.0, description="share of keys, for by: hash")
+    test: float = Field(default=0.0, description="share of keys; seconds up to the newest row, for by: time")
     validation: float
+    column: str | None = Field(default=None, description="of the time, for by: time")
+    gap: float = Field(default=0.0, description="seconds before test whose rows are in no set, for by: time")
     salt: str = Field(description="tells the pipelines apart: a row may train one and test another")
     normaliser: int = Field(description="revision of the normalisation")
 
@@ -136,6 +138,11 @@ class SplitReport(Record):
     removed_near_duplicates: int = Field(default=0, description="train or validation rows with nearly the text of one")
     removed_duplicates: int = Field(description="held-out rows that repeat another held-out row")
     removed_conflicts: int = Field(default=0, description="held-out rows with another's key and text and not its label")
+    removed_gap: int = Field(default=0, description="rows of the time between validation and test")
+    begins: dict[str, float] = Field(
+        default={},
+        description="of a split by time: set → time after which its rows begin, and the newest row's; seconds since 1970",
+    )
     labels: tuple[str, ...] = Field(description="label names, sorted; their index is the class id")
     label_counts: dict[str, dict[str, int]] = Field(description="set → label → rows")
 

@@ -5,7 +5,7 @@ Frozen pydantic models that refuse unknown keys. contender/loading.py reads a fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,8 @@ from pydantic.json_schema import WithJsonSchema
 
 from contender import specrules
 from contender.errors import known
+from contender.features import Features
+from contender.features import faults as feature_faults
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
 from contender.modelspec import Model
@@ -28,13 +30,12 @@ from contender.notifications import Notifications
 from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
-from contender.section import Section
-from contender.training.options import CheckpointOptions, TrainOptions
+from contender.section import SecondsOrNone, Section
+from contender.training.options import CheckpointOptions, GenerationOptions, TrainOptions
 from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
 Folder = Annotated[str, AfterValidator(specrules.folder)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, AfterValidator(specrules.name)]
 Column = Annotated[str, Field(min_length=1)]
 
@@ -54,10 +55,23 @@ class CsvOptions(Section):
 
 
 class SplitOptions(Section):
-    """Shares of the keys that are held out, by a stable hash: a row never moves between train and test as data grows."""
+    """What is held out: shares of the keys, by a stable hash, so that a row never moves between train and test as data grows; or
+    the newest rows, by time."""
 
-    test: Share = Field(default=0.15, description="share of keys held out to judge on; 0 with golden sets")
-    validation: Share = Field(default=0.10, description="share of keys held out to select the best checkpoint on")
+    by: Literal["hash", "time"] = Field(
+        default="hash", description="hash: shares of the keys; time: the newest rows, by the time in column"
+    )
+    column: Column | None = Field(default=None, description="by time: the column that holds each row's time")
+    test: specrules.ShareOrSeconds = Field(
+        default=0.15,
+        description="held out to judge on: a share of keys, or by time a length such as 7d; 0 with golden sets",
+    )
+    validation: specrules.ShareOrSeconds = Field(
+        default=0.10, description="held out to select the best checkpoint on: a share of keys, or by time a length"
+    )
+    gap: SecondsOrNone = Field(
+        default=0.0, description="by time: rows so long before test are left out, as labels that come late would be"
+    )
     key: Column = Field(
         default="text",
         description="role or column whose value decides; rows of one key stay together; by default the example itself, such as the text",
@@ -67,10 +81,18 @@ class SplitOptions(Section):
         description="rows whose text is as similar as this to a held-out one leave training; 1 or null: only equal texts",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_week_each(cls, value: Any) -> Any:
+        by_time = isinstance(value, Mapping) and value.get("by") == "time"
+        return {"test": "7d", "validation": "7d", **value} if by_time else value
+
     @model_validator(mode="after")
-    def _leaves_rows_to_train(self) -> SplitOptions:
-        if self.test + self.validation >= 1:
-            raise ValueError("test and validation together must leave rows to train: their sum must be below 1")
+    def _fits_its_way(self) -> SplitOptions:
+        if self.by == "time":
+            specrules.lengths_of_time(self.column, {"test": self.test, "validation": self.validation})
+        else:
+            specrules.shares(self.column, self.gap, {"test": self.test, "validation": self.validation})
         return self
 
 
@@ -78,10 +100,13 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, gz of each"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; "
+        "for pictures and sounds also the files themselves, by folders named after their labels, zip and tar archives of them, and "
+        "tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()
+    features: Features = Features()
     split: SplitOptions = SplitOptions()
     golden: dict[Name, Location] = Field(default={}, description="name → files that are only ever judged on")
 
@@ -108,6 +133,10 @@ class Evaluate(Section):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         default=("accuracy", "f1_macro"),
         description="what is measured; the first one decides; the default is the task's",
+    )
+    positive: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="of a table: the label that average precision and its kin find; default: the rarest in training",
     )
     slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
 
@@ -211,7 +240,10 @@ class Spec(Section):
         if task is None:
             return value
         value = specrules.filled(value, ("data", "split", "key"), task.example or EXAMPLE)
-        return specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
+        value = specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
+        if task.base is None:
+            return value
+        return specrules.filled(specrules.filled(value, ("model", "base"), task.base), ("model", "init"), task.inits[0])
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
@@ -239,6 +271,16 @@ class Spec(Section):
         ):
             if value not in allowed:
                 yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
+        features, golden = self.data.features, bool(self.data.golden)
+        yield from feature_faults(features, self.task, self.columns, golden, self.evaluate.positive)
+        if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
+            why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
+            yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
+
+        if self.facts.labels == "none" and self.train.class_weights != "none":
+            yield ("train", "class_weights"), f"is {self.train.class_weights!r}, and {self.task} has no classes"
+        if not self.facts.writes and self.model.generation != GenerationOptions():
+            yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
 
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split

@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from contender.errors import UsageError, known
@@ -131,6 +132,34 @@ def duration(value: Any, bare: bool = False) -> Any:
     if not found:
         raise ValueError("must be a number of seconds, or a number and a unit such as 30s, 5m, 4h or 7d")
     return float(found["count"]) * UNIT_SECONDS[found["unit"]]
+
+
+ShareOrSeconds = Annotated[
+    float,
+    BeforeValidator(duration),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}),
+]
+
+
+def shares(column: str | None, gap: float, sets: Mapping[str, float]) -> None:
+    """Of a split by hash: parts of one, that leave rows to train."""
+    for name, share in sets.items():
+        if share >= 1:
+            raise misfits([((name,), f"is {share:g}: a share of the keys is below 1; lengths of time need by: time")])
+    if sum(sets.values()) >= 1:
+        raise ValueError("test and validation together must leave rows to train: their sum must be below 1")
+    if column is not None or gap:
+        raise misfits([(("gap" if column is None else "column",), "is of a split by time: set by: time, or remove it")])
+
+
+def lengths_of_time(column: str | None, sets: Mapping[str, float]) -> None:
+    """Of a split by time: seconds, and the column that they are counted in."""
+    if column is None:
+        raise misfits([(("column",), "is missing: by: time needs the column that holds each row's time")])
+    for name, length in sets.items():
+        if 0 < length < 1:
+            raise misfits([((name,), f"is {length:g} seconds: by time it is a length such as 7d or 12h")])
 
 
 def delimiter(value: str) -> str:

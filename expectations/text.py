@@ -63,7 +63,7 @@ def _byte(character: str) -> bytes:
         return character.encode("latin-1")  # the five bytes that Windows-1252 leaves undefined
 
 
-def _matches(column: pd.Series[Any], pattern: str) -> pd.Series[Any]:
+def matches(column: pd.Series[Any], pattern: str) -> pd.Series[Any]:
     """Whether each value contains `pattern` (RE2, which knows Unicode classes and never backtracks)."""
     values = pa.array(column.astype(str), type=pa.large_string(), from_pandas=True)
     found = pc.fill_null(pc.match_substring_regex(values, pattern), False)
@@ -75,7 +75,7 @@ class ColumnValuesVisible(ColumnMapMetricProvider):  # type: ignore[misc]
 
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series[Any], **_: Any) -> pd.Series[Any]:  # noqa: N805
-        return _matches(column, VISIBLE)
+        return matches(column, VISIBLE)
 
 
 class ExpectColumnValuesToBeVisible(Sentence, ColumnMapExpectation):  # type: ignore[misc]
@@ -97,8 +97,8 @@ class ColumnValuesUndamagedText(ColumnMapMetricProvider):  # type: ignore[misc]
 
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series[Any], **_: Any) -> pd.Series[Any]:  # noqa: N805
-        damaged = _matches(column, DAMAGED)
-        suspects = column[_matches(column, _STRONG + "|" + _SEQUENCE) & ~damaged]
+        damaged = matches(column, DAMAGED)
+        suspects = column[matches(column, _STRONG + "|" + _SEQUENCE) & ~damaged]
         damaged[suspects.index[[is_mojibake(str(text)) for text in suspects]]] = True
         return ~damaged
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from contender.data.formats import format_of
+from contender.data.formats import Media, format_of
 from contender.data.places import Found, Place
 from contender.data.source import ReadOptions, settled
 from contender.errors import DataError, SourceChanged, Unreadable
@@ -52,6 +52,14 @@ def count_rows(
     raise SourceChanged(f"{file.path} changed while its rows were counted", "Look again.")
 
 
+def gives_no_rows(path: str, listed: Iterable[str], media: Media) -> bool:
+    """Whether a file of a source of media is only what a table beside it names."""
+    own = format_of(path, media)
+    if own is None or own.is_table:
+        return False
+    return any(form.is_table for other in listed if (form := format_of(other, media)))
+
+
 def begins_with(place: Place, found: Found | None, before: SourceFile) -> bool:
     """Whether the file begins with the bytes of what was there before: rows were added to it."""
     if found is None or found.size <= before.size:
@@ -73,14 +81,23 @@ def _count(
 ) -> tuple[int, str | None]:
     """Rows, and the sha256 of the bytes where all of them were read."""
     from contender.data.ingest import batches
+    from contender.data.mediarows import members_in
     from contender.data.streams import Hashed, gzip_errors, unpacked
 
-    form = format_of(found.path)
+    form = format_of(found.path, options.media)
     assert form is not None
     hashed = Hashed(stream)
+    if form.name == "media":
+        hashed.drain()
+        return 1, hashed.sha256
     rows = 0
     with gzip_errors(found.path):
-        for batch in batches(unpacked(hashed, form.gzipped), form, found.path, hashed, options, folder, how):
+        unzipped = unpacked(hashed, form.gzipped)
+        if options.media and not form.is_table:
+            rows = members_in(unzipped, form, found.path, hashed, options.media, folder)
+            hashed.drain()
+            return rows, hashed.sha256
+        for batch in batches(unzipped, form, found.path, hashed, options, folder, how):
             rows += batch.num_rows
             if rows >= enough:
                 return rows, None

@@ -65,7 +65,7 @@ def read_delimited(stream: Any, dialect: Dialect, how: str = "fast") -> Iterator
     rows = _records(io.TextIOWrapper(io.BufferedReader(whole, HEAD), "utf-8", "replace", newline=""), dialect, quoted)
     names, first = _names(rows, dialect)
     if names:
-        yield _batch([], {}, names)  # what the columns are called is known, and judged, before any row
+        yield text_batch([], {}, names)  # what the columns are called is known, and judged, before any row
         yield from _batches(_with(first, rows), names, dialect)
 
 
@@ -75,7 +75,7 @@ def _fast(whole: Any, head: bytes, dialect: Dialect) -> Iterator[pa.RecordBatch]
         names, _ = _names(start, dialect)
     except DataError as error:
         raise ReadAgain("careful") from error  # what was read ahead may end inside of the first record
-    yield _batch([], {}, names)
+    yield text_batch([], {}, names)
     quoted = dialect.delimiter != "\t"
     try:
         reader = pacsv.open_csv(
@@ -245,7 +245,7 @@ def _batches(rows: Iterator[_Record], names: Sequence[str], dialect: Dialect) ->
             size += sum(map(len, cells))
         if len(held) >= CHUNK_ROWS or size >= CHUNK_CHARACTERS:
             total, faulty = total + len(held), faulty + len(faults)
-            yield _batch(held, faults, names)
+            yield text_batch(held, faults, names)
             held, faults, size = [], {}, 0
     total, faulty = total + len(held), faulty + len(faults)
     if total and total == faulty:
@@ -255,10 +255,11 @@ def _batches(rows: Iterator[_Record], names: Sequence[str], dialect: Dialect) ->
             f"Set data.csv.delimiter (now {dialect.delimiter!r}), or correct the file.",
         )
     if held:
-        yield _batch(held, faults, names)
+        yield text_batch(held, faults, names)
 
 
-def _batch(rows: list[list[str | None]], faults: dict[int, str], names: Sequence[str]) -> pa.RecordBatch:
+def text_batch(rows: list[list[str | None]], faults: dict[int, str], names: Sequence[str]) -> pa.RecordBatch:
+    """Rows of text cells; `faults`: row → what is wrong with it, its cells being null."""
     columns = zip(*rows, strict=True) if rows else [() for _ in names]
     arrays = [pa.array(column, pa.string()) for column in columns]
     if not faults:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FormatName = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow"]
+FormatName = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "media", "zip", "tar"]
+Media = Literal["image", "audio"]
 
 FORMATS: dict[str, FormatName] = {
     ".csv": "csv",
@@ -15,8 +16,21 @@ FORMATS: dict[str, FormatName] = {
     ".json": "json",
     ".parquet": "parquet",
     ".arrow": "arrow",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
 }
 KNOWN_FORMATS = f"{', '.join(FORMATS)}, each also with .gz behind it"
+MEDIA: dict[Media, tuple[str, ...]] = {
+    "image": (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
+    "audio": (".wav", ".flac", ".ogg"),
+}
+ARCHIVES: dict[str, tuple[FormatName, bool]] = {  # ending → what it holds, and whether gzip packs it
+    ".zip": ("zip", False),
+    ".tar": ("tar", False),
+    ".tar.gz": ("tar", True),
+    ".tgz": ("tar", True),
+}
 
 # parquet and Arrow's file format end in the magic bytes that they begin with: without them the writer had not finished.
 _ENDS = {"parquet": (b"PAR1", b"PAR1"), "arrow": (b"ARROW1", b"ARROW1")}
@@ -31,14 +45,36 @@ class Format:
     name: FormatName
     gzipped: bool
 
+    @property
+    def is_table(self) -> bool:
+        return self.name not in ("media", "zip", "tar")
 
-def format_of(path: str) -> Format | None:
-    """The format that a file's name promises; None where it promises none."""
+
+def format_of(path: str, media: Media | None = None) -> Format | None:
+    """The format that a file's name promises; None where it promises none. `media`: what a source of pictures or sounds holds."""
     name = path.rsplit("/", 1)[-1].lower()
+    if media:
+        if is_media(name, media):
+            return Format("media", False)
+        for ending, (form, gzipped) in ARCHIVES.items():
+            if name.endswith(ending) and name != ending:
+                return Format(form, gzipped)
     gzipped = name.endswith(".gz")
     stem, dot, ending = name.removesuffix(".gz").rpartition(".")
     found = FORMATS.get(dot + ending) if stem else None
     return Format(found, gzipped) if found else None
+
+
+def is_media(path: str, media: Media) -> bool:
+    """Whether a file's name promises a picture, or a sound."""
+    name = path.rsplit("/", 1)[-1].lower()
+    return name.endswith(MEDIA[media]) and not name.startswith(".")
+
+
+def known_formats(media: Media | None) -> str:
+    """The endings that are read, for a message."""
+    own = f"{', '.join((*MEDIA[media], *ARCHIVES))}, or " if media else ""
+    return f"{own}{KNOWN_FORMATS}"
 
 
 def left_out_by_name(name: str) -> str | None:

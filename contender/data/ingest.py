@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from contender.data.ahead import Ahead
 from contender.data.columnar import read_arrow, read_parquet
+from contender.data.conll import read_conll
 from contender.data.delimited import FAULT, Dialect, ReadAgain, read_delimited
 from contender.data.formats import Format, format_of, unfinished
 from contender.data.jsontext import read_json, read_json_lines
+from contender.data.mediarows import MediaRows
 from contender.data.places import Found, Place, StorePlace
 from contender.data.rowfile import RowWriter
 from contender.data.source import ARRIVING, GONE, ReadOptions, checked, settled
@@ -45,6 +47,8 @@ def batches(
         return read_json_lines(stream, name)
     if form.name == "json":
         return read_json(stream, name)
+    if form.name == "conll":
+        return read_conll(stream, name)
     return _spooled(stream, form, name, hashed, folder)
 
 
@@ -77,7 +81,9 @@ class Ingest:
         self._settle = settle
         self._on_rows = on_rows
         self._writer = RowWriter(out)
+        self._out = out
         self._folder = out.parent
+        self._media: MediaRows | None = None
         self._rows = 0  # of finished files
         self._first: tuple[str, list[str]] | None = None
 
@@ -85,21 +91,39 @@ class Ingest:
         listed = {found.path: found for found in self._place.list()[0]}
         files: list[SourceFile] = []
         skipped = list(peeked.skipped)
+        ordered = self._ordered(peeked.files)
         try:
-            with self._fetching([listed[file.path] for file in peeked.files if file.path in listed]):
-                for file in peeked.files:
+            with self._fetching([listed[file.path] for file in ordered if file.path in listed]):
+                for file in ordered:
                     found = listed.get(file.path)
                     read = self._file(found) if found else SkippedFile(path=file.path, reason=GONE)
                     (files if isinstance(read, SourceFile) else skipped).append(read)  # type: ignore[arg-type]
             read_files = checked(source, files, skipped, peeked)
             self._writer.close()
+            if self._media:
+                self._media.close()
         except BaseException:
             self._writer.abandon()
+            if self._media:
+                self._media.abandon()
             raise
         if not self._rows:
             raise DataError(f"{source} holds no rows", "Its files have columns only, or are empty.")
         columns = tuple(self._first[1]) if self._first else ()
         return read_files.model_copy(update={"columns": columns})
+
+    def _ordered(self, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
+        """Of media: the tables last, since they name what is in the other files."""
+        if not self._options.media:
+            return files
+        tables = {file.path for file in files if self._form(file.path).is_table}
+        self._media = MediaRows(self._options.media, self._options.media_column, self._out, bool(tables))
+        return sorted(files, key=lambda file: (file.path in tables, file.path))
+
+    def _form(self, path: str) -> Format:
+        form = format_of(path, self._options.media)
+        assert form is not None
+        return form
 
     @contextmanager
     def _fetching(self, order: Sequence[Found]) -> Iterator[None]:
@@ -138,13 +162,12 @@ class Ingest:
 
     def _read(self, stream: BinaryIO, found: Found, how: str) -> str:
         """The file's rows into the writer, and the sha256 of its bytes."""
-        form = format_of(found.path)
-        assert form is not None
+        form = self._form(found.path)
         self._writer.take_back()  # of an attempt before
         hashed = Hashed(stream)
         with gzip_errors(found.path):
             unzipped = unpacked(hashed, form.gzipped)
-            for batch in batches(unzipped, form, found.path, hashed, self._options, self._folder, how):
+            for batch in self._batches(unzipped, form, found.path, hashed, how):
                 if not self._writer.file_columns and form.name not in ("jsonl", "json"):
                     self._check_required(batch.schema.names, found.path)
                 self._writer.add(batch)
@@ -152,6 +175,14 @@ class Ingest:
                     self._on_rows(self._rows + self._writer.rows)
         hashed.drain()
         return hashed.sha256
+
+    def _batches(self, stream: Any, form: Format, path: str, hashed: Hashed, how: str) -> Iterator[pa.RecordBatch]:
+        if self._media is None or form.is_table:
+            read = batches(stream, form, path, hashed, self._options, self._folder, how)
+            return read if self._media is None else (self._media.of_table(batch, path) for batch in read)
+        if form.name == "media":
+            return self._media.of_file(hashed, path)
+        return self._media.of_archive(stream, form, path, hashed, self._folder)
 
     def _check_columns(self, file: str) -> None:
         """The finished file's columns: those that are required, and the same as in the files before."""

@@ -10,10 +10,20 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from contender.data.formats import left_out_by_name
-from contender.data.places import MAGIC, Found, Skipped, check_format, glob_pattern, nothing_there, version_of
+from contender.data.formats import Media, left_out_by_name
+from contender.data.places import (
+    MAGIC,
+    Found,
+    Skipped,
+    belongs,
+    check_format,
+    glob_pattern,
+    nothing_there,
+    table_among_media,
+    version_of,
+)
 from contender.errors import Unreadable, UsageError
-from contender.files import expanded
+from contender.files import expanded, is_file
 from contender.records import SkippedFile
 from contender.text import shorten
 
@@ -29,7 +39,7 @@ KINDS = {
 class LocalPlace:
     """A folder, a glob or a file below `base`, or with an absolute path."""
 
-    def __init__(self, source: str, base: Path) -> None:
+    def __init__(self, source: str, base: Path, media: Media | None = None) -> None:
         if "\0" in source:
             raise UsageError("a path holds a NUL character", NAME_ONE)
         self.source = source
@@ -39,7 +49,9 @@ class LocalPlace:
             root, pattern = _glob_parts(path)
             self.pattern = glob_pattern(pattern)
             path = root
-        self.path = path
+        self.media = media
+        self.table = table_among_media(path.name, media) if self.pattern is None and is_file(path) else None
+        self.path = path.parent if self.table else path
         self.single = False
         self._linked: set[str] = set()  # files that were reached through a link
 
@@ -59,6 +71,7 @@ class LocalPlace:
         if not stat.S_ISDIR(info.st_mode) and self.pattern is None:
             return [self._only(info)], []
         found, skipped = _Walk(self).run()
+        found = [file for file in found if belongs(file.path, self.media, self.table)]
         if not found and not skipped:
             raise nothing_there(self.source)
         return found, skipped
@@ -104,7 +117,7 @@ class LocalPlace:
         if not stat.S_ISREG(info.st_mode):
             kind = KINDS.get(stat.S_IFMT(info.st_mode), "no regular file")
             raise UsageError(f"{self.source} is {kind}", "Name a folder, a glob or a regular file.")
-        check_format(self.path.name)
+        check_format(self.path.name, self.media)
         self.single = True
         return _found(self.path.name, info)
 
@@ -115,7 +128,7 @@ class _Walk:
     def __init__(self, place: LocalPlace) -> None:
         self.place = place
         self.found: list[Found] = []
-        self.skipped = Skipped()
+        self.skipped = Skipped(place.media)
         self.links: list[str] = []
         self.real_files: set[str] = set()
         self.real_folders: set[str] = set()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from contender.data.formats import KNOWN_FORMATS, format_of, left_out_by_name
+from contender.data.formats import Media, format_of, known_formats, left_out_by_name
 from contender.errors import NothingThere, UsageError
 from contender.files import file_url_path
 from contender.records import SkippedFile
@@ -62,22 +62,42 @@ class Place(Protocol):
         """The file's bytes; FileNotFoundError or Missing where it is gone."""
 
 
-def locate(source: str, base: Path, profile: str | None = None) -> Place:
-    """The place that `source` names: a path relative to `base`, a `file://` or an `s3://` URL; nothing is read yet."""
+def locate(source: str, base: Path, profile: str | None = None, media: Media | None = None) -> Place:
+    """The place that `source` names: a path relative to `base`, a `file://` or an `s3://` URL; nothing is read yet.
+
+    `media`: what the files hold beside tables. A table that is named by itself then brings the pictures or sounds of its folder.
+    """
     from contender.data.local import LocalPlace
 
     scheme, separator, rest = source.partition("://")
     if not separator:
-        return LocalPlace(source, base)
+        return LocalPlace(source, base, media)
     if scheme == "file":
         try:
-            return LocalPlace(file_url_path(source), base)
+            return LocalPlace(file_url_path(source), base, media)
         except ValueError as error:
             raise UsageError(f"a file:// URL {error}", "Or name s3://bucket/prefix.") from None
     from contender.store import open_store
 
     bucket, _, path = rest.partition("/")
-    return StorePlace(source, open_store(f"{scheme}://{bucket}", profile), path)
+    table = table_among_media(path, media)
+    if table and not MAGIC.search(path):
+        path = path.removesuffix(table)
+    else:
+        table = None
+    return StorePlace(source, open_store(f"{scheme}://{bucket}", profile), path, media, table)
+
+
+def table_among_media(path: str, media: Media | None) -> str | None:
+    """The name of the table that a path ends in, where its pictures or sounds lie beside it."""
+    form = format_of(path, media) if media else None
+    return path.rsplit("/", 1)[-1] if form and form.is_table else None
+
+
+def belongs(path: str, media: Media | None, table: str | None) -> bool:
+    """Whether a file of a source counts: where one table is named, it and what is no table."""
+    form = format_of(path, media)
+    return table is None or path == table or (form is not None and not form.is_table)
 
 
 @dataclass(frozen=True)
@@ -87,13 +107,15 @@ class StorePlace:
     source: str
     store: Store
     path: str
+    media: Media | None = None
+    table: str | None = None  # the only one that is read
 
     @property
     def name(self) -> str:
         return self.source
 
     def list(self) -> tuple[list[Found], list[SkippedFile]]:
-        found, skipped = [], Skipped()
+        found, skipped = [], Skipped(self.media)
         pattern = glob_pattern(self.path) if MAGIC.search(self.path) else None
         root = self._root()
         for info in self.store.list(MAGIC.split(self.path, maxsplit=1)[0] if pattern else self.path.rstrip("/")):
@@ -102,9 +124,11 @@ class StorePlace:
             if not info.key.startswith(root) or (pattern and not pattern.fullmatch(info.key)):
                 continue
             name = info.key.removeprefix(root)
+            if not belongs(name, self.media, self.table):
+                continue
             if not skipped.by_name(name) and not skipped.by_key(name, info.key):
                 found.append(_found(info, name))
-        if not found and not skipped.files:
+        if (not found and not skipped.files) or (self.table and self.table not in {file.path for file in found}):
             raise nothing_there(self.source)
         return sorted(found, key=lambda file: file.path), skipped.sorted()
 
@@ -124,11 +148,13 @@ class StorePlace:
 
     def _single(self) -> str:
         name = self.path.rsplit("/", 1)[-1]
-        check_format(name)
+        check_format(name, self.media)
         return name
 
     def _key(self, path: str) -> str:
-        single = not MAGIC.search(self.path) and format_of(self.path) and path == self.path.rsplit("/", 1)[-1]
+        single = (
+            not MAGIC.search(self.path) and format_of(self.path, self.media) and path == self.path.rsplit("/", 1)[-1]
+        )
         return self.path if single else self._root().lstrip("/") + path
 
 
@@ -139,7 +165,8 @@ def _found(info: ObjectInfo, path: str) -> Found:
 class Skipped:
     """Collects what is left out; a folder is named once, whatever it holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, media: Media | None = None) -> None:
+        self.media = media
         self.files: dict[str, str] = {}
 
     def add(self, path: str, reason: str) -> None:
@@ -152,7 +179,7 @@ class Skipped:
             if reason := left_out_by_name(part):
                 self.add("/".join(parts[:depth]) + ("/" if depth < len(parts) else ""), reason)
                 return True
-        if format_of(path) is None:
+        if format_of(path, self.media) is None:
             self.add(path, "not one of the formats that are read")
             return True
         return False
@@ -166,10 +193,10 @@ class Skipped:
         return [SkippedFile(path=path, reason=reason) for path, reason in sorted(self.files.items())]
 
 
-def check_format(name: str) -> None:
+def check_format(name: str, media: Media | None = None) -> None:
     """UsageError where one file is named as the source and its name promises no format."""
-    if format_of(name) is None:
-        raise UsageError(f"{name} is in no format that is read", f"Its name must end in one of {KNOWN_FORMATS}.")
+    if format_of(name, media) is None:
+        raise UsageError(f"{name} is in no format that is read", f"Its name must end in one of {known_formats(media)}.")
 
 
 def nothing_there(source: str) -> NothingThere:

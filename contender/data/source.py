@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from contender.data.formats import format_of, unfinished
+from contender.data.formats import Media, format_of, unfinished
 from contender.data.places import Found, Place, StorePlace, locate
 from contender.data.remembered import Digests
 from contender.data.streams import Hashed
@@ -37,12 +37,15 @@ class ReadOptions(Record):
     """How csv and tsv files are written; the other formats say it themselves.
 
     `delimiter`: one character, by default a comma, and a tab for .tsv. `header`: False where the first line is data, or the
-    columns' names. `encoding`: a Python codec; a byte order mark in a file wins.
+    columns' names. `encoding`: a Python codec; a byte order mark in a file wins. `media`: the source holds pictures or sounds, and
+    `media_column` is that of their role.
     """
 
     delimiter: str | None = None
     header: bool | tuple[str, ...] = True
     encoding: str = "utf-8"
+    media: Media | None = None
+    media_column: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def peek(
     left out. Raises UsageError where the source does not exist or matches nothing, SourceChanged where every file has yet to
     settle, DataError where there are files and none can be used.
     """
-    seen = glance(source, base=base, profile=profile, cache=cache, settle=settle).files
+    seen = glance(source, base=base, profile=profile, cache=cache, settle=settle, media=options.media).files
     return checked(source, seen.files, seen.skipped)
 
 
@@ -84,15 +87,16 @@ def glance(
     profile: str | None = None,
     cache: Path | None = None,
     settle: float = 0.0,
+    media: Media | None = None,
 ) -> Glance:
     """What `peek` sees, also where no file can be used."""
-    place = locate(source, base, profile)
+    place = locate(source, base, profile, media)
     found, skipped = place.list()
     digests = Digests(cache, place.name)
     files: list[SourceFile] = []
 
     def digest(file: Found) -> SourceFile | SkippedFile:
-        return _digest(place, file, digests, lambda found: found.rested(time.time_ns(), settle))
+        return _digest(place, file, digests, lambda found: found.rested(time.time_ns(), settle), media)
 
     for outcome in _each(digest, found, place):
         (files if isinstance(outcome, SourceFile) else skipped).append(outcome)
@@ -116,12 +120,13 @@ def ingest(
 
     The row file holds the columns of the data, `_file` and `_row` (int64, from 1 in each file); cells of csv are text, values of
     the other formats keep their types where all files agree, else they are text. Faulty rows hold nulls, and the column `_fault`
-    says why. `settle` as in `peek`; `on_rows` gets the rows read so far. Raises DataError where there are no rows, where a column
+    says why. Of media, contender/data/mediarows.py says what the row file holds, and contender/data/media.py what lies beside it.
+    `settle` as in `peek`; `on_rows` gets the rows read so far. Raises DataError where there are no rows, where a column
     in `required` is missing, or where files differ in their columns.
     """
     from contender.data.ingest import Ingest
 
-    place = locate(source, base, profile)
+    place = locate(source, base, profile, options.media)
     return Ingest(place, options, out, tuple(required), settle, on_rows).run(source, peeked)
 
 
@@ -158,14 +163,16 @@ def settled(place: Place, found: Found, use: Callable[[BinaryIO, Found], T]) -> 
     return SkippedFile(path=listed, reason=CHANGED)
 
 
-def _digest(place: Place, found: Found, digests: Digests, rested: Callable[[Found], bool]) -> SourceFile | SkippedFile:
+def _digest(
+    place: Place, found: Found, digests: Digests, rested: Callable[[Found], bool], media: Media | None
+) -> SourceFile | SkippedFile:
     if not rested(found):
         return SkippedFile(path=found.path, reason=ARRIVING)
     if not found.size:
         return SkippedFile(path=found.path, reason=EMPTY)
     known = digests.get(found)
     if known is None:
-        outcome = settled(place, found, lambda stream, _: _hash(stream, found.path))
+        outcome = settled(place, found, lambda stream, _: _hash(stream, found.path, media))
         if isinstance(outcome, SkippedFile):
             return outcome
         found, known = outcome
@@ -178,10 +185,10 @@ def _digest(place: Place, found: Found, digests: Digests, rested: Callable[[Foun
     return SourceFile(path=found.path, size=found.size, sha256=sha256)
 
 
-def _hash(stream: BinaryIO, path: str) -> tuple[str, str | None]:
+def _hash(stream: BinaryIO, path: str, media: Media | None) -> tuple[str, str | None]:
     hashed = Hashed(stream)
     hashed.drain()
-    form = format_of(path)
+    form = format_of(path, media)
     assert form is not None
     return hashed.sha256, unfinished(form, hashed.head, hashed.tail, hashed.size)
 

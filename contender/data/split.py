@@ -27,6 +27,7 @@ from contender.data.near import HeldTexts, NearDuplicates
 from contender.data.normalise import NORMALISER, hashes, plain_hashes, seed_of
 from contender.data.rowfile import FILE, ROW, read_batches
 from contender.data.setfile import KEY, SetWriter
+from contender.data.timesplit import Cuts, cuts
 from contender.data.trainkeys import Inherited, descend, known_rows, write_keys
 from contender.data.values import as_text
 from contender.errors import DataError, UsageError
@@ -50,6 +51,7 @@ def split(
     near_duplicates: float | None = None,
     *,
     task: Task = TASKS["text-classification"],
+    made: Sequence[str] = (),
     on_rows: Callable[[int], None] | None = None,
     on_held: Callable[[int], None] | None = None,
 ) -> SplitReport:
@@ -64,8 +66,11 @@ def split(
     to train, or nothing of a held-out set.
     """
     _check_definition(definition, columns, keep)
-    dealing = _Dealing(columns, tuple(keep), definition, task)
     indices = np.load(admitted, mmap_mode="r")
+    ends = None
+    if definition.by == "time":
+        ends = cuts(definition, lambda: _admitted(rows, indices, columns))
+    dealing = _Dealing(columns, tuple(keep), definition, task, ends, tuple(made))
     with ExitStack() as stack:
         threshold = 1.0 if near_duplicates is None or not task.words else near_duplicates
         kept = HeldTexts(out / ".held") if threshold < 1 else None
@@ -87,6 +92,7 @@ def split(
             _write_golden(name, golden[name.removeprefix("golden-")], dealing, one, sets[name], conflicts)
     for name, one in {TEST: test, **held}.items():
         conflicts.check(name, one)
+    dealt = sum(sets[name].rows for name in (TRAIN, VALIDATION, TEST) if name in sets)
     report = SplitReport(
         rows={name: writer.rows for name, writer in sets.items()},
         digests={name: writer.digest for name, writer in sets.items()},
@@ -96,6 +102,8 @@ def split(
         removed_conflicts=test.conflicts + sum(one.conflicts for one in held.values()),
         labels=tuple(sorted({*sets[TRAIN].labels, *sets[VALIDATION].labels})),
         label_counts={name: dict(sorted(writer.labels.items())) for name, writer in sets.items()},
+        removed_gap=len(indices) - dealt - leaks.equal - leaks.near - test.repeated - test.conflicts,
+        begins={} if ends is None else ends.begins,
     )
     return _checked(report, task)
 
@@ -129,6 +137,13 @@ class _Dealing:
     keep: tuple[str, ...]
     definition: SplitDefinition
     task: Task
+    ends: Cuts | None = None  # of a split by time
+    made: tuple[str, ...] = ()  # columns that are no part of what a row is
+
+    @property
+    def distinct(self) -> bool:
+        """Whether a row says what it is. Rows of a table without an id may be equal by chance: they share a key, and all stay."""
+        return self.task.example is not None or self.key_column is not None
 
     @property
     def key_column(self) -> str | None:
@@ -147,13 +162,17 @@ class _Dealing:
         test = self.definition.test
         return np.array([test, test + self.definition.validation])
 
-    def shares(self, keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def places(self, batch: pa.RecordBatch, keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The set of each row: 0 test, 1 validation, 2 train, more: none."""
+        if self.ends is not None:
+            return self.ends.places(batch)
         # The upper 53 bits are what a float64 holds exactly.
-        return np.asarray((keys >> np.uint64(11)).astype(np.float64) / 2.0**53)
+        shares = (keys >> np.uint64(11)).astype(np.float64) / 2.0**53
+        return np.searchsorted(self.bounds(), shares, side="right")
 
     def normalised(self, batch: pa.RecordBatch) -> list[str]:
         """The normalised examples of a batch."""
-        return forms(batch, self.task, self.columns)
+        return forms(batch, self.task, self.columns, self.made)
 
     def texts(self, examples: Sequence[str]) -> np.ndarray[Any, Any]:
         """Hashes of normalised texts."""
@@ -169,7 +188,9 @@ class _Dealing:
         return np.array(hashes((key or "" for key in keys), self.key_seed), np.uint64)
 
     def labels(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
-        """Hashes of the targets as they are."""
+        """Hashes of the targets as they are; all alike where the same example may well have several right answers."""
+        if self.task.labels == "none":
+            return np.zeros(batch.num_rows, np.uint64)
         labels = as_text(batch.column(self.columns[self.task.target])).to_pylist()
         return np.array(plain_hashes(labels, seed_of(self.definition.salt, "label")), np.uint64)
 
@@ -179,8 +200,6 @@ def _set_names(definition: SplitDefinition, held: Mapping[str, Held]) -> list[st
 
 
 def _check_definition(definition: SplitDefinition, columns: Mapping[str, str], keep: Sequence[str]) -> None:
-    if definition.by != "hash":
-        raise UsageError(f"data.split by {definition.by} is not supported yet", "Split by the hash of a key.")
     if definition.normaliser != NORMALISER:
         raise UsageError(
             f"this pipeline's split was made with revision {definition.normaliser} of the normaliser, this version has {NORMALISER}",
@@ -193,7 +212,7 @@ def _check_definition(definition: SplitDefinition, columns: Mapping[str, str], k
         )
 
 
-def _admitted(rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing) -> Iterator[pa.RecordBatch]:
+def _admitted(rows: Path, indices: np.ndarray[Any, Any], columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """The admitted rows, batch by batch, with the columns that a split needs; DataError where a role is null."""
     start = 0
     for batch in read_batches(rows):
@@ -203,7 +222,7 @@ def _admitted(rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing) -> I
         if len(chosen):
             taken = batch if len(chosen) == batch.num_rows else batch.take(pa.array(chosen))
             advice = "Add expect_column_values_to_not_be_null for every role to the suite, or correct the row."
-            _check_roles(taken, dealing.columns, "the quality gate admitted rows", advice)
+            _check_roles(taken, columns, "the quality gate admitted rows", advice)
             yield taken
 
 
@@ -240,13 +259,13 @@ def _first_pass(
     rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing, hashed: Path, kept: HeldTexts | None
 ) -> Held:
     """Hashes every admitted row into the file `hashed`, and finds which test rows stay; their texts go into `kept`."""
-    test = Held()
+    test = Held(distinct=dealing.distinct)
     with hashed.open("wb") as sink:
-        for batch in _admitted(rows, indices, dealing):
+        for batch in _admitted(rows, indices, dealing.columns):
             examples = dealing.normalised(batch)
             keys, texts = dealing.keys(batch, examples), dealing.texts(examples)
             sink.write(np.stack([keys, texts]).tobytes())
-            held = dealing.shares(keys) < dealing.bounds()[0]
+            held = dealing.places(batch, keys) == 0
             test.add(keys[held], texts[held], dealing.labels(batch.filter(pa.array(held))))
             if kept is not None:
                 kept.add(texts[held], [examples[place] for place in np.flatnonzero(held)])
@@ -267,15 +286,15 @@ def _second_pass(
     """Writes train, validation and test, and the conflicts of test."""
     dealt = seen = 0
     with hashed.open("rb") as source:
-        for batch in _admitted(rows, indices, dealing):
+        for batch in _admitted(rows, indices, dealing.columns):
             keys, texts = np.frombuffer(source.read(16 * batch.num_rows), np.uint64).reshape(2, -1)
-            number = np.searchsorted(dealing.bounds(), dealing.shares(keys), side="right")
-            is_test = number == 0
+            number = dealing.places(batch, keys)
+            is_test, trains = number == 0, (number == 1) | (number == 2)
             of_test = slice(seen, seen + int(is_test.sum()))
             seen = of_test.stop
             stays = ~is_test
             stays[is_test] = test.stays[of_test]
-            stays[~is_test] = ~leaks.among(batch.filter(pa.array(~is_test)), texts[~is_test], dealing)
+            stays[trains] = ~leaks.among(batch.filter(pa.array(trains)), texts[trains], dealing)
             for place, name in enumerate((TEST, VALIDATION, TRAIN)):
                 mask = stays & (number == place)
                 if mask.any():
@@ -287,7 +306,7 @@ def _second_pass(
 
 
 def _load_golden(name: str, path: Path, dealing: _Dealing, kept: HeldTexts | None) -> Held:
-    held = Held()
+    held = Held(distinct=dealing.distinct)
     for batch in read_batches(path):
         advice = "Correct the row, or take it out: golden sets pass no quality gate."
         _check_roles(batch, dealing.columns, f"golden set {name} has rows", advice)

@@ -27,7 +27,7 @@ def facts(name: str) -> MetricFacts:
 def in_sentence(metric: str) -> str:
     """Its title inside a sentence: accuracy, F1 (macro)."""
     title = facts(metric).title
-    return title if title[1:2].isdigit() else f"{title[0].lower()}{title[1:]}"
+    return title if title[1:2].isdigit() or title[1:2].isupper() else f"{title[0].lower()}{title[1:]}"
 
 
 def value(metric: str, number: float) -> str:

@@ -1,4 +1,4 @@
-"""A released text classifier: texts to the probabilities of its labels. Whoever evaluates it and whoever serves it run this code."""
+"""A released classifier: examples to the probabilities of its labels. Whoever evaluates it and whoever serves it run this code."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ OnRows = Callable[[int], None]
 BATCH = 64
 
 
-class Classifier:
-    """The model in `folder` on a device, in fp32: CUDA, else MPS, else the CPU where none is named."""
+class LoadedClassifier:
+    """The model in `folder` on a device, in fp32: CUDA, else MPS, else the CPU where none is named.
 
-    def __init__(self, folder: Path, tokenizer: Any, device: str | None = None) -> None:
+    `auto`: the class of transformers that loads it, such as AutoModelForSequenceClassification.
+    """
+
+    def __init__(self, folder: Path, auto: str, device: str | None = None) -> None:
         wait_passively()
         import torch
-        from transformers import AutoModelForSequenceClassification
+        import transformers
 
         try:
             with quiet_loading():
-                model = AutoModelForSequenceClassification.from_pretrained(
+                model = getattr(transformers, auto).from_pretrained(
                     str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
                 )
         except Exception as error:
@@ -46,16 +49,32 @@ class Classifier:
             raise UsageError(
                 f"cannot compute on {device or self.device}: {first_line(error)}", "Name cpu, cuda, cuda:1 or mps."
             ) from error
-        self._tokenizer = tokenizer
         self.names = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
-        # A fast tokenizer keeps what its last call asked for, and raises where two threads ask at once. The model is
-        # shared batch by batch, so that one text waits for one batch of a long request and not for all of it.
-        self._tokenizing, self._computing = threading.Lock(), threading.Lock()
+        # The model is shared batch by batch, so that one example waits for one batch of a long request and not for all of it.
+        self._computing = threading.Lock()
+
+    def batch_probabilities(self, batch: Mapping[str, Any]) -> np.ndarray:
+        """float32 (examples, labels), of tensors that the model takes."""
+        import torch
+
+        with self._computing, torch.inference_mode():
+            inputs = {key: value.to(self.device) for key, value in batch.items()}
+            return softmax(self._model(**inputs).logits.float().cpu().numpy())
+
+
+class Classifier(LoadedClassifier):
+    """One that reads texts."""
+
+    def __init__(self, folder: Path, tokenizer: Any, device: str | None = None) -> None:
+        super().__init__(folder, "AutoModelForSequenceClassification", device)
+        self._tokenizer = tokenizer
+        self._tokenizing = (
+            threading.Lock()
+        )  # a fast tokenizer keeps what its last call asked for, and raises where two threads ask at once
 
     def probabilities(self, texts: Sequence[str], batch_size: int, told: OnRows | None = None) -> np.ndarray:
         """float32 (texts, labels), in the order of the texts; `told` gets how many are done. Threads may call it at once."""
         import numpy as np
-        import torch
 
         with self._tokenizing:
             encoded = encode(self._tokenizer, list(texts), self._tokenizer.model_max_length)
@@ -64,10 +83,7 @@ class Classifier:
         result = np.empty((len(examples), len(self.names)), np.float32)
         done = 0
         for batch in _chunks(order, batch_size):
-            padded = pad(self._tokenizer, [examples[row] for row in batch])
-            with self._computing, torch.inference_mode():
-                inputs = {key: value.to(self.device) for key, value in padded.items()}
-                result[batch] = softmax(self._model(**inputs).logits.float().cpu().numpy())
+            result[batch] = self.batch_probabilities(pad(self._tokenizer, [examples[row] for row in batch]))
             done += len(batch)
             if told:
                 told(done)
@@ -91,10 +107,11 @@ class Classifier:
             ) from error
 
 
-class TextClassifier:
-    """A release that answers, as `contender.kinds.base.Model` says; inputs are texts, or rows that hold the text's column."""
+class ReleasedClassifier:
+    """A release that answers, as `contender.kinds.base.Model` says."""
 
-    def __init__(self, manifest: ReleaseManifest, classifier: Classifier) -> None:
+    def __init__(self, manifest: ReleaseManifest, classifier: Any) -> None:
+        """`classifier`: a LoadedClassifier with `probabilities(examples, batch_size)`."""
         if manifest.label_names and list(manifest.label_names) != classifier.names:
             raise Damaged(
                 f"release {manifest.release} has other labels in its manifest than in its config.json",
@@ -105,19 +122,19 @@ class TextClassifier:
         self.labels = tuple(classifier.names)
         self._classifier = classifier
 
-    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = BATCH) -> list[Prediction]:
+    def predict(self, inputs: Sequence[Any], *, batch_size: int = BATCH) -> list[Prediction]:
         import numpy as np
 
-        if isinstance(inputs, str | Mapping):
+        if isinstance(inputs, str | bytes | Mapping):
             raise UsageError(
                 "predict takes a list of inputs, and was given a single one", "Put it into a list: predict([input])"
             )
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}", "It is 1 or more.")
-        texts = [self._text(place, given) for place, given in enumerate(inputs)]
-        if not texts:
+        examples = [self._example(place, given) for place, given in enumerate(inputs)]
+        if not examples:
             return []
-        probabilities = self._classifier.probabilities(texts, batch_size)
+        probabilities = self._classifier.probabilities(examples, batch_size)
         if not np.isfinite(probabilities).all():
             raise ModelError(
                 f"release {self.manifest.release} gave probabilities that are no numbers",
@@ -129,10 +146,20 @@ class TextClassifier:
             for row, order in zip(probabilities, orders, strict=True)
         ]
 
-    def warm_up(self) -> None:
-        self.predict(["warm up", "warm up " * 100])
+    def _example(self, place: int, given: Any) -> Any:
+        """What the classifier takes, of one input; UsageError where it is none."""
+        raise NotImplementedError
 
-    def _text(self, place: int, given: Any) -> str:
+
+class TextClassifier(ReleasedClassifier):
+    """Inputs are texts, or rows that hold the text's column."""
+
+    def warm_up(self) -> None:
+        # A device loads a kernel when it is first asked for, and has others for one text than for several, for short than for long.
+        for texts in (["warm up"], ["warm up " * 100], ["warm up"] * 8):
+            self.predict(texts)
+
+    def _example(self, place: int, given: Any) -> str:
         column = self.manifest.columns.get("text", "text")
         text = given.get(column) if isinstance(given, Mapping) else given
         if not isinstance(text, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,11 +18,16 @@ FALLBACK_LIMIT = 512  # tokens, where neither tokenizer nor model states a limit
 
 
 def text_length(
-    asked: int | Literal["auto"], tokenizer: Any, model_config: Any, rows: datasets.Dataset, column: str
+    asked: int | Literal["auto"],
+    tokenizer: Any,
+    model_config: Any,
+    rows: datasets.Dataset,
+    column: str,
+    words: bool = False,
 ) -> int:
     """Tokens that a text is cut to: what was asked, or the 99.9th percentile of the rows' `column`, within what the base can read.
 
-    UsageError for more than the base can read.
+    `words`: the column holds lists of words, in JSON. UsageError for more than the base can read.
     """
     import numpy as np
 
@@ -35,7 +41,10 @@ def text_length(
         return asked
     sample = np.unique(np.linspace(0, len(rows) - 1, num=min(len(rows), SAMPLED_ROWS)).astype(np.int64))
     texts = rows.select(sample)[column][:]
-    lengths = [len(ids) for ids in tokenizer(texts, truncation=True, max_length=limit, verbose=False)["input_ids"]]
+    if words:
+        texts = [json.loads(text) for text in texts]
+    encoded = tokenizer(texts, is_split_into_words=words, truncation=True, max_length=limit, verbose=False)
+    lengths = [len(ids) for ids in encoded["input_ids"]]
     longest = math.ceil(float(np.quantile(lengths, LENGTH_QUANTILE, method="higher")))
     return min(limit, -(-longest // 8) * 8)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from contender.errors import ModelError
 from contender.names import TASKS
@@ -42,9 +42,10 @@ class Model(Protocol):
     device: str
     labels: tuple[str, ...]
 
-    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> list[Prediction]:
+    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> Sequence[Any]:
         """One answer for each input, in their order: an example by itself, or a row of the columns that it was trained on.
 
+        A classifier answers with a `Prediction`, a kind that writes text with that text.
         `batch_size`: inputs computed at a time. UsageError for what is no input, ModelError where the answer is no number.
         """
 
@@ -75,6 +76,12 @@ class Kind(Protocol):
     def above_encoder(self, model: Any) -> set[str]:
         """Names of the parameters that turn the encoder's output into an answer: they start from nothing, and learn faster."""
 
+    def processor_for(self, job: Job, rows: datasets.Dataset) -> Any:
+        """The processor of a training: its base's, or one that is made from the training rows."""
+
+    def model_for(self, job: Job, processor: Any) -> Any:
+        """The model that a training begins with, in fp32."""
+
     def load_processor(self, base: Path) -> Any:
         """What turns an example into tensors: a tokenizer, an image processor; ModelError where the base has none."""
 
@@ -85,6 +92,9 @@ class Kind(Protocol):
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         """A model as the base's configuration with `changes` describes it, for `labels`, in fp32, every weight drawn from torch's
         global generator; the base's own weights are not read. ModelError where the kind or the architecture has no such start."""
+
+    def set_up(self, job: Job, processor: Any, model: Any) -> None:
+        """Before the rows of a job are prepared: what processor and model must know of it besides the rows."""
 
     def warm_up(self, base: Path) -> None:
         """Imports what `predict` needs for releases of this base: seconds that can pass while something else is waited for."""
@@ -110,6 +120,9 @@ class Kind(Protocol):
         self, kept: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
     ) -> dict[str, float]:
         """The named metrics of one pass over validation, unless it `chooses_by_loss`; kept (rows, …), label_ids (rows, …)."""
+
+    def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
+        """`(kept, label_ids) → metrics` of one pass over validation, the job's primary metric among them."""
 
     def predict(
         self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
@@ -144,8 +157,26 @@ class Defaults:
         facts = TASKS[self.task]
         return [role for role in facts.roles if role != facts.target or role == facts.example]
 
+    def processor_for(self, job: Job, rows: datasets.Dataset) -> Any:
+        return cast("Kind", self).load_processor(Path(job.base))
+
+    def model_for(self, job: Job, processor: Any) -> Any:
+        kind, base = cast("Kind", self), Path(job.base)
+        return (
+            kind.load_model(base, job.labels)
+            if job.init == "pretrained"
+            else kind.new_model(base, job.labels, job.config)
+        )
+
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         raise ModelError(f"{self.task} has no model that starts from nothing", "Set model.init: pretrained.")
+
+    def set_up(self, job: Job, processor: Any, model: Any) -> None:
+        return None
+
+    def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
+        kind = cast("Kind", self)
+        return lambda kept, label_ids: kind.scores(kept, label_ids, job.labels, [job.primary_metric])
 
     def kept(self, logits: Any, labels: Any) -> Any:
         return logits

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from contender.errors import DataError, ModelError
-from contender.kinds._classifier import BATCH, Classifier, TextClassifier, encode, first_line, pad, softmax
+from contender.kinds._classifier import BATCH, Classifier, TextClassifier, encode, first_line, pad
+from contender.kinds._labels import Classification, label_ids, no_outcomes, outcomes_of
 from contender.kinds._lengths import text_length
-from contender.kinds._loaded import check_vocabulary, check_weights, encoder_names
-from contender.kinds.base import Defaults
+from contender.kinds._loaded import check_vocabulary, check_weights
 from contender.models import read_config
 from contender.training.devices import wait_passively
 from contender.training.loading import quiet_loading
-from contender.training.options import Job
 from contender.training.scratch import changed_config
 
 if TYPE_CHECKING:
     import datasets
-    import numpy as np
     import pyarrow as pa
 
     from contender.attribution import Attribution
@@ -37,7 +35,7 @@ DEVIATION = 0.02  # of a new layer's weights, where the architecture names none
 WINDOW = 8_192  # rows predicted at a time: sorted by length inside, bounded in memory
 
 
-class TextClassification(Defaults):
+class TextClassification(Classification):
     """The kind `text-classification`."""
 
     task = "text-classification"
@@ -51,9 +49,6 @@ class TextClassification(Defaults):
         slope = math.log(slow / fast) / math.log(big / small)
         rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
         return float(f"{LORA_FACTOR * rate if method == 'lora' else rate:.2g}")
-
-    def above_encoder(self, model: Any) -> set[str]:
-        return {name for name, _ in model.named_parameters()} - encoder_names(model)
 
     def load_processor(self, base: Path) -> Any:
         from transformers import AutoConfig, AutoTokenizer
@@ -136,12 +131,7 @@ class TextClassification(Defaults):
         self, processor: Any, batch: Mapping[str, Sequence[Any]], labels: Mapping[str, int], max_length: int
     ) -> dict[str, list[Any]]:
         encoded = encode(processor, list(batch["text"]), max_length)
-        try:
-            ids = [labels[label] for label in batch["label"]]
-        except KeyError as error:
-            raise DataError(
-                f"the label {error.args[0]!r} is not among the labels of the job", "Split the data again."
-            ) from None
+        ids = label_ids(batch["label"], labels)
         return {**encoded, "labels": ids, "length": [len(tokens) for tokens in encoded["input_ids"]]}
 
     def collate(self, processor: Any, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -151,33 +141,6 @@ class TextClassification(Defaults):
         if "labels" in examples[0]:
             batch["labels"] = torch.tensor([example["labels"] for example in examples])
         return batch
-
-    def loss(self, job: Job, train: datasets.Dataset) -> Callable[..., Any]:
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        weights = _balanced(train["labels"][:], len(job.labels)) if job.options.class_weights == "balanced" else None
-        table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
-
-        def mean_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-            logits = outputs.logits.float()
-            weight = None if table is None else table.to(logits.device)
-            smoothing = job.options.label_smoothing
-            total = cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum")
-            return total / (labels.shape[0] if num_items_in_batch is None else num_items_in_batch)
-
-        return mean_loss
-
-    def scores(
-        self, kept: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
-    ) -> dict[str, float]:
-        import numpy as np
-
-        from contender.evaluation.metrics import compute
-
-        truth = [labels[index] for index in label_ids]
-        keys = np.arange(len(truth), dtype=np.uint64)
-        return compute(_outcomes(keys, truth, softmax(kept), labels), names)
 
     def predict(
         self, model: Path, rows: Path, *, batch_size: int = BATCH, on_rows: Callable[[int], None] | None = None
@@ -201,9 +164,9 @@ class TextClassification(Defaults):
             window = data[start : start + WINDOW]
             told = (lambda rows, start=start: on_rows(start + rows)) if on_rows else None
             probabilities = classifier.probabilities(window["text"], batch_size, told)
-            table = _outcomes(np.asarray(window["_key"], np.uint64), window["label"], probabilities, classifier.names)
+            table = outcomes_of(np.asarray(window["_key"], np.uint64), window["label"], probabilities, classifier.names)
             tables.append(table.append_column("row", pa.array(range(start, start + len(table)), pa.int64())))
-        return pa.concat_tables(tables) if tables else _no_outcomes()
+        return pa.concat_tables(tables) if tables else no_outcomes()
 
     def explain(
         self, model: Path, rows: Path, answers: Mapping[int, str], *, on_rows: Callable[[int], None] | None = None
@@ -244,40 +207,3 @@ def _forget_other_labels(model: Any, base: Path, labels: Sequence[str]) -> None:
         layer = last_layer(model, len(labels), base.name)
         nn.init.normal_(layer.weight, std=getattr(model.config, "initializer_range", DEVIATION))
         nn.init.zeros_(layer.bias)
-
-
-def _balanced(label_ids: Sequence[int], classes: int) -> list[float]:
-    """Weights in inverse proportion to rows, of mean 1 over the rows; 1 for a class without rows."""
-    import numpy as np
-
-    counts = np.bincount(np.asarray(label_ids), minlength=classes)
-    present = int((counts > 0).sum())
-    return [len(label_ids) / (present * int(count)) if count else 1.0 for count in counts]
-
-
-def _outcomes(keys: np.ndarray, truth: Sequence[str], probabilities: np.ndarray, names: Sequence[str]) -> pa.Table:
-    import numpy as np
-    import pyarrow as pa
-
-    index = {name: position for position, name in enumerate(names)}
-    best = probabilities.argmax(axis=-1)
-    rows = np.arange(len(truth))
-    true = np.array([index.get(label, -1) for label in truth], np.int64)
-    p_label = np.where(true >= 0, probabilities[rows, np.maximum(true, 0)], np.float32(0))
-    return pa.table(
-        {
-            "key": pa.array(keys, pa.uint64()),
-            "label": pa.array(list(truth), pa.string()),
-            "prediction": pa.array([names[position] for position in best], pa.string()),
-            "p_label": pa.array(p_label.astype(np.float32)),
-            "confidence": pa.array(probabilities[rows, best].astype(np.float32)),
-        }
-    )
-
-
-def _no_outcomes() -> pa.Table:
-    import pyarrow as pa
-
-    strings = {"label": pa.string(), "prediction": pa.string()}
-    figures = {"p_label": pa.float32(), "confidence": pa.float32(), "row": pa.int64()}
-    return pa.schema({"key": pa.uint64(), **strings, **figures}).empty_table()

@@ -20,6 +20,7 @@ from great_expectations.validator.v1_validator import Validator
 import expectations.duplicates
 import expectations.labels
 import expectations.quantiles
+import expectations.tags
 import expectations.text
 from contender.errors import UsageError
 from contender.quality.plan import Planned
@@ -141,7 +142,8 @@ def registered() -> set[str]:
     """The names of the expectations that GX knows, ours included."""
     from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-    assert expectations.duplicates and expectations.labels and expectations.quantiles and expectations.text
+    ours = (expectations.duplicates, expectations.labels, expectations.quantiles, expectations.tags, expectations.text)
+    assert all(ours)
     return set(list_registered_expectation_implementations())
 
 

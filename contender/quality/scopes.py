@@ -69,7 +69,11 @@ expect_query_results_to_match_comparison expect_table_row_count_to_equal_other_t
 """
 
 # Those of `expectations/`.
-_CUSTOM_ROW = "expect_column_values_to_be_visible expect_column_values_to_be_undamaged_text expect_column_values_to_be_known_labels"
+_CUSTOM_ROW = """
+expect_column_values_to_be_visible expect_column_values_to_be_undamaged_text expect_column_values_to_be_known_labels
+expect_column_values_to_be_lists_of_text expect_column_values_to_be_entity_tags
+expect_column_pair_lists_to_be_of_equal_length
+"""
 _CUSTOM_TABLE = """
 expect_column_pair_duplicates_to_agree expect_column_pair_rows_to_be_distinct expect_column_every_value_to_have_rows
 expect_column_shares_to_match_reference

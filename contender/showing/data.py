@@ -105,6 +105,8 @@ def split_page(split: SplitReport) -> str:
         "held-out row that repeats another one": split.removed_duplicates,
         "held-out row that contradicts another one, quarantined": split.removed_conflicts,
     }
+    if split.begins:
+        removed["in no set: of the time between validation and test"] = split.removed_gap
     return page(
         heading(f"{counted(total, 'row')}, {counted(len(split.labels), 'label')}"),
         table(

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contender.data.source import ReadOptions, ingest, peek
+from contender.data.times import spelled
+from contender.data.timesplit import told as ends
 from contender.errors import DataError, SourceChanged, SpecError, UsageError
 from contender.files import sha256_file
-from contender.plan import columns, kept_columns, parts, required_columns, stage_key
+from contender.plan import columns, features, kept_columns, parts, required_columns, stage_key
 from contender.records import FileSet, QualityReport, ReleaseManifest, Snapshot, SplitDefinition, SplitReport, digest
 from contender.run import Run
+from contender.spec import Spec
 from contender.stages.telling import rows_told, staged
 from contender.workspace import Staged
 
@@ -96,23 +99,53 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
     def compute(folder: Path) -> SplitReport:
         from contender.data.split import split
 
-        return split(
-            snapshot.folder / "source.arrow",
-            quality.folder / "admitted.npy",
-            columns(run.pipeline),
-            kept_columns(run.pipeline, snapshot.record.source.columns),
-            definition,
-            {name: snapshot.folder / f"golden-{name}.arrow" for name in run.pipeline.spec.data.golden},
-            folder,
-            near_duplicates=run.pipeline.spec.data.split.near_duplicates,
-            task=run.pipeline.spec.facts,
-            on_rows=rows_told("split", "dealing", quality.record.rows - quality.record.quarantined),
-            on_held=rows_told("split", "indexing held-out texts"),
-        )
+        if run.pipeline.spec.facts.media:
+            from contender.data.media import refer
+
+            row_files = ["source", *(f"golden-{name}" for name in run.pipeline.spec.data.golden)]
+            refer(folder, snapshot.folder, row_files)
+        spec = run.pipeline.spec
+        with _with_history(spec, snapshot.folder / "source.arrow", quality.folder / "admitted.npy", folder) as read:
+            report = split(
+                *read,
+                columns(run.pipeline),
+                kept_columns(run.pipeline, snapshot.record.source.columns),
+                definition,
+                {name: snapshot.folder / f"golden-{name}.arrow" for name in spec.data.golden},
+                folder,
+                near_duplicates=spec.data.split.near_duplicates,
+                task=spec.facts,
+                made=spec.data.features.made,
+                on_rows=rows_told("split", "dealing", quality.record.rows - quality.record.quarantined),
+                on_held=rows_told("split", "indexing held-out texts"),
+            )
+        if spec.facts.example is None:
+            from contender.data.leaking import refuse_leaks
+
+            named = {*(spec.data.features.columns or ()), *spec.data.features.made}
+            refuse_leaks(folder / "train.arrow", set(features(run.pipeline, snapshot.record.source.columns)) - named)
+        return report
 
     admitted = sha256_file(quality.folder / "admitted.npy")
     key = stage_key(run.pipeline, "split", rows=snapshot.key, admitted=admitted, definition=definition.model_dump())
     return staged(run, "split", key, SplitReport, compute, dealt)
+
+
+@contextmanager
+def _with_history(spec: Spec, rows: Path, admitted: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The rows to split, and which of them: where features of the past are asked for, a file that has them too, for so long."""
+    if spec.data.features.history is None:
+        yield rows, admitted
+        return
+    from contender.data.history import add_history
+
+    made = folder / ".history.arrow", folder / ".history.npy"
+    try:
+        add_history(rows, admitted, spec.data.features.history, spec.columns["label"], spec.evaluate.positive, *made)
+        yield made
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
 
 
 def frozen_split(run: Run) -> SplitDefinition:
@@ -125,24 +158,36 @@ def frozen_split(run: Run) -> SplitDefinition:
 
     wanted = run.pipeline.spec.data.split
     proposal = SplitDefinition(
+        by=wanted.by,
         key=wanted.key,
         test=wanted.test,
         validation=wanted.validation,
+        column=wanted.column,
+        gap=wanted.gap,
         salt=digest({"pipeline": run.pipeline.spec.name})[:16],
         normaliser=NORMALISER,
     )
     frozen = run.registry.freeze_split(proposal)
-    if (frozen.key, frozen.test, frozen.validation) != (wanted.key, wanted.test, wanted.validation):
+    if _shown(frozen) != _shown(proposal):
         raise SpecError(
-            f"data.split is {{test: {wanted.test}, validation: {wanted.validation}, key: {wanted.key}}}, but this pipeline's "
-            f"registry holds the split {{test: {frozen.test}, validation: {frozen.validation}, key: {frozen.key}}}",
+            f"data.split is {_shown(proposal)}, but this pipeline's registry holds the split {_shown(frozen)}",
             "Rows must not move between train and test: restore the split, or start a new pipeline under another name.",
         )
     return frozen
 
 
+def _shown(definition: SplitDefinition) -> str:
+    """A split as a spec writes it."""
+    if definition.by == "hash":
+        return f"{{test: {definition.test}, validation: {definition.validation}, key: {definition.key}}}"
+    lengths = {name: getattr(definition, name) for name in ("test", "validation", "gap")}
+    written = ", ".join(f"{name}: {spelled(length)}" for name, length in lengths.items())
+    return f"{{by: time, column: {definition.column}, {written}, key: {definition.key}}}"
+
+
 def read_options(run: Run) -> ReadOptions:
-    return ReadOptions(**parts(run.pipeline)["snapshot"]["csv"])
+    part = parts(run.pipeline)["snapshot"]
+    return ReadOptions(**part["csv"], **{name: part[name] for name in ("media", "media_column") if name in part})
 
 
 def _peek(run: Run, location: str, key: str) -> FileSet:
@@ -181,6 +226,8 @@ def dealt(split: SplitReport) -> str:
     golden = sorted(name for name in split.rows if name.startswith("golden-"))
     sets = [name for name in ("train", "validation", "test", *golden) if name in split.rows]
     told = [", ".join(f"{name} {split.rows[name]:,}" for name in sets)]
+    told += [ends(split.begins)] if split.begins else []
+    told += [f"{split.removed_gap:,} in the gap"] if split.removed_gap else []
     told += [f"{removed:,} removed"] if removed else []
     told += [f"{conflicts:,} held-out rows contradict each other"] if conflicts else []
     return "; ".join(told)

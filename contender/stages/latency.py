@@ -58,7 +58,12 @@ def measure_latency(
         releases = [challenger, *([champion] if champion else [])]
         folders = [fetch_release(run, release) for release in releases]
         reads = kind(challenger.kind).inputs(challenger)
-        examples = latency.draw_examples(split.folder / f"{name}.arrow", reads, releases, count)
+        rows = split.folder / f"{name}.arrow"
+        examples = latency.draw_examples(rows, reads, releases, count)
+        if run.pipeline.spec.facts.media:
+            from contender.data.media import with_bytes
+
+            examples = [with_bytes(own, rows) for own in examples]
         with run.hold_device() as environment, computing_on(environment):
             models = [kind(one.kind).load(place, one) for one, place in zip(releases, folders, strict=True)]
             times = latency.time_models(models, examples, seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from contender.data.counting import Counts, begins_with, content_key, count_rows
+from contender.data.counting import Counts, begins_with, content_key, count_rows, gives_no_rows
 from contender.data.places import Found, Place, locate, nothing_there
 from contender.data.source import Glance, checked, glance
 from contender.datafiles import GOLDEN, SOURCE, files_of_release, read_data_files, sets_of
@@ -71,6 +71,7 @@ def _glance(run: Run, location: str, settle: float) -> Glance:
             profile=run.pipeline.spec.profile(location),
             cache=run.peeked_cache,
             settle=settle,
+            media=read_options(run).media,
         )
     except NothingThere:
         return Glance(FileSet(files=()), {})
@@ -197,9 +198,11 @@ class _Counter:
         if known:
             return rows, True
         place, listed = self._place(change.set)
-        file = change.file
+        file, options = change.file, read_options(self._run)
+        if options.media and gives_no_rows(file.path, listed, options.media):
+            return 0, True
         with self._run.workspace.scratch(f"counting-{self._run.pipeline.spec.name}") as folder:
-            rows, whole = count_rows(place, listed.get(file.path), file, read_options(self._run), folder, enough)
+            rows, whole = count_rows(place, listed.get(file.path), file, options, folder, enough)
         if whole:
             self.known.put(key, rows)
         return rows, whole
@@ -207,7 +210,8 @@ class _Counter:
     def _place(self, name: str) -> tuple[Place, dict[str, Found]]:
         if name not in self._listed:
             _, location = _locations(self._run)[name]
-            place = locate(location, Path(self._run.pipeline.folder), self._run.pipeline.spec.profile(location))
+            profile, media = self._run.pipeline.spec.profile(location), read_options(self._run).media
+            place = locate(location, Path(self._run.pipeline.folder), profile, media)
             self._listed[name] = place, {}
             with suppress(NothingThere):  # it went a moment ago
                 self._listed[name] = place, {found.path: found for found in place.list()[0]}

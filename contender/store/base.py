@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from contender.store.fingerprints import Fingerprint
 
 KEY_BYTES = 900  # S3 takes 1,024 bytes with the prefix
 PART_BYTES = 240  # local file systems take 255 for a name; a temporary one needs a little more
+NO_KEY = re.compile(r"[\\\x00-\x1f\x7f]")  # a backslash, a control character
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def key_fault(key: str) -> str:
         return "it is empty or has an empty part"
     if any(part in (".", "..") for part in parts):
         return "it has a part . or .."
-    if "\\" in key or any(ord(character) < 32 or ord(character) == 127 for character in key):
+    if NO_KEY.search(key):
         return "it holds a backslash or a control character"
     try:
         sizes = [len(part.encode()) for part in parts]

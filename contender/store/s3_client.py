@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,9 +24,14 @@ def make_client(profile: str | None, attempts: int, patience: float = READ_TIMEO
     import boto3
     from botocore.config import Config
     from botocore.exceptions import ProfileNotFound
+    from botocore.session import get_session
 
+    core = get_session()
     try:
-        session = boto3.Session(profile_name=profile)
+        if profile:
+            core.set_config_variable("profile", profile)
+        core.register_component("data_loader", _descriptions(core.get_config_variable("data_path")))
+        session = boto3.Session(botocore_session=core)
     except ProfileNotFound as error:
         names = boto3.Session().available_profiles if profile else ()
         named = error.kwargs.get("profile", profile)
@@ -59,6 +65,14 @@ def make_client(profile: str | None, attempts: int, patience: float = READ_TIMEO
         styled = config.merge(Config(s3=_addressing(session)))
         client = session.client("s3", config=styled, **own)
     return client
+
+
+@cache
+def _descriptions(data_path: str | None) -> Any:
+    """botocore's reader of its descriptions of services, which keeps what it read: reading is most of the work of making a client."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def _own(session: Any) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class TrainOptions(Record):
     max_length: Annotated[int, Field(ge=4)] | Literal["auto"] = Field(
         default="auto", description="tokens per example; auto: the base's limit, capped by the data's 99.9th percentile"
     )
+    augment: Literal["none", "light"] = Field(
+        default="none",
+        description="light: pictures are turned, moved, scaled and lit a little differently each time, sounds moved, scaled and masked; "
+        "for image- and audio-classification by method full",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: the faster one, by a measured step"
     )
@@ -61,6 +66,24 @@ class LoraOptions(Record):
     dropout: float = Field(default=0.05, ge=0, lt=1, description="of what goes into an adapter, while it is trained")
     targets: Literal["auto"] | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = Field(
         default="auto", description="ends of the names of linear layers, such as query; auto: all below the head"
+    )
+
+
+class GenerationOptions(Record):
+    """How a model that writes texts searches for its answer; kept in the release, so that whoever loads it gets the same answers."""
+
+    beams: int = Field(default=4, ge=1, le=64, description="answers that are followed side by side; 1: greedily")
+    max_new_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto", description="tokens of an answer, at most; auto: the 99.9th percentile of the training answers"
+    )
+    length_penalty: float = Field(
+        default=1.0,
+        ge=-10,
+        le=10,
+        description="with several beams: above 1 prefers longer answers, below 1 shorter ones",
+    )
+    no_repeat_ngram: int = Field(
+        default=0, ge=0, le=32, description="no answer has the same run of so many tokens twice; 0: it may"
     )
 
 
@@ -87,7 +110,11 @@ class Job(Record):
     lora: LoraOptions = LoraOptions()
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
     labels: tuple[str, ...] = Field(description="label names; their index is the class id")
+    features: tuple[str, ...] = Field(default=(), description="of a table: the columns that are read")
+    categorical: tuple[str, ...] = Field(default=(), description="of those: columns of numbers that are names")
+    positive: str | None = Field(default=None, description="of a table: the label that rankings are measured by")
     options: TrainOptions
+    generation: GenerationOptions = GenerationOptions()
     primary_metric: str
     train: str = Field(description="row file")
     validation: str = Field(description="row file; may have no rows")

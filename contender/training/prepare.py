@@ -73,10 +73,11 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     kind = kind_of(job.task)
     rows, checked = datasets.Dataset.from_file(job.train), datasets.Dataset.from_file(job.validation)
     _check_data(job, len(rows))
-    processor = _uncut(kind.load_processor(Path(job.base)), Path(job.base))
-    model = _model(job, kind).to(best_device())
+    processor = _uncut(kind.processor_for(job, rows), Path(job.base))
+    model = kind.model_for(job, processor).to(best_device())
     if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
+    kind.set_up(job, processor, model)
     known = _known_plan(job, folder)
     length = known.max_length if known else kind.length(job.options.max_length, processor, model.config, rows)
     if length:
@@ -103,13 +104,6 @@ def _uncut(processor: Any, base: Path) -> Any:
     if (base / MANIFEST).is_file() and hasattr(processor, "model_max_length"):
         processor.model_max_length = NO_LIMIT
     return processor
-
-
-def _model(job: Job, kind: Kind) -> Any:
-    base = Path(job.base)
-    return (
-        kind.load_model(base, job.labels) if job.init == "pretrained" else kind.new_model(base, job.labels, job.config)
-    )
 
 
 def _check_data(job: Job, rows: int) -> None:
@@ -210,7 +204,7 @@ def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor:
 
 
 def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], None]:
-    """A step on `examples` of the median length that leaves weights, gradients and random generators as they were."""
+    """A step on `examples` of the median length that leaves weights, statistics, gradients and random generators as they were."""
     lengths = np.asarray(prepared.train["length"][:])
     middle = np.argsort(lengths, kind="stable")[max(0, (len(lengths) - examples) // 2) :][:examples]
     model = prepared.trained
@@ -220,11 +214,18 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
     def run(bf16: bool) -> None:
         inputs = dict(batch)
         labels = inputs.pop("labels")
-        with torch.random.fork_rng(devices=[]):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                outputs = model(**inputs)
-            loss_of(outputs, labels).backward()
-        model.zero_grad()
+        statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]  # of batch normalisation
+        try:
+            with torch.random.fork_rng(devices=[model.device.index] if model.device.type == "cuda" else []):
+                with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                    outputs = model(**inputs)
+                loss_of(outputs, labels).backward()
+        finally:  # also where it does not fit into memory
+            model.zero_grad()
+            for buffer, before in statistics:
+                buffer.copy_(before)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # it is timed
 
     model.train()
     return run

@@ -354,7 +354,7 @@ def test_files_that_did_not_change_are_not_read_again(tmp_path, monkeypatch):
     cache = tmp_path / "w/files.json"
     first = peek("d", ReadOptions(), base=tmp_path, cache=cache)
     read = []
-    monkeypatch.setattr(source_module, "_hash", lambda stream, path: read.append(path) or ("0" * 64, None))
+    monkeypatch.setattr(source_module, "_hash", lambda stream, path, media: read.append(path) or ("0" * 64, None))
     assert peek("d", ReadOptions(), base=tmp_path, cache=cache) == first and not read
     (tmp_path / "d/b.csv").write_text(CSV + "more,a\n")
     assert peek("d", ReadOptions(), base=tmp_path, cache=cache) != first and read == ["b.csv"]
@@ -365,7 +365,7 @@ def test_a_file_written_a_moment_ago_is_not_trusted(tmp_path, monkeypatch):
     cache = tmp_path / "files.json"
     peek("d", ReadOptions(), base=tmp_path, cache=cache)
     read = []
-    monkeypatch.setattr(source_module, "_hash", lambda stream, path: read.append(path) or ("0" * 64, None))
+    monkeypatch.setattr(source_module, "_hash", lambda stream, path, media: read.append(path) or ("0" * 64, None))
     peek("d", ReadOptions(), base=tmp_path, cache=cache)
     assert read == ["a.csv"]
 
@@ -464,8 +464,9 @@ def test_the_same_snapshot_comes_from_every_s3_server(tmp_path, s3_server):
 
     contents = {f"{n % 3}/{n}.csv": CSV + f"row {n},a\n" for n in range(60)} | {"z.parquet": b"PAR1"}
     prefix = f"data-{time.time_ns()}"
+    source = S3Store(s3_server.bucket, prefix)
     for name, content in contents.items():
-        S3Store(s3_server.bucket, prefix).put(name, content if isinstance(content, bytes) else content.encode())
+        source.put(name, content if isinstance(content, bytes) else content.encode())
     base = write(tmp_path / prefix, contents).parent
     remote, rows = taken(f"s3://{s3_server.bucket}/{prefix}/", base, tmp_path / "r.arrow")
     local, same = taken(prefix, base, tmp_path / "l.arrow")

@@ -36,6 +36,18 @@ OTHER: dict[str, Any] = {
     "data.csv.delimiter": ";",
     "data.csv.header": False,
     "data.csv.encoding": "latin-1",
+    "data.features.columns": ["age"],
+    "data.features.drop": ["id"],
+    "data.features.categorical": ["branch"],
+    "data.features.history.time": "when",
+    "data.features.history.entities": ["customer"],
+    "data.features.history.values": ["amount"],
+    "data.features.history.windows": ["2d"],
+    "data.features.history.label_delay": "7d",
+    "evaluate.positive": "yes",
+    "data.split.by": "time",
+    "data.split.column": "when",
+    "data.split.gap": "2d",
     "data.split.test": 0.3,
     "data.split.validation": 0.2,
     "data.split.key": "customer",
@@ -53,6 +65,10 @@ OTHER: dict[str, Any] = {
     "model.lora.dropout": 0.1,
     "model.lora.targets": ["query", "value"],
     "model.config": {"hidden_size": 64},
+    "model.generation.beams": 1,
+    "model.generation.max_new_tokens": 40,
+    "model.generation.length_penalty": 0.5,
+    "model.generation.no_repeat_ngram": 3,
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.learning_rate": 1e-4,
@@ -66,6 +82,7 @@ OTHER: dict[str, Any] = {
     "train.warmup": 0.5,
     "train.max_length": 64,
     "train.precision": "fp32",
+    "train.augment": "light",
     "evaluate.metrics": ["accuracy"],
     "evaluate.slices": ["channel"],
     "promote.to": "elsewhere",
@@ -128,12 +145,39 @@ ONLY_VALUE = {"task"}
 TOGETHER = {
     **{f"model.lora.{name}": {"model.method": "lora"} for name in ("r", "alpha", "dropout", "targets")},
     "model.config": {"model.init": "scratch"},
+    "data.split.by": {"data.split.column": "at"},
     "promote.versus_champion.rule": {"promote.versus_champion.margin": 0.02},
     "promote.versus_champion.margin": {"promote.versus_champion.rule": "non_inferior"},
     "schedule.interval": {"schedule.cron": None},
     "schedule.rrule": {"schedule.cron": None},
     "schedule.anchor": {"schedule.cron": None, "schedule.interval": "6h"},
 }
+
+# What a key needs to be there already.
+TABLE: dict[str, Any] = {
+    "task": "tabular-classification",
+    "data.columns": {"label": "intent"},
+    "data.golden": {},
+    "evaluate.positive": "no",
+    "model.init": "scratch",
+    "evaluate.metrics": ["accuracy"],
+}
+PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
+WRITING: dict[str, Any] = {"task": "translation", "data.columns": {"source": "body", "target": "intent"}}
+WITHIN: dict[str, dict[str, Any]] = {
+    **{key: WRITING for key in OTHER if key.startswith("model.generation.")},
+    **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
+    **dict.fromkeys(
+        ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
+    ),
+    "train.augment": {"task": "image-classification"},
+    **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
+}
+
+
+def before_and_after(dotted: str) -> tuple[Pipeline, Pipeline]:
+    within = WITHIN.get(dotted, {})
+    return pipeline(within), pipeline(within | {dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
 
 
 def pipeline(changes: dict[str, Any]) -> Pipeline:
@@ -155,14 +199,14 @@ def test_every_key_is_tried() -> None:
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_key_changes_what_its_table_says_and_nothing_else(dotted: str) -> None:
-    before, after = parts(pipeline({})), parts(pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {})))
+    before, after = map(parts, before_and_after(dotted))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == consumers(dotted)
 
 
 @pytest.mark.parametrize("dotted", sorted(OTHER))
 def test_a_stage_key_follows_its_part(dotted: str) -> None:
-    before, after = pipeline({}), pipeline({dotted: OTHER[dotted]} | TOGETHER.get(dotted, {}))
+    before, after = before_and_after(dotted)
     changed = {stage for stage in REVISIONS if stage_key(before, stage, x=1) != stage_key(after, stage, x=1)}
     assert changed == consumers(dotted) & set(REVISIONS)
 

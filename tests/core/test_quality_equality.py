@@ -56,12 +56,15 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("expect_column_values_to_be_visible", TEXT),
     ("expect_column_values_to_be_undamaged_text", TEXT),
     ("expect_column_values_to_be_known_labels", {"column": "label", "reference": {"a": 0.5, "b": 0.5}, "new": ["d"]}),
+    ("expect_column_values_to_be_lists_of_text", {"column": "words"}),
+    ("expect_column_values_to_be_entity_tags", {"column": "tags", "mostly": 0.5}),
+    ("expect_column_pair_lists_to_be_of_equal_length", {"column_A": "words", "column_B": "tags"}),
     # columns, not rows
     ("expect_column_to_exist", {"column": "label"}),
     ("expect_column_to_exist", {"column": "nowhere"}),
     ("expect_column_type_to_be", {"column": "score", "type_": "float64"}),
     ("expect_table_column_count_to_be_between", {"min_value": 1, "max_value": 3}),
-    ("expect_table_column_count_to_equal", {"value": 10}),
+    ("expect_table_column_count_to_equal", {"value": 12}),
     ("expect_table_columns_to_match_ordered_list", {"column_list": ["text", "label"]}),
     ("expect_table_columns_to_match_set", {"column_set": ["text", "label"], "exact_match": False}),
     # all rows at once
@@ -129,6 +132,8 @@ def _table(rows: int) -> Any:
             "day": _column(rng, rows, lambda: "no day" if rng.random() < 0.01 else f"2026-0{rng.randrange(1, 9)}-11"),
             "json": _column(rng, rows, lambda: "{" if rng.random() < 0.01 else rng.choice(["{}", "[1]", '{"a": 1}'])),
             "valid": _column(rng, rows, lambda: rng.choice(["{}", "[1]", '{"a": 1}'])),
+            "words": _column(rng, rows, lambda: rng.choice(['["a"]', '["a", "b"]', "[]", "a", '[" "]', "[1]"])),
+            "tags": _column(rng, rows, lambda: rng.choice(['["O"]', '["B-x", "I-x"]', "[]", '["NOUN"]'])),
             "flag": _column(rng, rows, lambda: rng.random() < 0.5),
         }
     )

@@ -23,7 +23,8 @@ def sample(suite: str, name: str) -> Rows:
     lines = (SAMPLES / suite.rpartition(".")[0] / f"{name}.jsonl").read_text("utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     for row in rows:
-        row["text"] = row["text"] * row.pop("repeat", 1) if row["text"] is not None else None
+        if repeat := row.pop("repeat", None):
+            row[next(iter(row))] *= repeat
     return rows
 
 
@@ -36,8 +37,12 @@ def suite_of(*expectations: dict[str, Any]) -> dict[str, Any]:
 
 
 def shares(rows: Rows) -> dict[str, float]:
-    labels = [row["label"] for row in rows]
+    labels = [row["label"] for row in rows if "label" in row]
     return {label: labels.count(label) / len(labels) for label in set(labels)}
+
+
+def roles(rows: Rows) -> dict[str, str]:
+    return {name: name for name in rows[0]}
 
 
 def failed_in(report: Any) -> set[str]:
@@ -50,7 +55,7 @@ def failed_in(report: Any) -> set[str]:
 @pytest.mark.parametrize("name", shipped_suites())
 def test_a_shipped_suite_passes_its_good_sample(name: str, gate: Any) -> None:
     rows = sample(name, "good")
-    report = gate(rows, load_suite(name, Path()), reference_label_shares=shares(rows))
+    report = gate(rows, load_suite(name, Path()), reference_label_shares=shares(rows), columns=roles(rows))
     assert len(rows) > 20
     assert failed_in(report) == set()
     assert report.passed
@@ -66,7 +71,8 @@ def test_a_shipped_suite_fails_each_bad_row_for_the_reason_that_the_row_names(
 ) -> None:
     fine, bad = sample(name, "good"), sample(name, "bad")
     fails = [row.pop("fails") for row in bad]
-    report = gate(fine + bad, load_suite(name, Path()), reference_label_shares=shares(fine), chunk_rows=chunk_rows)
+    options = {"reference_label_shares": shares(fine), "columns": roles(fine), "chunk_rows": chunk_rows}
+    report = gate(fine + bad, load_suite(name, Path()), **options)
     critical = {f"{r.expectation}({r.column})" for r in report.results if r.severity == "critical"}
     expected = {
         len(fine) + place: wanted

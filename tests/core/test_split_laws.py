@@ -365,15 +365,6 @@ def test_rows_without_a_key_stay_together(tmp_path):
     assert sum(any(row["who"] is None for row in these) for these in sets.values()) == 1
 
 
-def test_what_is_not_built_yet_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="not supported yet"):
-        dealt(tmp_path, rows_of(BASE), by="time")
-    with pytest.raises(UsageError, match="revision 9"):
-        dealt(tmp_path, rows_of(BASE), normaliser=9)
-    with pytest.raises(UsageError, match="name of a role"):
-        dealt(tmp_path, [row | {"text": "x"} for row in rows_of(BASE)], keep=["text"])
-
-
 # --- the normaliser
 
 
@@ -410,3 +401,8 @@ def test_ascii_text_takes_no_other_way_than_all_text():
 GOLDEN_ROWS = {"train": 26, "validation": 13, "test": 22}
 GOLDEN_KEY = 14195814391315777728
 GOLDEN_DIGEST = "789e7df15163f2ab1e613234e06e9d1eb22941b2e593b4b7476445f85c661a75"
+
+
+def test_a_split_of_another_normaliser_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="revision 9"):
+        dealt(tmp_path, rows_of(BASE), normaliser=9)

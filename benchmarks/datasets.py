@@ -1,0 +1,95 @@
+"""Data in the shape that pipelines read: `python benchmarks/datasets.py NAME OUT` writes files of NAME into the folder OUT.
+
+Reads CONTENDER_DATA/NAME, or ../shared/data/NAME beside the checkout. Without arguments it lists the names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("CONTENDER_DATA") or ROOT.parent / "shared" / "data")
+
+Convert = Callable[[Path, Path], None]  # from the folder of the data to the folder of the files
+
+PART = 10_000  # lines of small_parallel_enja's own five parts
+
+
+def small_parallel_enja(data: Path, out: Path) -> None:
+    """English to Japanese: train-1.jsonl to train-5.jsonl of 10,000 sentences each, dev.jsonl and test.jsonl of 500."""
+    pairs = _parallel(data / "train.en.gz", data / "train.ja.gz")
+    for number in range(1, 6):
+        _write(out / f"train-{number}.jsonl", islice(pairs, PART))
+    for name in ("dev", "test"):
+        _write(out / f"{name}.jsonl", _parallel(data / f"{name}.en", data / f"{name}.ja"))
+
+
+def scitldr_a(data: Path, out: Path) -> None:
+    """Abstracts and one-sentence summaries: train.jsonl, dev.jsonl, test.jsonl; several summaries are a list of references."""
+    for name in ("train", "dev", "test"):
+        rows = map(json.loads, _lines(data / f"{name}.jsonl.gz"))
+        _write(out / f"{name}.jsonl", ({"text": " ".join(row["source"]), "summary": row["target"]} for row in rows))
+
+
+def wnut17(data: Path, out: Path) -> None:
+    """Names in tweets and forum posts: train.conll, dev.conll, test.conll, as they are."""
+    names = {"train": "wnut17train.conll", "dev": "emerging.dev.conll", "test": "emerging.test.annotated"}
+    for name, file in names.items():
+        shutil.copyfile(data / file, out / f"{name}.conll")
+
+
+def wikigold(data: Path, out: Path) -> None:
+    """Names in Wikipedia: wikigold.conll, one file as it is, in IO tags."""
+    shutil.copyfile(data / "CONLL-format" / "data" / "wikigold.conll.txt", out / "wikigold.conll")
+
+
+DATASETS: dict[str, Convert] = {
+    "scitldr_a": scitldr_a,
+    "small_parallel_enja": small_parallel_enja,
+    "wikigold": wikigold,
+    "wnut17": wnut17,
+}
+
+
+def _parallel(source: Path, target: Path) -> Iterator[dict[str, str]]:
+    return ({"source": ours, "target": theirs} for ours, theirs in zip(_lines(source), _lines(target), strict=True))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as stream:
+        yield from (line.rstrip("\n") for line in stream)
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None, allow_abbrev=False)
+    options.add_argument("name", nargs="?", choices=sorted(DATASETS))
+    options.add_argument("out", nargs="?", type=Path)
+    given = options.parse_args()
+    if given.name is None or given.out is None:
+        for name, convert in sorted(DATASETS.items()):
+            print(f"{name}: {convert.__doc__}")
+        return 2
+    if not (DATA / given.name).is_dir():
+        print(f"{DATA / given.name} is absent; CONTENDER_DATA names its parent", file=sys.stderr)
+        return 2
+    given.out.mkdir(parents=True, exist_ok=True)
+    DATASETS[given.name](DATA / given.name, given.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
