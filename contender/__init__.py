@@ -2,10 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from contender.autoclasses import register_when_imported
+
 if TYPE_CHECKING:
     from contender.serving import load as load
 
 __version__ = "0.1.0"
+
+register_when_imported()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
+from contender.data.jsonlists import texts_of
 from contender.data.rowfile import read_batches
 from contender.data.timesplit import counts
 from contender.judging.judge import enough, smallest_gain
@@ -63,14 +66,12 @@ class Plan(Record):
     warnings: tuple[str, ...]
 
     def lines(self) -> list[tuple[str, str]]:
+        labels = f", {len(self.labels)} labels" if self.labels else ""
         sets = ", ".join(f"{name} about {rows:,}" for name, rows in self.expected_rows.items())
         return [
             ("pipeline", self.pipeline),
             ("base model", self.base),
-            (
-                "data",
-                f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows, {len(self.labels)} labels",
-            ),
+            ("data", f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows{labels}"),
             ("sets", sets),
             ("training", f"at most {self.steps:,} steps"),
             *(("judged on", look.text) for look in self.looks),
@@ -91,7 +92,8 @@ def check(pipeline: Pipeline) -> Plan:
     run = open_run(pipeline, actor="")
     seen = look(run)
     snapshot = take_snapshot(run, seen)
-    labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)["label"])
+    facts = pipeline.spec.facts
+    labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)[facts.target], facts.labels)
     expected = _expected_rows(pipeline, snapshot.record, snapshot.folder / "source.arrow")
     rules = rules_of(pipeline)
     looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())
@@ -133,15 +135,23 @@ def _triggers(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
         yield "webhook", f"POST /hooks/{pipeline.spec.name}, scheme {hook.scheme}"
 
 
-def _label_counts(rows: Path, column: str) -> dict[str, int]:
-    """Rows of each label, as text like in every later stage, the commonest first; rows without a label belong to none."""
+def _label_counts(rows: Path, column: str, labels: Literal["one", "list", "none"]) -> dict[str, int]:
+    """Rows of each label, as text like in every later stage, the commonest first; rows without a label belong to none.
+
+    Of lists how often each label is in one; nothing where the task has no labels.
+    """
     import pyarrow.compute as pc
 
     from contender.data.source import open_rows
     from contender.data.values import as_text
 
-    counts = pc.value_counts(as_text(open_rows(rows).data.column(column)).drop_null()).to_pylist()
-    return {entry["values"]: entry["counts"] for entry in sorted(counts, key=lambda entry: -entry["counts"])}
+    counts: Counter[str] = Counter()
+    if labels != "none":
+        values = pc.value_counts(as_text(open_rows(rows).data.column(column)).drop_null())
+        for entry in values.to_pylist():
+            for label in [entry["values"]] if labels == "one" else texts_of(entry["values"]) or ():
+                counts[label] += entry["counts"]
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def _expected_rows(pipeline: Pipeline, snapshot: Snapshot, source: Path) -> dict[str, int]:

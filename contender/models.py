@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contender.errors import ModelError, Transient
+from contender.errors import ModelError, Transient, known
 from contender.files import expanded, is_file, is_folder, sha256_file
 from contender.records import Record, digest
 from contender.text import shorten
 
+BUILTIN, BUILT_IN = "builtin:", Path(__file__).parent / "bases"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl", ".onnx")
@@ -44,11 +45,22 @@ def resolve_base(base: str, base_folder: Path) -> ResolvedBase:
     Raises ModelError where it cannot be used, Transient where the hub did not answer.
     """
     folder, revision = _locate(base, base_folder)
-    check_model_folder(folder, base)
+    if not base.startswith(BUILTIN):
+        check_model_folder(folder, base)
     return ResolvedBase(name=base, path=str(folder), digest=_digest(folder), revision=revision)
 
 
+def _built_in(name: str) -> Path:
+    """The folder of an architecture of our own: a configuration without weights, to begin from scratch."""
+    folders = {path.name: path for path in sorted(BUILT_IN.iterdir()) if (path / "config.json").is_file()}
+    if name not in folders:
+        raise ModelError(known("architecture", name, folders), f"Name one of these behind {BUILTIN}")
+    return folders[name]
+
+
 def _locate(base: str, base_folder: Path) -> tuple[Path, str | None]:
+    if base.startswith(BUILTIN):
+        return _built_in(base.removeprefix(BUILTIN)), None
     if base.startswith("package:"):
         return _in_package(base.removeprefix("package:")), None
     folder = base_folder / expanded(base)

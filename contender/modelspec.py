@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_va
 
 from contender import specrules
 from contender.section import Section
-from contender.training.options import LoraOptions, Method
+from contender.training.options import GenerationOptions, LoraOptions, Method
 
 
 class Model(Section):
@@ -16,7 +16,7 @@ class Model(Section):
 
     base: Annotated[str, Field(min_length=1), AfterValidator(specrules.base)] = Field(
         description="Hugging Face id, local folder, package:NAME for an installed Python package with a model/ folder, or "
-        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to"
+        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to; builtin:tabular, the default for tables"
     )
     init: Literal["pretrained", "scratch"] = Field(
         default="pretrained",
@@ -31,6 +31,8 @@ class Model(Section):
         default={}, description="with init: scratch, what differs from the base's config.json, such as hidden_size"
     )
 
+    generation: Annotated[GenerationOptions, BeforeValidator(specrules.no_flags)] = GenerationOptions()
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Model:
         faults: list[specrules.Fault] = []
@@ -44,7 +46,8 @@ class Model(Section):
             raise specrules.misfits(faults)
         return self
 
-    def read(self) -> dict[str, Any]:
-        """What a training depends on: the options of another method, or of another start, are none of it."""
+    def read(self, writes: bool) -> dict[str, Any]:
+        """What a training depends on: the options of another method, or of a task that writes no texts, are none of it."""
         unread = {"lora"} if self.method != "lora" else set()
+        unread |= set() if writes else {"generation"}
         return self.model_dump(exclude=unread)

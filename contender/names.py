@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# Of one label of a closed set for each example; of tags, one for each word; of texts.
+# Of one label of a closed set for each example; of how well one of them, the positive class, is told from the others; of tags, one for
+# each word; of texts.
 LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
+RANKING_METRICS = ("average_precision", "roc_auc", "recall_at_p50", "recall_at_p80", "recall_at_p90", "recall_at_p95")
 TAG_METRICS = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
 TEXT_METRICS = ("bleu", "bleu_char", "chrf", "rouge1", "rouge2", "rougeL")
-METRIC_NAMES = (*LABEL_METRICS, *TAG_METRICS, *TEXT_METRICS)
+METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
@@ -27,7 +29,8 @@ class Task:
     `example` is the role that identifies an example: no held-out row is there twice, rows with a held-out one's leave training, and it
     decides the split by default. None: all columns but the target together, which are all read then. `labels`: whether the target is
     one label of a closed set, a JSON list of them, or anything (none). `words`: whether examples are text, of which near-duplicates
-    are found. `explains`: whether answers can be explained by what of the example spoke for them.
+    are found. `explains`: whether answers can be explained by what of the example spoke for them. `writes`: whether an answer is text
+    that the model writes, by model.generation.
     """
 
     roles: tuple[str, ...]
@@ -40,6 +43,8 @@ class Task:
     inits: tuple[str, ...]
     words: bool
     explains: bool
+    writes: bool = False
+    base: str | None = None  # what `model.base` is where a spec names none
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
 
@@ -66,7 +71,7 @@ TASKS: dict[str, Task] = {
         labels="list",
         metrics=(*TAG_METRICS, "accuracy"),
         default_metrics=("entity_f1", "token_accuracy"),
-        methods=("full",),
+        methods=("full", "lora"),
         inits=("pretrained",),
         words=True,
         explains=False,
@@ -83,6 +88,45 @@ TASKS: dict[str, Task] = {
         words=False,
         explains=False,
         media="image",
+    ),
+    "tabular-classification": Task(
+        roles=("label",),
+        example=None,
+        target="label",
+        labels="one",
+        metrics=(*LABEL_METRICS, *RANKING_METRICS),
+        default_metrics=("average_precision", "roc_auc", "accuracy"),
+        methods=("full",),
+        inits=("scratch",),
+        words=False,
+        explains=False,
+        base="builtin:tabular",
+    ),
+    "translation": Task(
+        roles=("source", "target"),
+        example="source",
+        target="target",
+        labels="none",
+        metrics=("accuracy", *TEXT_METRICS),
+        default_metrics=("chrf", "bleu"),
+        methods=("full",),
+        inits=("pretrained",),
+        words=True,
+        explains=False,
+        writes=True,
+    ),
+    "summarization": Task(
+        roles=("text", "summary"),
+        example="text",
+        target="summary",
+        labels="none",
+        metrics=("accuracy", *TEXT_METRICS),
+        default_metrics=("rouge1", "rouge2", "rougeL"),
+        methods=("full",),
+        inits=("pretrained",),
+        words=True,
+        explains=False,
+        writes=True,
     ),
 }
 

@@ -39,6 +39,10 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "data.csv.delimiter": frozenset({"snapshot"}),
     "data.csv.header": frozenset({"snapshot"}),
     "data.csv.encoding": frozenset({"snapshot"}),
+    "data.features.columns": frozenset({"snapshot", "split", "train"}),
+    "data.features.drop": frozenset({"split", "train"}),
+    "data.features.categorical": frozenset({"snapshot", "split", "train"}),
+    "data.features.history": frozenset({"snapshot", "split", "train"}),
     "data.split.by": frozenset({"snapshot", "split"}),
     "data.split.column": frozenset({"snapshot", "split"}),
     "data.split.gap": frozenset({"split"}),
@@ -56,8 +60,10 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.method": frozenset({"train"}),
     "model.lora": frozenset({"train"}),
     "model.config": frozenset({"train"}),
+    "model.generation": frozenset({"train"}),
     "train": frozenset({"train"}),
     "evaluate.metrics": frozenset({"evaluate"}),
+    "evaluate.positive": frozenset({"split", "train"}),
     "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
     "promote.to": frozenset({"registry"}),
     "promote.alias": frozenset({"alias"}),
@@ -118,12 +124,20 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "quality": spec.quality.model_dump(),
             "suite": pipeline.suite,
         },
-        "split": {"columns": columns(pipeline), "split": split.model_dump(), "slices": spec.evaluate.slices},
+        "split": {
+            "columns": columns(pipeline),
+            "split": split.model_dump(),
+            "slices": spec.evaluate.slices,
+            "features": data.features.model_dump(),
+            "positive": spec.evaluate.positive,
+        },
         "train": {
             "task": spec.task,
-            "model": spec.model.read(),
+            "model": spec.model.read(writes=spec.facts.writes),
             "train": spec.train.model_dump(),
             "primary": spec.evaluate.metrics[0],
+            "features": data.features.model_dump(),
+            "positive": spec.evaluate.positive,
         },
         "release": {"task": spec.task, "columns": columns(pipeline)},
         "evaluate": {"sets": sorted(data.golden), "metrics": spec.evaluate.metrics, "slices": spec.evaluate.slices},
@@ -168,19 +182,27 @@ def columns(pipeline: Pipeline) -> dict[str, str]:
 
 
 def required_columns(pipeline: Pipeline) -> list[str]:
-    """Columns that every file must have: of the roles, the slices and the split key."""
-    by_role = columns(pipeline)
-    split = pipeline.spec.data.split
-    named = [name for name in (split.key, split.column) if name not in (EXAMPLE, None)]
-    return sorted({*by_role.values(), *pipeline.spec.evaluate.slices, *(by_role.get(name, name) for name in named)})
+    """Columns that every file must have: of the roles, the slices, the split's key and time, and those that features name."""
+    by_role, spec = columns(pipeline), pipeline.spec
+    named = [name for name in (spec.data.split.key, spec.data.split.column) if name not in (EXAMPLE, None)]
+    others = (by_role.get(name, name) for name in (*named, *spec.evaluate.slices))
+    return sorted({*by_role.values(), *others, *spec.data.features.needed} - set(spec.data.features.made))
+
+
+def features(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the model of a table reads, of those that there are; none where the task reads its roles."""
+    from contender.data.examples import BESIDE
+
+    spec = pipeline.spec
+    if spec.facts.example is not None:
+        return ()
+    of_split = (spec.data.split.key, spec.data.split.column)
+    return spec.data.features.chosen(found, [*columns(pipeline).values(), *filter(None, of_split), *BESIDE])
 
 
 def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
-    """The columns without a role that a split keeps: those of slices, and all where the task reads them; `found`: what there is."""
-    slices = pipeline.spec.evaluate.slices
-    if pipeline.spec.facts.example is not None:
-        return slices
-    return tuple(sorted({*slices, *found} - set(columns(pipeline).values())))
+    """The columns without a role that a split keeps: those of slices, and those that a table's model reads; `found`: what there is."""
+    return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found)}))
 
 
 def judged_set(pipeline: Pipeline) -> str:

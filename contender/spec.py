@@ -20,6 +20,8 @@ from pydantic.json_schema import WithJsonSchema
 
 from contender import specrules
 from contender.errors import known
+from contender.features import Features
+from contender.features import faults as feature_faults
 from contender.files import expanded
 from contender.judging.rules import Floors, Guards, VersusChampion, floors_within_reach, set_name
 from contender.modelspec import Model
@@ -29,7 +31,7 @@ from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
 from contender.section import SecondsOrNone, Section
-from contender.training.options import CheckpointOptions, TrainOptions
+from contender.training.options import CheckpointOptions, GenerationOptions, TrainOptions
 from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
@@ -98,11 +100,13 @@ class Data(Section):
     """Where rows come from and what their columns mean."""
 
     source: Location = Field(
-        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; for pictures and sounds also "
-        "the files themselves, by folders named after their labels, zip and tar archives of them, and tables of their paths"
+        description="folder, file or glob; local or s3://; csv, tsv, jsonl, json, parquet, arrow, conll, gz of each; "
+        "for pictures and sounds also the files themselves, by folders named after their labels, zip and tar archives of them, and "
+        "tables of their paths"
     )
     columns: dict[str, Column] = Field(default={}, description="role → column; a role left out has its own name")
     csv: CsvOptions = CsvOptions()
+    features: Features = Features()
     split: SplitOptions = SplitOptions()
     golden: dict[Name, Location] = Field(default={}, description="name → files that are only ever judged on")
 
@@ -129,6 +133,10 @@ class Evaluate(Section):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         default=("accuracy", "f1_macro"),
         description="what is measured; the first one decides; the default is the task's",
+    )
+    positive: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="of a table: the label that average precision and its kin find; default: the rarest in training",
     )
     slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
 
@@ -232,7 +240,10 @@ class Spec(Section):
         if task is None:
             return value
         value = specrules.filled(value, ("data", "split", "key"), task.example or EXAMPLE)
-        return specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
+        value = specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
+        if task.base is None:
+            return value
+        return specrules.filled(specrules.filled(value, ("model", "base"), task.base), ("model", "init"), task.inits[0])
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
@@ -260,9 +271,16 @@ class Spec(Section):
         ):
             if value not in allowed:
                 yield ("model", key), f"is {value!r}, and {self.task} takes {' or '.join(allowed)}"
+        features, golden = self.data.features, bool(self.data.golden)
+        yield from feature_faults(features, self.task, self.columns, golden, self.evaluate.positive)
         if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
             why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
             yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
+
+        if self.facts.labels == "none" and self.train.class_weights != "none":
+            yield ("train", "class_weights"), f"is {self.train.class_weights!r}, and {self.task} has no classes"
+        if not self.facts.writes and self.model.generation != GenerationOptions():
+            yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
 
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split

@@ -5,7 +5,6 @@ What is no list of text fails `expect_column_values_to_be_lists_of_text` alone: 
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
@@ -19,17 +18,9 @@ from great_expectations.expectations.metrics.map_metric_provider import (
 )
 
 from contender.data.conll import ENTITY_TAG
+from contender.data.jsonlists import texts_of
 from expectations.sentences import Sentence
 from expectations.text import VISIBLE, matches
-
-
-def list_of_text(value: Any) -> list[str] | None:
-    """The texts that a value lists in JSON; None where it lists none."""
-    try:
-        texts = json.loads(value) if isinstance(value, str) else None
-    except (ValueError, RecursionError):
-        return None
-    return texts if isinstance(texts, list) and all(isinstance(text, str) for text in texts) else None
 
 
 class ColumnValuesListsOfText(ColumnMapMetricProvider):  # type: ignore[misc]
@@ -37,7 +28,7 @@ class ColumnValuesListsOfText(ColumnMapMetricProvider):  # type: ignore[misc]
 
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series[Any], **_: Any) -> pd.Series[Any]:  # noqa: N805
-        lists = column.map(list_of_text)
+        lists = column.map(texts_of)
         there = lists.map(lambda texts: texts is not None).astype(bool)
         joined = lists.map(lambda texts: " ".join(texts or ()))
         empty = lists.map(lambda texts: texts == []).astype(bool)
@@ -60,7 +51,7 @@ class ColumnValuesEntityTags(ColumnMapMetricProvider):  # type: ignore[misc]
 
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series[Any], **_: Any) -> pd.Series[Any]:  # noqa: N805
-        return column.map(lambda value: all(map(ENTITY_TAG.fullmatch, list_of_text(value) or ()))).astype(bool)
+        return column.map(lambda value: all(map(ENTITY_TAG.fullmatch, texts_of(value) or ()))).astype(bool)
 
 
 class ExpectColumnValuesToBeEntityTags(Sentence, ColumnMapExpectation):  # type: ignore[misc]
@@ -91,7 +82,7 @@ class ColumnPairListsOfEqualLength(ColumnPairMapMetricProvider):  # type: ignore
 
     @column_pair_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column_A: pd.Series[Any], column_B: pd.Series[Any], **_: Any) -> pd.Series[Any]:  # noqa: N803, N805
-        pairs = zip(map(list_of_text, column_A), map(list_of_text, column_B), strict=True)
+        pairs = zip(map(texts_of, column_A), map(texts_of, column_B), strict=True)
         equal = [one is None or other is None or len(one) == len(other) for one, other in pairs]
         return pd.Series(equal, index=column_A.index, dtype=bool)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
+from contender.data.jsonlists import texts_of
 from contender.data.normalise import normalised
 from contender.data.rowfile import FILE, ROW
 from contender.data.setfile import KEY
@@ -13,14 +14,22 @@ from contender.data.values import as_text
 from contender.names import Task
 
 BESIDE = (FILE, ROW, KEY)  # columns that say where a row came from
+WORDS = "tokens"  # the role of cells that list the words of a sentence, in JSON
 BETWEEN = "\x1f"  # the cells of an example that is a whole row
 
 
-def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str]) -> list[str]:
-    """The examples (rows,) of a batch in normal form; `columns` maps the task's roles to columns."""
+def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str], made: Collection[str] = ()) -> list[str]:
+    """The examples (rows,) of a batch in normal form; `columns` maps the task's roles to columns.
+
+    `made`: columns that were computed from other rows, and so change as data grows: no part of what a row is.
+    Of a list of words it is the sentence: neither how JSON was written nor where a word was cut makes another example.
+    """
     if task.example is not None:
-        return [normalised(text) for text in as_text(batch.column(columns[task.example])).to_pylist()]
-    left_out = (*BESIDE, columns[task.target])
+        texts = as_text(batch.column(columns[task.example])).to_pylist()
+        if task.example == WORDS:
+            texts = [" ".join(texts_of(text) or (text,)) for text in texts]
+        return list(map(normalised, texts))
+    left_out = (*BESIDE, columns[task.target], *made)
     names = sorted(name for name in batch.schema.names if name not in left_out)
     cells = [as_text(batch.column(name)).to_pylist() for name in names]
     return [

@@ -36,8 +36,11 @@ class Held:
 
     Of rows with the same key and text the first stays; where their labels differ, none does, since one of them must be wrong. In
     memory: 32 bytes per row while they come in, and from `finish` on 2 bytes per row and 8 per text.
+
+    Not `distinct`: all stay, as rows that look alike may be different ones.
     """
 
+    distinct: bool = True
     stays: Array = field(default_factory=lambda: _none(bool))
     conflicting: Array = field(default_factory=lambda: _none(bool))
     texts: Array = field(default_factory=_none)  # hashes, sorted; of rows that do not stay too
@@ -52,6 +55,10 @@ class Held:
             np.concatenate([_none(), *(part[column] for part in self._parts)]) for column in range(3)
         )
         self._parts = []
+        self.texts = np.unique(texts)
+        if not self.distinct:
+            self.stays, self.conflicting = np.ones(len(pairs), bool), np.zeros(len(pairs), bool)
+            return self
         _, first, whose = np.unique(pairs, return_index=True, return_inverse=True)
         differs = np.zeros(len(first), bool)
         differs[whose[labels != labels[first][whose]]] = True
@@ -59,7 +66,6 @@ class Held:
         self.stays = np.zeros(len(pairs), bool)
         self.stays[first] = True
         self.stays &= ~self.conflicting
-        self.texts = np.unique(texts)
         return self
 
     @property

@@ -10,62 +10,20 @@ Whoever serves the model gives the same columns with each row, computed by `with
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
-
-from contender.data.times import DAY, seconds_of, spelled
+from contender.data.times import DAY, seconds_of
 from contender.data.values import as_text
 from contender.errors import UsageError
-from contender.section import Seconds, Section
+from contender.features import History
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-Name = Annotated[str, Field(min_length=1)]
 NIGHT_UNTIL = 6  # o'clock, that hour included, as in the handbook
-
-
-class History(Section):
-    """Features from the past of a row's entities, computed from the rows themselves."""
-
-    time: Name = Field(description="column of the time: ISO 8601, or seconds since 1970")
-    entities: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
-        description="columns that name whose past counts, such as a customer and a terminal"
-    )
-    values: tuple[Name, ...] = Field(default=(), description="numeric columns whose mean over the window is a feature")
-    windows: Annotated[tuple[Seconds, ...], Field(min_length=1)] = Field(
-        default=(DAY, 7 * DAY, 30 * DAY), description="how far back: 1d, 7d, 12h"
-    )
-    label_delay: Seconds | None = Field(
-        default=None,
-        description="how late labels are known: gives the share of positive labels before; null: not computed",
-    )
-
-    @model_validator(mode="after")
-    def _distinct(self) -> History:
-        for name, values in {"entities": self.entities, "values": self.values, "windows": self.windows}.items():
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} names one twice")
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        """The columns that it adds, in order."""
-        return [f"{self.time}_weekend", f"{self.time}_night", *(name for name, *_ in self.parts())]
-
-    def parts(self) -> Iterator[tuple[str, str, str, float, str | None]]:
-        """(name, entity, what, window in seconds, value) of each column about an entity."""
-        for entity in self.entities:
-            for window in self.windows:
-                span = spelled(window)
-                yield f"{entity}_count_{span}", entity, "count", window, None
-                for value in self.values:
-                    yield f"{entity}_mean_{value}_{span}", entity, "mean", window, value
-                if self.label_delay is not None:
-                    yield f"{entity}_risk_{span}", entity, "risk", window, None
 
 
 def with_history(table: pa.Table, options: History, label: str | None = None, positive: str | None = None) -> pa.Table:
@@ -102,6 +60,50 @@ def with_history(table: pa.Table, options: History, label: str | None = None, po
     for name in options.names:
         table = table.append_column(name, pa.array(found[name]))
     return table
+
+
+def add_history(
+    rows: Path, admitted: Path, options: History, label: str, positive: str | None, out: Path, out_admitted: Path
+) -> None:
+    """Writes the admitted rows of a row file with the columns of `options.names` to `out`, and that all of them are, to `out_admitted`.
+
+    Errors and memory as of `with_history`; of the other columns a batch at a time.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from contender.data.rowfile import read_batches
+
+    indices = np.load(admitted)
+    read = sorted({options.time, *options.entities, *options.values, label})
+    parts = [batch.select(read) for batch in _chosen(read_batches(rows), indices)]
+    made = with_history(pa.Table.from_batches(parts), options, label, positive).select(options.names)
+    start = 0
+    with pa.OSFile(str(out), "wb") as sink:
+        writer = None
+        for batch in _chosen(read_batches(rows), indices):
+            there = pa.Table.from_batches([batch])
+            for name in options.names:
+                there = there.append_column(name, made.column(name).slice(start, batch.num_rows))
+            start += batch.num_rows
+            writer = pa.ipc.new_stream(sink, there.schema) if writer is None else writer
+            writer.write_table(there.combine_chunks())
+        if writer is not None:
+            writer.close()
+    np.save(out_admitted, np.arange(start))
+
+
+def _chosen(batches: Iterable[pa.RecordBatch], indices: np.ndarray) -> Iterator[pa.RecordBatch]:
+    """Of each batch that has some the rows whose numbers are in `indices`, which is sorted."""
+    import numpy as np
+    import pyarrow as pa
+
+    start = 0
+    for batch in batches:
+        first, last = np.searchsorted(indices, [start, start + batch.num_rows])
+        if last > first:
+            yield batch.take(pa.array(indices[first:last] - start))
+        start += batch.num_rows
 
 
 class _Past:

@@ -50,6 +50,7 @@ def split(
     near_duplicates: float | None = None,
     *,
     task: Task = TASKS["text-classification"],
+    made: Sequence[str] = (),
     on_rows: Callable[[int], None] | None = None,
     on_held: Callable[[int], None] | None = None,
 ) -> SplitReport:
@@ -68,7 +69,7 @@ def split(
     ends = None
     if definition.by == "time":
         ends = cuts(definition, lambda: _admitted(rows, indices, columns))
-    dealing = _Dealing(columns, tuple(keep), definition, task, ends)
+    dealing = _Dealing(columns, tuple(keep), definition, task, ends, tuple(made))
     with ExitStack() as stack:
         threshold = 1.0 if near_duplicates is None or not task.words else near_duplicates
         kept = HeldTexts(out / ".held") if threshold < 1 else None
@@ -128,6 +129,12 @@ class _Dealing:
     definition: SplitDefinition
     task: Task
     ends: Cuts | None = None  # of a split by time
+    made: tuple[str, ...] = ()  # columns that are no part of what a row is
+
+    @property
+    def distinct(self) -> bool:
+        """Whether a row says what it is. Rows of a table without an id may be equal by chance: they share a key, and all stay."""
+        return self.task.example is not None or self.key_column is not None
 
     @property
     def key_column(self) -> str | None:
@@ -156,7 +163,7 @@ class _Dealing:
 
     def normalised(self, batch: pa.RecordBatch) -> list[str]:
         """The normalised examples of a batch."""
-        return forms(batch, self.task, self.columns)
+        return forms(batch, self.task, self.columns, self.made)
 
     def texts(self, examples: Sequence[str]) -> np.ndarray[Any, Any]:
         """Hashes of normalised texts."""
@@ -172,7 +179,9 @@ class _Dealing:
         return np.array(hashes((key or "" for key in keys), self.key_seed), np.uint64)
 
     def labels(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
-        """Hashes of the targets as they are."""
+        """Hashes of the targets as they are; all alike where the same example may well have several right answers."""
+        if self.task.labels == "none":
+            return np.zeros(batch.num_rows, np.uint64)
         labels = as_text(batch.column(self.columns[self.task.target])).to_pylist()
         return np.array(plain_hashes(labels, seed_of(self.definition.salt, "label")), np.uint64)
 
@@ -241,7 +250,7 @@ def _first_pass(
     rows: Path, indices: np.ndarray[Any, Any], dealing: _Dealing, hashed: Path, kept: HeldTexts | None
 ) -> Held:
     """Hashes every admitted row into the file `hashed`, and finds which test rows stay; their texts go into `kept`."""
-    test = Held()
+    test = Held(distinct=dealing.distinct)
     with hashed.open("wb") as sink:
         for batch in _admitted(rows, indices, dealing.columns):
             examples = dealing.normalised(batch)
@@ -288,7 +297,7 @@ def _second_pass(
 
 
 def _load_golden(name: str, path: Path, dealing: _Dealing, kept: HeldTexts | None) -> Held:
-    held = Held()
+    held = Held(distinct=dealing.distinct)
     for batch in read_batches(path):
         advice = "Correct the row, or take it out: golden sets pass no quality gate."
         _check_roles(batch, dealing.columns, f"golden set {name} has rows", advice)

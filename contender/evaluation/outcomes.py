@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from contender.errors import DataError, ModelError
+from contender.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,7 +130,13 @@ def from_arrays(**columns: Any) -> Outcomes:
 
 
 def shared_codes(ours: Outcomes, theirs: Outcomes) -> tuple[Outcomes, Outcomes]:
-    """Both models' outcomes as codes into one list of names."""
+    """Both models' outcomes as codes into one list of names; UsageError where they call different rows positive."""
+    mine, other = ours.figures.get("positive"), theirs.figures.get("positive")
+    if mine is not None and other is not None and not np.array_equal(mine, other):
+        raise UsageError(
+            "the two models have a different positive class, and their rankings cannot be compared",
+            "Set evaluate.positive to the class of the model that is there already, or start a new pipeline under another name.",
+        )
     names = list(dict.fromkeys([*ours.names, *theirs.names]))
     place = {name: code for code, name in enumerate(names)}
 

@@ -7,12 +7,12 @@ malformed sequence such as O, I-PER, which begins an entity.
 
 from __future__ import annotations
 
-import json
 import warnings
 from functools import lru_cache
 
 import numpy as np
 
+from contender.data.jsonlists import texts_of
 from contender.errors import DataError
 from contender.evaluation.outcomes import Array, Outcomes
 from contender.text import shorten
@@ -24,11 +24,8 @@ Entity = tuple[str, int, int]  # type, first word, last word
 
 def tags_of(text: str) -> tuple[str, ...]:
     """The tags that an outcome's label or prediction holds; DataError where it is no JSON list of text."""
-    try:
-        tags = json.loads(text)
-    except (ValueError, RecursionError):
-        tags = None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
+    tags = texts_of(text)
+    if tags is None or not all(tags):
         raise DataError(
             f"{shorten(text, 80)!r} is no list of tags",
             'A metric of tags reads outcomes such as ["B-PER", "O"]: name another metric for this task.',

@@ -27,7 +27,7 @@ class Classification(Defaults):
         import torch
         from torch.nn.functional import cross_entropy
 
-        weights = _balanced(train["labels"][:], len(job.labels)) if job.options.class_weights == "balanced" else None
+        weights = balanced(train["labels"][:], len(job.labels)) if job.options.class_weights == "balanced" else None
         table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
         def mean_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
@@ -91,7 +91,7 @@ def no_outcomes() -> pa.Table:
     return pa.schema({"key": pa.uint64(), **strings, **figures}).empty_table()
 
 
-def _balanced(ids: Sequence[int], classes: int) -> list[float]:
+def balanced(ids: Sequence[int], classes: int) -> list[float]:
     """Weights in inverse proportion to rows, of mean 1 over the rows; 1 for a class without rows."""
     import numpy as np
 

@@ -8,45 +8,18 @@ one, and their probabilities are averaged.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from contender.kinds._tabular_config import TabularConfig
+
 FEW_SIGNS = 0.5  # chance of each sign of a member's first scales
-
-
-class TabularConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is untyped here
-    """Sizes of the model; `bins` and `sizes` come from the fitted encoder (contender/kinds/_table.py)."""
-
-    model_type = "contender-tabular"
-
-    def __init__(
-        self,
-        bins: list[int] | None = None,
-        sizes: list[int] | None = None,
-        number_dim: int = 16,
-        category_dim: int = 16,
-        hidden_size: int = 256,
-        num_hidden_layers: int = 2,
-        members: int = 8,
-        dropout: float = 0.1,
-        positive: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.bins = list(bins or [])
-        self.sizes = list(sizes or [])
-        self.number_dim = number_dim
-        self.category_dim = category_dim
-        self.hidden_size = hidden_size
-        self.num_hidden_layers = num_hidden_layers
-        self.members = members
-        self.dropout = dropout
-        self.positive = positive
-        super().__init__(**kwargs)
 
 
 @dataclass
@@ -105,21 +78,26 @@ class TabularModel(PreTrainedModel):  # type: ignore[misc]
         return sizes.cumsum(0)
 
     def forward(
-        self, numbers: torch.Tensor | None = None, categories: torch.Tensor | None = None, **_: Any
+        self,
+        numbers: torch.Tensor | None = None,
+        categories: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,  # unread: the Trainer evaluates only a model that could be given them
+        **_: Any,
     ) -> TabularOutput:
+        # In fp32 whatever the training asks for: places among edges need the digits, and there is little to gain in so small a model.
+        with torch.autocast(self.device.type, enabled=False):
+            features = self._features(numbers, categories).unsqueeze(1) * self.scales  # (rows, members, width)
+            members = torch.einsum("rmh,mhc->rmc", self.layers(features), self.head) + self.head_bias
+            mean = members.log_softmax(-1).logsumexp(1) - math.log(members.shape[1])
+        return TabularOutput(logits=mean, members=members if self.training else None)
+
+    def _features(self, numbers: torch.Tensor | None, categories: torch.Tensor | None) -> torch.Tensor:
         parts = []
         if self.numbers is not None:
             parts.append(self.numbers(numbers).flatten(1))
-        if self.categories is not None:
-            assert categories is not None
+        if self.categories is not None and categories is not None:
             parts.append(self.categories(categories + self._offsets(categories.device)).flatten(1))
-        features = torch.cat(parts, dim=1).unsqueeze(1) * self.scales  # (rows, members, width)
-        hidden = self.layers(features)
-        members = torch.einsum("rmh,mhc->rmc", hidden, self.head) + self.head_bias
-        if self.training:
-            return TabularOutput(logits=members.mean(1), members=members)
-        spread = members.float().log_softmax(-1)
-        return TabularOutput(logits=spread.logsumexp(1) - torch.log(torch.tensor(float(spread.shape[1]))))
+        return torch.cat(parts, dim=1)
 
 
 class NumberEmbeddings(nn.Module):  # type: ignore[misc]
@@ -138,3 +116,6 @@ class NumberEmbeddings(nn.Module):  # type: ignore[misc]
         filled = (places.nan_to_num(0.0).unsqueeze(-1) - bins).clamp(0.0, 1.0)  # (rows, columns, bins)
         embedded = torch.einsum("rcb,cbd->rcd", filled, self.weight) + self.bias
         return torch.where(gone.unsqueeze(-1), self.missing + self.bias, embedded).relu()
+
+
+AutoModel.register(TabularConfig, TabularModel, exist_ok=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contender.data.jsonlists import texts_of
 from contender.errors import ModelError, UsageError
 from contender.evaluation.tags import entities
 from contender.kinds._classifier import BATCH, LoadedClassifier, OnRows, ReleasedClassifier, pad
@@ -124,13 +125,14 @@ class TokenClassifier(ReleasedClassifier):
         ]
 
     def warm_up(self) -> None:
-        self.predict([["warm", "up"], ["warm", "up"] * 100])
+        for inputs in ([["warm", "up"]], [["warm", "up"] * 100], [["warm", "up"]] * 8):
+            self.predict(inputs)
 
     def _example(self, place: int, given: Any) -> tuple[list[str], list[tuple[int, int]] | None]:
         """The words of one input, and which characters they are where it is a text."""
         column = self.manifest.columns.get("tokens", "tokens")
         value = given.get(column) if isinstance(given, Mapping) else given
-        if isinstance(given, Mapping) and isinstance(value, str) and (words := _json_list(value)) is not None:
+        if isinstance(given, Mapping) and isinstance(value, str) and (words := texts_of(value)) is not None:
             value = words
         if isinstance(value, str):
             found = list(WORD.finditer(value))
@@ -158,11 +160,3 @@ def _tagged(words: list[str], places: list[tuple[int, int]] | None, tags: list[s
         for kind, first, last in sorted(entities(json.dumps(tags)), key=lambda entity: entity[1])
     ]
     return Tagged(tuple(words), tuple(tags), tuple(scores), tuple(found))
-
-
-def _json_list(text: str) -> list[str] | None:
-    try:
-        words = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return words if isinstance(words, list) else None

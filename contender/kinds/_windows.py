@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 OVERLAP = 4  # a window shares one in so many of its tokens with the next
@@ -61,7 +62,7 @@ def _cut(
     room = max(max_length - before - (len(of_word) - after), 1)
     starts = _starts(before, after, room)
     # Between two windows the middle of what they share.
-    bounds = [before, *((left + room + right) // 2 for left, right in zip(starts, starts[1:], strict=False)), after]
+    bounds = [before, *((left + room + right) // 2 for left, right in pairwise(starts)), after]
     for start, low, high in zip(starts, bounds, bounds[1:], strict=False):
         end = min(start + room, after)
         inputs = {name: [*ids[:before], *ids[start:end], *ids[after:]] for name, ids in whole.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from contender.errors import ModelError
 from contender.names import TASKS
@@ -42,14 +42,16 @@ class Model(Protocol):
     device: str
     labels: tuple[str, ...]
 
-    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> list[Prediction]:
+    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> Sequence[Any]:
         """One answer for each input, in their order: an example by itself, or a row of the columns that it was trained on.
 
+        A classifier answers with a `Prediction`, a kind that writes text with that text.
         `batch_size`: inputs computed at a time. UsageError for what is no input, ModelError where the answer is no number.
         """
 
     def warm_up(self) -> None:
-        """Answers something, so that the first request does not pay for what a device does once."""
+        """Answers one input alone, then several at once, so that the first request does not pay for what a device does once: it loads
+        a kernel when it is first asked for, and has others for one than for several."""
 
 
 class Kind(Protocol):
@@ -73,6 +75,12 @@ class Kind(Protocol):
 
     def above_encoder(self, model: Any) -> set[str]:
         """Names of the parameters that turn the encoder's output into an answer: they start from nothing, and learn faster."""
+
+    def processor_for(self, job: Job, rows: datasets.Dataset) -> Any:
+        """The processor of a training: its base's, or one that is made from the training rows."""
+
+    def model_for(self, job: Job, processor: Any) -> Any:
+        """The model that a training begins with, in fp32."""
 
     def load_processor(self, base: Path) -> Any:
         """What turns an example into tensors: a tokenizer, an image processor; ModelError where the base has none."""
@@ -109,6 +117,9 @@ class Kind(Protocol):
     ) -> dict[str, float]:
         """The named metrics of one pass over validation, unless it `chooses_by_loss`; kept (rows, …), label_ids (rows, …)."""
 
+    def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
+        """`(kept, label_ids) → metrics` of one pass over validation, the job's primary metric among them."""
+
     def predict(
         self, model: Path, rows: Path, *, batch_size: int = 64, on_rows: Callable[[int], None] | None = None
     ) -> pa.Table:
@@ -142,8 +153,18 @@ class Defaults:
         facts = TASKS[self.task]
         return [role for role in facts.roles if role != facts.target or role == facts.example]
 
+    def processor_for(self, job: Job, rows: datasets.Dataset) -> Any:
+        return cast("Kind", self).load_processor(Path(job.base))
+
+    def model_for(self, job: Job, processor: Any) -> Any:
+        return cast("Kind", self).load_model(Path(job.base), job.labels)
+
     def set_up(self, job: Job, processor: Any, model: Any) -> None:
         return None
+
+    def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
+        kind = cast("Kind", self)
+        return lambda kept, label_ids: kind.scores(kept, label_ids, job.labels, [job.primary_metric])
 
     def kept(self, logits: Any, labels: Any) -> Any:
         return logits

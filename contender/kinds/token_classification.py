@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from contender.data.jsonlists import texts_of
 from contender.errors import DataError, ModelError
 from contender.kinds._classifier import BATCH, first_line, pad
+from contender.kinds._labels import balanced
 from contender.kinds._lengths import text_length
 from contender.kinds._loaded import check_weights
 from contender.kinds._tagger import Tagger, TokenClassifier
@@ -46,15 +48,10 @@ class TokenClassification(Defaults):
         return TEXT.above_encoder(model)
 
     def load_processor(self, base: Path) -> Any:
-        """A tokenizer that reads a word by itself as it reads one behind a space."""
-        from transformers import AutoTokenizer
-
+        """A tokenizer that reads each word as it reads one behind a space, whatever its files say of the first."""
         tokenizer = TEXT.load_processor(base)
-        if "ByteLevel" not in repr(tokenizer.backend_tokenizer.pre_tokenizer) or tokenizer.add_prefix_space:
-            return tokenizer
-        spaced = AutoTokenizer.from_pretrained(str(base), add_prefix_space=True, trust_remote_code=False)
-        spaced.pad_token = tokenizer.pad_token
-        return spaced
+        _spaced(tokenizer.backend_tokenizer.pre_tokenizer)
+        return tokenizer
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
         import torch
@@ -125,7 +122,7 @@ class TokenClassification(Defaults):
         import torch
         from torch.nn.functional import cross_entropy
 
-        weights = _balanced(train, len(job.labels)) if job.options.class_weights == "balanced" else None
+        weights = balanced(_targets(train), len(job.labels)) if job.options.class_weights == "balanced" else None
         table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
         def mean_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
@@ -204,9 +201,22 @@ class TokenClassification(Defaults):
 KIND = TokenClassification()
 
 
+def _spaced(pre_tokenizer: Any) -> None:
+    """Tells a tokenizer of bytes, such as GPT-2's and RoBERTa's, whose words in a text begin with the space in front of them."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from tokenizers.pre_tokenizers import Sequence as Several
+
+    if isinstance(pre_tokenizer, ByteLevel):
+        pre_tokenizer.add_prefix_space = True
+    elif isinstance(pre_tokenizer, Several):
+        parts: Any = pre_tokenizer
+        for part in parts:
+            _spaced(part)
+
+
 def _lists(tokens: Sequence[str], tags: Sequence[str]) -> tuple[list[list[str]], list[list[str]]]:
     """Words and tags of rows; DataError, naming the first that there is, where a row has no tag for each word."""
-    found = [(_texts(words), _texts(marks)) for words, marks in zip(tokens, tags, strict=True)]
+    found = [(texts_of(words), texts_of(marks)) for words, marks in zip(tokens, tags, strict=True)]
     for row, (words, marks) in enumerate(found):
         if words is None or marks is None or len(words) != len(marks):
             raise DataError(
@@ -216,24 +226,13 @@ def _lists(tokens: Sequence[str], tags: Sequence[str]) -> tuple[list[list[str]],
     return [words or [] for words, _ in found], [marks or [] for _, marks in found]
 
 
-def _texts(value: str) -> list[str] | None:
-    try:
-        texts = json.loads(value)
-    except (ValueError, RecursionError):
-        return None
-    return texts if isinstance(texts, list) and all(isinstance(text, str) for text in texts) else None
-
-
-def _balanced(train: datasets.Dataset, classes: int) -> list[float]:
-    """Weights in inverse proportion to words, of mean 1 over the words; 1 for a tag without words."""
+def _targets(train: datasets.Dataset) -> list[int]:
+    """Of every word."""
     import numpy as np
 
-    counts = np.zeros(classes, np.int64)
-    for chunk in train.data.column("labels").chunks:
-        targets = chunk.flatten().to_numpy()
-        counts += np.bincount(targets[targets != IGNORED], minlength=classes)
-    present = int((counts > 0).sum())
-    return [float(counts.sum() / (present * count)) if count else 1.0 for count in counts]
+    found = [chunk.flatten().to_numpy() for chunk in train.data.column("labels").chunks]
+    targets = np.concatenate([np.empty(0, np.int64), *found])
+    return [int(target) for target in targets[targets != IGNORED]]
 
 
 def _outcomes(keys: Sequence[int], truth: Sequence[list[str]], answers: Sequence[list[str]]) -> pa.Table:

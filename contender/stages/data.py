@@ -11,9 +11,10 @@ from contender.data.times import spelled
 from contender.data.timesplit import told as ends
 from contender.errors import DataError, SourceChanged, SpecError, UsageError
 from contender.files import sha256_file
-from contender.plan import columns, kept_columns, parts, required_columns, stage_key
+from contender.plan import columns, features, kept_columns, parts, required_columns, stage_key
 from contender.records import FileSet, QualityReport, ReleaseManifest, Snapshot, SplitDefinition, SplitReport, digest
 from contender.run import Run
+from contender.spec import Spec
 from contender.stages.telling import rows_told, staged
 from contender.workspace import Staged
 
@@ -103,23 +104,48 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
 
             row_files = ["source", *(f"golden-{name}" for name in run.pipeline.spec.data.golden)]
             refer(folder, snapshot.folder, row_files)
-        return split(
-            snapshot.folder / "source.arrow",
-            quality.folder / "admitted.npy",
-            columns(run.pipeline),
-            kept_columns(run.pipeline, snapshot.record.source.columns),
-            definition,
-            {name: snapshot.folder / f"golden-{name}.arrow" for name in run.pipeline.spec.data.golden},
-            folder,
-            near_duplicates=run.pipeline.spec.data.split.near_duplicates,
-            task=run.pipeline.spec.facts,
-            on_rows=rows_told("split", "dealing", quality.record.rows - quality.record.quarantined),
-            on_held=rows_told("split", "indexing held-out texts"),
-        )
+        spec = run.pipeline.spec
+        with _with_history(spec, snapshot.folder / "source.arrow", quality.folder / "admitted.npy", folder) as read:
+            report = split(
+                *read,
+                columns(run.pipeline),
+                kept_columns(run.pipeline, snapshot.record.source.columns),
+                definition,
+                {name: snapshot.folder / f"golden-{name}.arrow" for name in spec.data.golden},
+                folder,
+                near_duplicates=spec.data.split.near_duplicates,
+                task=spec.facts,
+                made=spec.data.features.made,
+                on_rows=rows_told("split", "dealing", quality.record.rows - quality.record.quarantined),
+                on_held=rows_told("split", "indexing held-out texts"),
+            )
+        if spec.facts.example is None:
+            from contender.data.leaking import refuse_leaks
+
+            named = {*(spec.data.features.columns or ()), *spec.data.features.made}
+            refuse_leaks(folder / "train.arrow", set(features(run.pipeline, snapshot.record.source.columns)) - named)
+        return report
 
     admitted = sha256_file(quality.folder / "admitted.npy")
     key = stage_key(run.pipeline, "split", rows=snapshot.key, admitted=admitted, definition=definition.model_dump())
     return staged(run, "split", key, SplitReport, compute, dealt)
+
+
+@contextmanager
+def _with_history(spec: Spec, rows: Path, admitted: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The rows to split, and which of them: where features of the past are asked for, a file that has them too, for so long."""
+    if spec.data.features.history is None:
+        yield rows, admitted
+        return
+    from contender.data.history import add_history
+
+    made = folder / ".history.arrow", folder / ".history.npy"
+    try:
+        add_history(rows, admitted, spec.data.features.history, spec.columns["label"], spec.evaluate.positive, *made)
+        yield made
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
 
 
 def frozen_split(run: Run) -> SplitDefinition:

@@ -33,6 +33,7 @@ from contender.registry.releases import model_files
 from contender.run import Run, signing_key
 from contender.stages.adapter import adapter_files
 from contender.stages.lineage import lineage
+from contender.stages.table import features_of, table_of
 from contender.stages.telling import bytes_told, finish, rows_told, staged
 from contender.training.devices import best_device, computing_on, wait_passively
 from contender.workspace import Staged
@@ -109,7 +110,9 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             lora=spec.model.lora,
             columns={role: role for role in columns(run.pipeline)},
             labels=split.record.labels,
+            **table_of(run.pipeline, split),
             options=spec.train,
+            generation=spec.model.generation,
             primary_metric=spec.evaluate.metrics[0],
             train=str(split.folder / "train.arrow"),
             validation=str(split.folder / "validation.arrow"),
@@ -166,7 +169,7 @@ def stage_release(
     tell(Note("release", "started"))
     draft = ReleaseDraft(
         kind=run.pipeline.spec.task,
-        columns=columns(run.pipeline),
+        columns=columns(run.pipeline) | {name: name for name in features_of(run.pipeline, split)},
         label_names=split.record.labels,
         lineage=lineage(
             run.pipeline,

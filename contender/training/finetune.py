@@ -19,6 +19,7 @@ from transformers.trainer_callback import PrinterCallback
 from contender.evaluation.metrics import METRICS
 from contender.kinds.base import Kind
 from contender.records import CurvePoint, TrainReport
+from contender.text import listed
 from contender.training.checkpoints import Checkpoints
 from contender.training.devices import cpu_cores, hardware
 from contender.training.embedding import restore_rows
@@ -133,11 +134,13 @@ def _arguments(job: Job, folder: Path, prepared: Prepared, attempt: Attempt, che
 
 
 def _metrics(job: Job, kind: Kind) -> Callable[[Any], dict[str, float]]:
+    scores = kind.scorer(job)
+
     def compute(prediction: Any) -> dict[str, float]:
         # The last step of an epoch can break the weights without a loss that shows it.
         if not np.isfinite(prediction.predictions).all():
             raise diverged("the model's answers on validation are no numbers any more")
-        return kind.scores(prediction.predictions, prediction.label_ids, job.labels, [job.primary_metric])
+        return scores(prediction.predictions, prediction.label_ids)
 
     return compute
 
@@ -150,7 +153,7 @@ def _finish(job: Job, prepared: Prepared) -> None:
     elif prepared.adapted is not None:
         save_adapter(prepared.adapted, adapter_folder(Path(job.output)))
         merge(prepared.adapted)
-    else:
+    elif prepared.kind.compact_embeddings:
         restore_rows(prepared.model)
     save_model_files(prepared.model, prepared.processor, prepared.plan.max_length, Path(job.output))
 
@@ -194,6 +197,11 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
 
 
 def _notes(job: Job, prepared: Prepared, attempt: Attempt) -> Iterator[str]:
+    if constant := getattr(prepared.processor, "constant", ()):
+        yield f"not read, as all training rows hold the same: {listed(constant)}"
+    if "cut" in prepared.train.column_names and (cut := int(np.sum(prepared.train["cut"][:]))):
+        rows, length = len(prepared.train), prepared.plan.max_length
+        yield f"{cut:,} of {rows:,} training rows are longer than {length:,} tokens and were cut"
     at_once = attempt.at_once(job)
     if at_once == job.options.batch_size:
         return

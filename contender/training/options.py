@@ -68,6 +68,24 @@ class LoraOptions(Record):
     )
 
 
+class GenerationOptions(Record):
+    """How a model that writes texts searches for its answer; kept in the release, so that whoever loads it gets the same answers."""
+
+    beams: int = Field(default=4, ge=1, le=64, description="answers that are followed side by side; 1: greedily")
+    max_new_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto", description="tokens of an answer, at most; auto: the 99.9th percentile of the training answers"
+    )
+    length_penalty: float = Field(
+        default=1.0,
+        ge=-10,
+        le=10,
+        description="with several beams: above 1 prefers longer answers, below 1 shorter ones",
+    )
+    no_repeat_ngram: int = Field(
+        default=0, ge=0, le=32, description="no answer has the same run of so many tokens twice; 0: it may"
+    )
+
+
 class CheckpointOptions(Record):
     """How often a training keeps what it has done. What a crash can cost is what lies between two checkpoints."""
 
@@ -89,7 +107,11 @@ class Job(Record):
     lora: LoraOptions = LoraOptions()
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
     labels: tuple[str, ...] = Field(description="label names; their index is the class id")
+    features: tuple[str, ...] = Field(default=(), description="of a table: the columns that are read")
+    categorical: tuple[str, ...] = Field(default=(), description="of those: columns of numbers that are names")
+    positive: str | None = Field(default=None, description="of a table: the label that rankings are measured by")
     options: TrainOptions
+    generation: GenerationOptions = GenerationOptions()
     primary_metric: str
     train: str = Field(description="row file")
     validation: str = Field(description="row file; may have no rows")

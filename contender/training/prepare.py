@@ -71,8 +71,8 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     kind = kind_of(job.task)
     rows, checked = datasets.Dataset.from_file(job.train), datasets.Dataset.from_file(job.validation)
     _check_data(job, len(rows))
-    processor = kind.load_processor(Path(job.base))
-    model = kind.load_model(Path(job.base), job.labels).to(best_device())
+    processor = kind.processor_for(job, rows)
+    model = kind.model_for(job, processor).to(best_device())
     if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
     kind.set_up(job, processor, model)

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from contender.data.history import History, with_history
+from contender.data.history import with_history
 from contender.data.times import DAY, seconds_of, written
 from contender.errors import DataError, UsageError
+from contender.features import History
 
 OPTIONS = History(time="at", entities=("who",), values=("amount",), windows=("1d", "7d"), label_delay="2d")
 

@@ -36,6 +36,15 @@ OTHER: dict[str, Any] = {
     "data.csv.delimiter": ";",
     "data.csv.header": False,
     "data.csv.encoding": "latin-1",
+    "data.features.columns": ["age"],
+    "data.features.drop": ["id"],
+    "data.features.categorical": ["branch"],
+    "data.features.history.time": "when",
+    "data.features.history.entities": ["customer"],
+    "data.features.history.values": ["amount"],
+    "data.features.history.windows": ["2d"],
+    "data.features.history.label_delay": "7d",
+    "evaluate.positive": "yes",
     "data.split.by": "time",
     "data.split.column": "when",
     "data.split.gap": "2d",
@@ -56,6 +65,10 @@ OTHER: dict[str, Any] = {
     "model.lora.dropout": 0.1,
     "model.lora.targets": ["query", "value"],
     "model.config": {"hidden_size": 64},
+    "model.generation.beams": 1,
+    "model.generation.max_new_tokens": 40,
+    "model.generation.length_penalty": 0.5,
+    "model.generation.no_repeat_ngram": 3,
     "train.epochs": 1,
     "train.batch_size": 8,
     "train.learning_rate": 1e-4,
@@ -140,8 +153,23 @@ TOGETHER = {
 }
 
 # What a key needs to be there already.
+TABLE: dict[str, Any] = {
+    "task": "tabular-classification",
+    "data.columns": {"label": "intent"},
+    "data.golden": {},
+    "evaluate.positive": "no",
+    "model.init": "scratch",
+    "evaluate.metrics": ["accuracy"],
+}
+PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
+WRITING: dict[str, Any] = {"task": "translation", "data.columns": {"source": "body", "target": "intent"}}
 WITHIN: dict[str, dict[str, Any]] = {
-    key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")
+    **{key: WRITING for key in OTHER if key.startswith("model.generation.")},
+    **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
+    **dict.fromkeys(
+        ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
+    ),
+    **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }
 
 

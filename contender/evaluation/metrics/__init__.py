@@ -28,6 +28,7 @@ class MetricFacts:
 
 
 _CLASSES = ("label", "prediction")
+_RANKING = ("positive", "p_positive")
 
 METRICS: dict[str, MetricFacts] = {
     "accuracy": MetricFacts("Accuracy", _CLASSES),
@@ -37,6 +38,12 @@ METRICS: dict[str, MetricFacts] = {
     "f1_weighted": MetricFacts("F1 (weighted)", _CLASSES),
     "log_loss": MetricFacts("Log loss", ("p_label",), higher_is_better=False, percent=False),
     "calibration_error": MetricFacts("Calibration error", (*_CLASSES, "confidence"), higher_is_better=False),
+    "average_precision": MetricFacts("Average precision", _RANKING),
+    "roc_auc": MetricFacts("ROC AUC", _RANKING),
+    "recall_at_p50": MetricFacts("Recall at 50% precision", _RANKING),
+    "recall_at_p80": MetricFacts("Recall at 80% precision", _RANKING),
+    "recall_at_p90": MetricFacts("Recall at 90% precision", _RANKING),
+    "recall_at_p95": MetricFacts("Recall at 95% precision", _RANKING),
     "entity_f1": MetricFacts("Entity F1", _CLASSES),
     "entity_precision": MetricFacts("Entity precision", _CLASSES),
     "entity_recall": MetricFacts("Entity recall", _CLASSES),

@@ -1,0 +1,112 @@
+"""A released model that writes texts: what evaluates it and what serves it run this code, and it answers as its release says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contender.errors import ModelError, UsageError
+from contender.kinds._classifier import first_line, pad
+from contender.kinds._pairs import load_pairs
+from contender.training.devices import best_device, wait_passively
+from contender.training.loading import quiet_loading
+
+if TYPE_CHECKING:
+    from contender.records import ReleaseManifest
+
+OnRows = Callable[[int], None]
+BATCH = 32
+
+
+class Generator:
+    """The model in `folder` on a device, in fp32: CUDA, else MPS, else the CPU where none is named.
+
+    How answers are searched for, and how long they may be, stands in the release's generation_config.json.
+    """
+
+    def __init__(self, folder: Path, device: str | None = None) -> None:
+        wait_passively()
+        import torch
+        from transformers import AutoModelForSeq2SeqLM
+
+        self._pairs = load_pairs(folder)
+        try:
+            with quiet_loading():
+                model = AutoModelForSeq2SeqLM.from_pretrained(
+                    str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+                )
+        except Exception as error:
+            raise ModelError(
+                f"the model in {folder} cannot be loaded: {first_line(error)}", "Verify the release."
+            ) from error
+        try:
+            self.device = torch.device(device) if device else best_device()
+            self._model = model.to(self.device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(
+                f"cannot compute on {device or self.device}: {first_line(error)}", "Name cpu, cuda, cuda:1 or mps."
+            ) from error
+        self._tokenizing, self._computing = threading.Lock(), threading.Lock()
+
+    def answers(self, texts: Sequence[str], batch_size: int, told: OnRows | None = None) -> list[str]:
+        """What the model writes for each text, in their order; `told` gets how many are done. Threads may call it at once."""
+        import torch
+
+        if not texts:
+            return []
+        with self._tokenizing:
+            ids = self._pairs.sources(texts, self._pairs.model_max_length)
+        # Longest first: one length to a batch, and a batch that does not fit memory fails first.
+        order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+        found = [""] * len(ids)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = pad(self._pairs.tokenizer, [{"input_ids": ids[row]} for row in rows])
+            with self._computing, torch.inference_mode():
+                written = self._model.generate(**{name: value.to(self.device) for name, value in batch.items()})
+            with self._tokenizing:
+                decoded = self._pairs.tokenizer.batch_decode(
+                    written.cpu(), skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
+            for row, text in zip(rows, decoded, strict=True):
+                found[row] = text.strip()
+            if told:
+                told(start + len(rows))
+        return found
+
+
+class TextWriter:
+    """A release that answers, as `contender.kinds.base.Model` says; inputs are texts, or rows that hold the source's column."""
+
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, manifest: ReleaseManifest, source: str, generator: Generator) -> None:
+        self.manifest = manifest
+        self.device = str(generator.device)
+        self._column = manifest.columns.get(source, source)
+        self._generator = generator
+
+    def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = BATCH) -> list[str]:
+        """The text that answers each input."""
+        if isinstance(inputs, str | Mapping):
+            raise UsageError(
+                "predict takes a list of inputs, and was given a single one", "Put it into a list: predict([input])"
+            )
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}", "It is 1 or more.")
+        return self._generator.answers([self._text(place, given) for place, given in enumerate(inputs)], batch_size)
+
+    def warm_up(self) -> None:
+        self.predict(["warm up"])
+
+    def _text(self, place: int, given: Any) -> str:
+        text = given.get(self._column) if isinstance(given, Mapping) else given
+        if not isinstance(text, str):
+            row = f"has no text in column {self._column!r}" if isinstance(given, Mapping) else "is no text"
+            raise UsageError(
+                f"input {place} {row}: it is of type {type(text).__name__}",
+                f"Give texts, or rows with a text in column {self._column!r}.",
+            )
+        return text
