@@ -169,8 +169,12 @@ def _probe(
 def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor: Monitor, attempt: Attempt) -> Plan:
     monitor.phase("measuring")
     rate = job.options.learning_rate
-    rate = prepared.kind.learning_rate(job.method, parameters) if rate == "auto" else rate
+    from_nothing = job.init == "scratch"
+    rate = (
+        prepared.kind.learning_rate("scratch" if from_nothing else job.method, parameters) if rate == "auto" else rate
+    )
     head_rate = job.options.head_learning_rate
+    factor = 1.0 if from_nothing else HEAD_FACTOR  # all layers start alike
     if job.method == "head":
         precision: tuple[Precision, str] = ("fp32", "one layer leaves nothing to gain")
     else:
@@ -184,7 +188,7 @@ def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor:
         job=job_digest(job),
         max_length=length,
         learning_rate=rate,
-        head_learning_rate=max(rate, min(HEAD_FACTOR * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
+        head_learning_rate=max(rate, min(factor * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
         precision=precision[0],
         precision_reason=precision[1],
     )
