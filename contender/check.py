@@ -17,12 +17,12 @@ from contender.data.timesplit import counts
 from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
 from contender.judging.spending import alpha_of
-from contender.models import resolve_base
 from contender.notifications import unresolved
 from contender.plan import columns, judged_set
 from contender.records import Record, Snapshot
 from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
+from contender.stages.base import find_base
 from contender.stages.data import look, take_snapshot
 from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
@@ -88,8 +88,8 @@ class Plan(Record):
 
 def check(pipeline: Pipeline) -> Plan:
     """Reads the data as a run would (and keeps what it read for that run); trains nothing, writes nothing to the registry."""
-    base = resolve_base(pipeline.spec.model.base, Path(pipeline.folder))
     run = open_run(pipeline, actor="")
+    base = find_base(run)
     seen = look(run)
     snapshot = take_snapshot(run, seen)
     facts = pipeline.spec.facts

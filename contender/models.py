@@ -27,6 +27,7 @@ HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 # Everything that changes what from_pretrained gives; a README does not.
 PARTS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+WEIGHT_PARTS = ("*.safetensors",)
 HEADER_LIMIT = 100 << 20  # bytes: the limit of the safetensors format itself
 
 
@@ -39,15 +40,15 @@ class ResolvedBase(Record):
     revision: str | None = None
 
 
-def resolve_base(base: str, base_folder: Path) -> ResolvedBase:
-    """The base model that `base` names, folders being relative to `base_folder`.
+def resolve_base(base: str, base_folder: Path, weights: bool = True) -> ResolvedBase:
+    """The base model that `base` names, folders being relative to `base_folder`; for a training from nothing without its `weights`.
 
     Raises ModelError where it cannot be used, Transient where the hub did not answer.
     """
-    folder, revision = _locate(base, base_folder)
-    if not base.startswith(BUILTIN):
-        check_model_folder(folder, base)
-    return ResolvedBase(name=base, path=str(folder), digest=_digest(folder), revision=revision)
+    parts = PARTS if weights else tuple(part for part in PARTS if part not in WEIGHT_PARTS)
+    folder, revision = _locate(base, base_folder, parts)
+    check_model_folder(folder, base, weights)
+    return ResolvedBase(name=base, path=str(folder), digest=_digest(folder, parts), revision=revision)
 
 
 def _built_in(name: str) -> Path:
@@ -58,7 +59,7 @@ def _built_in(name: str) -> Path:
     return folders[name]
 
 
-def _locate(base: str, base_folder: Path) -> tuple[Path, str | None]:
+def _locate(base: str, base_folder: Path, parts: tuple[str, ...]) -> tuple[Path, str | None]:
     if base.startswith(BUILTIN):
         return _built_in(base.removeprefix(BUILTIN)), None
     if base.startswith("package:"):
@@ -75,7 +76,7 @@ def _locate(base: str, base_folder: Path) -> tuple[Path, str | None]:
             f"there is no base model folder {shorten(str(folder), 300)}",
             "Give a folder, a hub id such as org/name, or package:<name>.",
         )
-    return _from_hub(base, folder)
+    return _from_hub(base, folder, parts)
 
 
 def _in_package(name: str) -> Path:
@@ -93,13 +94,13 @@ def _in_package(name: str) -> Path:
     return min(folders, key=lambda folder: (len(folder.parts), str(folder))).resolve()
 
 
-def _from_hub(base: str, tried: Path) -> tuple[Path, str | None]:
+def _from_hub(base: str, tried: Path, parts: tuple[str, ...]) -> tuple[Path, str | None]:
     from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
 
     also = f"It is no folder either: {tried} does not exist."
     try:
-        folder = Path(snapshot_download(base, allow_patterns=list(PARTS)))
+        folder = Path(snapshot_download(base, allow_patterns=list(parts)))
     except hub.GatedRepoError as error:
         raise ModelError(
             f"the hub's model {base} is gated", "Accept its terms on the hub and log in with `hf auth login`."
@@ -135,7 +136,7 @@ def _unreachable(base: str, also: str) -> Transient:
     )
 
 
-def check_model_folder(folder: Path, name: str) -> None:
+def check_model_folder(folder: Path, name: str, weights: bool = True) -> None:
     """Raises ModelError unless `folder` can be loaded from its safetensors alone, without anybody's code."""
     config = read_config(folder, name)
     if "auto_map" in config and not _is_native(str(config.get("model_type"))):
@@ -143,7 +144,7 @@ def check_model_folder(folder: Path, name: str) -> None:
             f"the base model {name} needs code that comes with it (auto_map in config.json)",
             "Contender runs no code from a model; use a base of an architecture that transformers has.",
         )
-    for shard in _shards(folder, name):
+    for shard in _shards(folder, name) if weights else ():
         _check_safetensors(shard, name)
 
 
@@ -220,6 +221,6 @@ def _check_safetensors(path: Path, name: str) -> None:
         ) from error
 
 
-def _digest(folder: Path) -> str:
-    files = sorted({path for pattern in PARTS for path in folder.glob(pattern) if path.is_file()})
+def _digest(folder: Path, parts: tuple[str, ...]) -> str:
+    files = sorted({path for pattern in parts for path in folder.glob(pattern) if path.is_file()})
     return digest([[path.name, path.stat().st_size, sha256_file(path)] for path in files])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from contender import specrules
 from contender.section import Section
-from contender.training.options import GenerationOptions, LoraOptions, Method
+from contender.training.options import GenerationOptions, Init, LoraOptions, Method
 
 
 class Model(Section):
@@ -18,7 +18,7 @@ class Model(Section):
         description="Hugging Face id, local folder, package:NAME for an installed Python package with a model/ folder, or "
         "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to; builtin:tabular, the default for tables"
     )
-    init: Literal["pretrained", "scratch"] = Field(
+    init: Init = Field(
         default="pretrained",
         description="pretrained: start from the base's weights; scratch: only from its config.json",
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from contender.files import expanded, is_folder
+from contender.names import RELEASE_BASE
 from contender.notifications import every_receiver
+from contender.registry.naming import name_parts
 from contender.spec import Pipeline
 
 
@@ -32,4 +34,7 @@ def is_local_base(base: str, folder: Path) -> bool:
 
     if base.startswith("package:"):
         return False
+    if base.startswith(RELEASE_BASE):
+        url, _, _ = name_parts(base.removeprefix(RELEASE_BASE))
+        return url is not None and not url.startswith("s3://")
     return base.startswith((".", "/", "~")) or is_folder(folder / expanded(base)) or not HUB_ID.match(base)

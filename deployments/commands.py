@@ -217,8 +217,8 @@ def _write_prefect_yaml(options: argparse.Namespace, paths: list[Path]) -> int:
 
 def command_clean(options: argparse.Namespace) -> int:
     from contender.clean import IN_USE_SECONDS, leftovers, remove
+    from contender.lookup import workspace_of
     from deployments.arguments import age
-    from deployments.lookup import workspace_of
     from deployments.terminal import Column, console, say, show_table
 
     older_than = age(options.older_than)

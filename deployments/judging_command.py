@@ -18,11 +18,11 @@ def command_judge(options: argparse.Namespace) -> int:
     from rich.text import Text
 
     from contender.loading import load_pipeline
+    from contender.lookup import find_pair
     from contender.progress import listening
     from contender.rejudging import measured, rejudge, rows_of_today, rules_of_release, stored_rows
     from contender.run import EXIT_CODES
     from contender.stages.judge import rules_of
-    from deployments.lookup import find_pair
     from deployments.loudness import Loudness, loudness
     from deployments.results import VERDICT_OUTCOMES, marked, show_rules, show_sentence
     from deployments.runview import RunView

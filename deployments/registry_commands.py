@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def command_releases(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
+    from contender.lookup import find
     from deployments.terminal import Column, console, show_told_rows
 
     target = find(options.name, options.registry, profile=options.profile)
@@ -68,7 +68,7 @@ def _made_of(release: ReleaseManifest, verbose: bool) -> str:
 def command_history(options: argparse.Namespace) -> int:
     from rich.text import Text
 
-    from deployments.lookup import find
+    from contender.lookup import find
     from deployments.results import show_monitoring, show_sentence
     from deployments.terminal import console, say
 
@@ -198,7 +198,7 @@ def _why(entry: AliasEntry, decision: Decision | None) -> Iterator[str]:
 
 
 def command_pull(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
+    from contender.lookup import find
     from deployments.terminal import console, say, transferring
 
     target = find(options.name, options.registry, profile=options.profile)
@@ -227,9 +227,9 @@ def command_pull(options: argparse.Namespace) -> int:
 
 
 def command_verify(options: argparse.Namespace) -> int:
+    from contender.lookup import folder_or_target
     from contender.registry import folder_manifest, folder_signers, verify_folder
     from contender.registry.signing import fingerprint
-    from deployments.lookup import folder_or_target
     from deployments.terminal import console, say, transferring
 
     found = folder_or_target(options.name, options.registry, profile=options.profile)

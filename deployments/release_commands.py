@@ -18,15 +18,15 @@ from deployments.documents import print_document
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from contender.lookup import Target
     from contender.records import AliasEntry
     from contender.registry import Guard
     from contender.registry.collector import Collected, Garbage
     from contender.reporting.difference import Difference
-    from deployments.lookup import Target
 
 
 def command_promote(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
+    from contender.lookup import find
     from deployments.terminal import console, say
 
     target = find(options.name, options.registry, profile=options.profile)
@@ -53,7 +53,7 @@ def command_promote(options: argparse.Namespace) -> int:
 
 
 def command_rollback(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
+    from contender.lookup import find
     from deployments.terminal import console, say
 
     target = find(options.name, options.registry, profile=options.profile)
@@ -74,8 +74,8 @@ def command_rollback(options: argparse.Namespace) -> int:
 
 
 def command_diff(options: argparse.Namespace) -> int:
+    from contender.lookup import find_pair
     from contender.reporting.difference import difference, noise_of, render_difference, same_rows, side
-    from deployments.lookup import find_pair
     from deployments.terminal import console, say
 
     first, second = find_pair(options.a, options.b, options.registry, options.profile)
@@ -100,8 +100,8 @@ def command_diff(options: argparse.Namespace) -> int:
 
 
 def command_gc(options: argparse.Namespace) -> int:
+    from contender.lookup import find
     from deployments.arguments import age
-    from deployments.lookup import find
     from deployments.terminal import Column, console, say, show_table
 
     target = find(options.name, options.registry, profile=options.profile)

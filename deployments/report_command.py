@@ -23,7 +23,7 @@ OPENING_SECONDS = 5.0  # that a browser gets to say that it opened
 
 
 def command_report(options: argparse.Namespace) -> int:
-    from deployments.lookup import find
+    from contender.lookup import find
     from deployments.terminal import console, say
 
     target = find(options.name, options.registry, profile=options.profile)

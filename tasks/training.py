@@ -10,6 +10,7 @@ from contender.records import SplitReport, TrainReport
 from contender.run import Run
 from contender.showing.model import training_page
 from contender.stages import model as stages
+from contender.stages.base import find_base as find
 from contender.workspace import Staged
 from tasks.artifacts import ProgressBar, leave
 from tasks.policy import stage_task
@@ -17,7 +18,7 @@ from tasks.policy import stage_task
 
 @stage_task
 def find_base(run: Run) -> ResolvedBase:
-    return stages.find_base(run)
+    return find(run)
 
 
 @stage_task

@@ -12,8 +12,10 @@ from contender.kinds._classifier import BATCH, Classifier, TextClassifier, encod
 from contender.kinds._labels import Classification, label_ids, no_outcomes, outcomes_of
 from contender.kinds._lengths import text_length
 from contender.kinds._loaded import check_vocabulary, check_weights
+from contender.models import read_config
 from contender.training.devices import wait_passively
 from contender.training.loading import quiet_loading
+from contender.training.scratch import changed_config
 
 if TYPE_CHECKING:
     import datasets
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
 
 # Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
 MEASURED_RATES = ((22.7e6, 2e-4), (110e6, 5e-5))
-LOWEST_RATE, HIGHEST_RATE, HEAD_RATE = 1e-5, 5e-4, 1e-2
+LOWEST_RATE, HIGHEST_RATE = 1e-5, 5e-4
+FIXED_RATES = {"head": 1e-2, "scratch": 5e-4}
 LORA_FACTOR = 5.0
+
+DEVIATION = 0.02  # of a new layer's weights, where the architecture names none
 
 WINDOW = 8_192  # rows predicted at a time: sorted by length inside, bounded in memory
 
@@ -38,8 +43,8 @@ class TextClassification(Classification):
     compact_embeddings = True
 
     def learning_rate(self, method: str, parameters: int) -> float:
-        if method == "head":
-            return HEAD_RATE
+        if method in FIXED_RATES:
+            return FIXED_RATES[method]
         (small, fast), (big, slow) = MEASURED_RATES
         slope = math.log(slow / fast) / math.log(big / small)
         rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
@@ -91,7 +96,24 @@ class TextClassification(Classification):
                 "Use a base whose architecture has a sequence-classification form in transformers.",
             ) from error
         check_weights(model, loaded, base)
+        if not self.above_encoder(model) & set(loaded["missing_keys"]):
+            _forget_other_labels(model, base, labels)
         return model
+
+    def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        config = changed_config(base, changes)
+        config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
+        config.problem_type = "single_label_classification"
+        try:
+            return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False, dtype=torch.float32)
+        except Exception as error:
+            raise ModelError(
+                f"no model for {self.task} can be built from config.json in {base}: {first_line(error)}",
+                "Change model.config, or use a base whose architecture has a sequence-classification form in transformers.",
+            ) from error
 
     def warm_up(self, base: Path) -> None:
         wait_passively()
@@ -171,3 +193,17 @@ class TextClassification(Classification):
 
 
 KIND = TextClassification()
+
+
+def _forget_other_labels(model: Any, base: Path, labels: Sequence[str]) -> None:
+    """Draws the last layer anew where the base was a classifier for as many other labels, whose answers it would begin with."""
+    from torch import nn
+
+    from contender.training.head import last_layer
+
+    told = read_config(base, base.name).get("id2label") or {}
+    before = [told[index] for index in sorted(told, key=int)]
+    if len(before) == len(labels) and before != list(labels):
+        layer = last_layer(model, len(labels), base.name)
+        nn.init.normal_(layer.weight, std=getattr(model.config, "initializer_range", DEVIATION))
+        nn.init.zeros_(layer.bias)

@@ -24,10 +24,10 @@ from contender.records import (
 from contender.registry.aliases import AliasLog, Said, alias_names, earlier
 from contender.registry.claims import Claims
 from contender.registry.collector import Collector
-from contender.registry.decisions import Decisions, freeze_split
+from contender.registry.decisions import Decisions, freeze_split, standing_split
 from contender.registry.evaluations import Evaluations
 from contender.registry.fetch import Fetcher, OnWarning, folder_manifest, folder_signers, holds_model, verify_folder
-from contender.registry.layout import Layout, check_name
+from contender.registry.layout import ADAPTER, DATA_FILES, TRAIN_KEYS, Layout, check_name
 from contender.registry.noise import NoiseRecords
 from contender.registry.observations import Observations
 from contender.registry.recent import Recent
@@ -57,11 +57,6 @@ __all__ = [
     "holds_model",
     "verify_folder",
 ]
-
-
-TRAIN_KEYS = "train_keys.parquet"  # sorted hashes of the keys that the release trained on
-DATA_FILES = "data_files.parquet"  # the files that its snapshot saw
-ADAPTER = "adapter/"  # of a release that LoRA made: what peft loads onto the base
 
 
 Guard = AbstractContextManager[object]
@@ -336,6 +331,10 @@ class Registry:
     def freeze_split(self, definition: SplitDefinition) -> SplitDefinition:
         """The split's definition that stands for this pipeline."""
         return freeze_split(self._store, self._layout, definition)
+
+    def split(self) -> SplitDefinition | None:
+        """The split's definition that stands for this pipeline; None before its first run."""
+        return standing_split(self._store, self._layout)
 
     def keep_noise(self, report: NoiseReport) -> NoiseReport:
         """Keeps the noise record under its key; the one that stands."""

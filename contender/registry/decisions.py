@@ -96,16 +96,20 @@ def readable_ones(read: Callable[[str], R], keys: list[str]) -> tuple[list[R], l
 
 def freeze_split(store: Store, layout: Layout, definition: SplitDefinition) -> SplitDefinition:
     """The definition that stands for the pipeline: the newest one in the registry, else this one from now on."""
-    folder = layout.splits()
-    standing = numbered_entries(store, folder, SplitDefinition)
+    standing = standing_split(store, layout)
     if standing:
-        return standing[-1]
-    key = numbered(folder, 1)
+        return standing
+    key = numbered(layout.splits(), 1)
     try:
         store.create(key, sealed(definition))
     except AlreadyExists:
         return parsed(SplitDefinition, store.get(key), key)
     return definition
+
+
+def standing_split(store: Store, layout: Layout) -> SplitDefinition | None:
+    """The newest definition in the registry."""
+    return next(reversed(numbered_entries(store, layout.splits(), SplitDefinition)), None)
 
 
 def numbered_entries(store: Store, folder: str, record: type[R]) -> list[R]:

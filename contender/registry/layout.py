@@ -7,7 +7,7 @@
                    releases/<release>/signatures/<key>.json      split/<n>.json, aliases/<alias>/<n>.json
                    releases/<release>/claims/, deleting.json     aliases/<alias>.json
                    snapshots/<digest>.parquet                    monitoring/<n>.json, observed/<sha256>.parquet
-                   noise/<key>.json
+                   releases/<release>/adapter/…                  noise/<key>.json
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ R = TypeVar("R", bound=Record)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RELEASE = re.compile(r"r-[0-9a-f]{16}")
 NUMBERED = re.compile(r"(\d{8})\.json")
+TRAIN_KEYS = "train_keys.parquet"  # hashes of the keys that the release, or what it was made from, trained on
+DATA_FILES = "data_files.parquet"  # the files that its snapshot saw
+ADAPTER = "adapter/"  # of a release that LoRA made: what peft loads onto the base
 SEAL = "sha256"  # no record of the registry has a field of that name
 
 

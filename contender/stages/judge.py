@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.contest import Champion, beside, held_out, outcomes_of
@@ -20,6 +21,7 @@ from contender.stages.telling import finish
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
+    from contender.data.trainkeys import TrainKeys
     from contender.judging.guards import Measure
     from contender.judging.held_out import HeldOut
     from contender.judging.rules import Rules
@@ -110,10 +112,27 @@ def known_labels(champion: ReleaseManifest | None) -> tuple[str, ...] | None:
     return champion.label_names if champion and labelled(champion.kind) else None
 
 
-def train_keys(registry: Registry, release: ReleaseManifest) -> Any:
-    """Sorted uint64 hashes of the split keys that a release trained on; None where nobody wrote them down."""
+def stored_keys(registry: Registry, release: ReleaseManifest) -> TrainKeys | None:
+    """What a release and its ancestors trained on; None where nobody wrote it down."""
+    from contender.data.trainkeys import parse_keys
+
     stored = beside(registry, release, TRAIN_KEYS)
-    return stored.column("key").to_numpy() if stored is not None else None
+    return parse_keys(stored) if stored is not None else None
+
+
+def train_keys(registry: Registry, release: ReleaseManifest, rows: Iterable[Path] = ()) -> Any:
+    """Sorted uint64 hashes of the split keys that a release trained on; None where nobody wrote them down.
+
+    With the row files of a split also the keys of those rows that its ancestors trained on. Without, only of those that were held
+    out when the release was made.
+    """
+    from contender.data.trainkeys import joined, known_rows
+    from contender.names import TASKS
+
+    stored = stored_keys(registry, release)
+    if stored is None or not stored.inherited or release.kind not in TASKS:
+        return stored.own if stored else None
+    return joined([stored.own, known_rows(rows, stored.inherited, TASKS[release.kind])])
 
 
 def _judged(
@@ -125,7 +144,8 @@ def _judged(
 ) -> Verdict:
     from contender.judging.judge import judge
 
-    trained_on = [train_keys(run.registry, manifest) for manifest in (challenger, champion.manifest) if manifest]
+    rows = [split.folder / f"{name}.arrow" for name in held_out(split.record)]
+    trained_on = [train_keys(run.registry, manifest, rows) for manifest in (challenger, champion.manifest) if manifest]
     return judge(
         rules_of(run.pipeline),
         dict(_sets(run, challenger, champion, split, trained_on)),

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contender import __version__
+from contender.names import RELEASE_BASE
 from contender.plan import REVISIONS
 from contender.records import QualityReport, Snapshot, SplitReport, TrainReport, digest
 from contender.spec import Pipeline
+
+if TYPE_CHECKING:
+    from contender.models import ResolvedBase
 
 GIT_SECONDS = 5.0
 NOT_OF_THE_MODEL = {"name", "workspace", "stores", "concurrency", "resources", "report", "schedule", "triggers"}
@@ -24,7 +28,7 @@ def lineage(
     quality: QualityReport,
     split: SplitReport,
     training: TrainReport,
-    base_digest: str,
+    base: ResolvedBase,
     parent: str | None,
 ) -> dict[str, Any]:
     """The lineage of a release's manifest; its data files lie beside it, since they can be many."""
@@ -36,7 +40,9 @@ def lineage(
         "rows": split.rows,
         "label_shares": quality.label_shares,
         "base": shareable(str(spec.model.base)),
-        "base_digest": base_digest,
+        "base_digest": base.digest,
+        "base_revision": base.revision,
+        "init": spec.model.init,
         "method": spec.model.method,
         "train": spec.train.model_dump(mode="json")
         | {name: getattr(training, name) for name in ("learning_rate", "head_learning_rate")},
@@ -66,6 +72,9 @@ def shareable_spec(pipeline: Pipeline) -> dict[str, Any]:
 
 def shareable(place: str) -> str:
     """A place without the folders of the machine that it lies on: an absolute path's, or one's that climbs, last name."""
+    if place.startswith(RELEASE_BASE):
+        url, separator, name = place.removeprefix(RELEASE_BASE).rpartition("/")
+        return place if "://" in url or not separator else RELEASE_BASE + name
     path = place.removeprefix("file://")
     if "://" in path:
         return place

@@ -32,6 +32,8 @@ from contender.registry.layout import files_digest
 from contender.registry.releases import model_files
 from contender.run import Run, signing_key
 from contender.stages.adapter import adapter_files
+from contender.stages.base import inherited_keys, stage_of_base
+from contender.stages.data import frozen_split
 from contender.stages.lineage import lineage
 from contender.stages.table import features_of, table_of
 from contender.stages.telling import bytes_told, finish, rows_told, staged
@@ -53,13 +55,6 @@ class Predictions(Record):
     rows: int
     device: str
     dtype: str
-
-
-def find_base(run: Run) -> ResolvedBase:
-    """The base model, on this machine and checked: before a row is read, since nothing comes of a run without it."""
-    from contender.models import resolve_base
-
-    return resolve_base(run.pipeline.spec.model.base, Path(run.pipeline.folder))
 
 
 def training_versions(method: str) -> dict[str, str]:
@@ -98,7 +93,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             tell(Note("train", "warned", STOPPING))
         if time.monotonic() - touched[0] > TOUCH_SECONDS:
             touched[0] = time.monotonic()
-            run.workspace.touch((stage.name, stage.key) for stage in run.stages)
+            run.workspace.touch([*((stage.name, stage.key) for stage in run.stages), *stage_of_base(run, base)])
         _training_told(progress, spec.evaluate.metrics[0])
 
     def compute(folder: Path) -> TrainReport:
@@ -179,12 +174,13 @@ def stage_release(
             quality.record,
             split.record,
             model.record,
-            base.digest,
+            base,
             parent.release if parent else None,
         ),
     )
     with run.workspace.scratch(f"release-{model.key}") as folder:
-        train_keys_file(split.folder, folder / TRAIN_KEYS)
+        of = frozen_split(run), inherited_keys(base), run.pipeline.spec.facts
+        train_keys_file(split.folder, folder / TRAIN_KEYS, *of)
         (folder / DATA_FILES).write_bytes(data_files(snapshot.record))
         manifest = run.registry.stage(
             model.folder / "model",

@@ -90,7 +90,7 @@ def is_monitored(run: Run, champion: Champion, seen: Snapshot) -> bool:
 
 def _new_rows(run: Run, release: ReleaseManifest, split: Staged[SplitReport], scored: Array, out: Path) -> Array:
     """Writes the training rows that are new to the release and to the series as a row file; their ids, in its order."""
-    trained = train_keys(run.registry, release)
+    trained = train_keys(run.registry, release, [split.folder / "train.arrow"])
     if trained is None:
         tell(Note("monitor", "warned", f"{release.release} does not say what it trained on: no row is known to be new"))
         return np.empty(0, np.uint64)

@@ -18,9 +18,11 @@ from pydantic import ValidationError
 from contender.errors import DataError
 from contender.files import write_durably
 from contender.kinds import kind as kind_of
+from contender.kinds._lengths import NO_LIMIT
 from contender.kinds.base import Kind
 from contender.names import TASKS
 from contender.records import Record, digest
+from contender.registry.fetch import MANIFEST
 from contender.training.dataset import derive, used_ids
 from contender.training.devices import best_device
 from contender.training.embedding import use_rows
@@ -71,7 +73,7 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     kind = kind_of(job.task)
     rows, checked = datasets.Dataset.from_file(job.train), datasets.Dataset.from_file(job.validation)
     _check_data(job, len(rows))
-    processor = kind.processor_for(job, rows)
+    processor = _uncut(kind.processor_for(job, rows), Path(job.base))
     model = kind.model_for(job, processor).to(best_device())
     if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
@@ -95,6 +97,13 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     prepared.plan = known or _decide(job, prepared, parameters, length, monitor, attempt)
     write_durably(folder / PLAN, prepared.plan.to_bytes())
     return prepared
+
+
+def _uncut(processor: Any, base: Path) -> Any:
+    """A release's tokenizer cuts texts where its training did, and that is no limit of the model's."""
+    if (base / MANIFEST).is_file() and hasattr(processor, "model_max_length"):
+        processor.model_max_length = NO_LIMIT
+    return processor
 
 
 def _check_data(job: Job, rows: int) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from contender.errors import Damaged, UsageError
+from contender.lookup import Target, find, folder_or_target
 from contender.records import ReleaseDraft
 from contender.registry import Registry, verify_folder
 from contender.store import LocalStore
-from deployments.lookup import Target, find, folder_or_target
 
 SPEC = """\
 name: {name}

@@ -29,7 +29,7 @@ from contender.records import ReleaseDraft, ReleaseManifest, Snapshot, SplitRepo
 from contender.registry import TRAIN_KEYS, Registry
 from contender.registry.observations import Observations
 from contender.run import Run, open_run
-from contender.stages.data import check_quality, look, split_rows, take_snapshot
+from contender.stages.data import check_quality, frozen_split, look, split_rows, take_snapshot
 from contender.stages.monitoring import degradation, is_monitored, measured, monitor, write_new_rows
 from contender.store import MemoryStore, transfer
 from contender.triggers import Degradation
@@ -68,7 +68,7 @@ class Watched:
         for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
             if (self.base / name).exists():
                 shutil.copy(self.base / name, folder / "model")
-        train_keys_file(self.split()[1].folder, folder / TRAIN_KEYS)
+        train_keys_file(self.split()[1].folder, folder / TRAIN_KEYS, frozen_split(self.run))
         shares = {"label_shares": dict.fromkeys(LABELS, 1 / 3)}
         draft = ReleaseDraft(
             kind="text-classification", columns={}, label_names=LABELS, lineage=shares if lineage is None else lineage

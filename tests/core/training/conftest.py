@@ -81,16 +81,20 @@ def make_job(tmp_path: Path, tiny_base: Path) -> MakeJob:
         base: str | Path | None = None,
         method: str = "full",
         output: str = "model",
+        init: str = "pretrained",
+        config: dict[str, object] | None = None,
         lora: dict[str, object] | None = None,
         **options: object,
     ) -> Job:
-        resolved = resolve_base(str(base or tiny_base), tmp_path)
+        resolved = resolve_base(str(base or tiny_base), tmp_path, weights=init == "pretrained")
         settings = {"epochs": 4, "batch_size": 8, "learning_rate": 5e-3, "precision": "fp32"}
         settings |= {"head_learning_rate": 5e-3, **options}  # a random base teaches its head nothing
         return Job(
             task="text-classification",
             base=resolved.path,
             base_digest=resolved.digest,
+            init=init,
+            config=config or {},
             method=method,
             lora=LoraOptions.model_validate(lora or {}),
             columns={"text": "body", "label": "intent"},

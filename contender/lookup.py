@@ -1,9 +1,9 @@
-"""From a name on the command line to a registry: REGISTRY_URL/name, or a bare name looked up where pipelines say it lies."""
+"""From a NAME, on the command line or in a spec, to a registry: REGISTRY_URL/name, or a bare name looked up where pipelines say it lies."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from contender.registry import Registry, holds_model
 from contender.registry.layout import is_release_id
 from contender.registry.naming import DEFAULT_ALIAS, FORMS, name_parts
 from contender.run import open_registry, open_workspace
+from contender.spec import Pipeline
 from contender.store import open_store
 from contender.workspace import Workspace
+
+VARIABLE = "CONTENDER_REGISTRY"
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,32 @@ def find(
 
     `profile`, of the AWS configuration, opens the registry; without one, that which a pipeline's own YAML names under `stores:`.
     """
+    places = {"--registry": registry, VARIABLE: environ.get(VARIABLE)}
+    return _found(name, places, (folder or Path.cwd()) / "pipelines", lambda url: profile)
+
+
+def find_for(pipeline: Pipeline, name: str, environ: Mapping[str, str] = os.environ) -> Target:
+    """Resolves a NAME in a pipeline's own spec: a bare one in its registry, CONTENDER_REGISTRY, or the YAML of that name beside its own.
+
+    A folder is relative to the YAML, and the spec's `stores:` say how a URL is reached. UsageError lists everything that was tried.
+    """
+    places = {"promote.to": pipeline.path(pipeline.spec.promote.to), VARIABLE: environ.get(VARIABLE)}
+    url, _, _ = name_parts(name)
+    if url is not None and "://" not in url:
+        name = f"{pipeline.path(url)}/{name.rstrip('/').rpartition('/')[2]}"
+    return _found(name, places, Path(pipeline.folder), pipeline.spec.profile)
+
+
+def _found(
+    name: str, places: Mapping[str, str | None], pipelines: Path, profile_of: Callable[[str], str | None]
+) -> Target:
     url, plain, at = name_parts(name)
     release = at if at and is_release_id(at) else None
     alias = at if release is None else None
     found = (
-        _in_url(url, plain, alias, profile)
+        _in_url(url, plain, alias, profile_of(url))
         if url is not None
-        else _by_name(plain, alias, registry, environ, folder, profile)
+        else _by_name(plain, alias, places, pipelines, profile_of)
     )
     return replace(found, named=release)
 
@@ -108,24 +130,23 @@ def _in_url(url: str, plain: str, alias: str | None, profile: str | None) -> Tar
 def _by_name(
     plain: str,
     alias: str | None,
-    registry: str | None,
-    environ: Mapping[str, str],
-    folder: Path | None,
-    profile: str | None,
+    places: Mapping[str, str | None],
+    pipelines: Path,
+    profile_of: Callable[[str], str | None],
 ) -> Target:
     tried: list[str] = []
-    for origin, place in (("--registry", registry), ("CONTENDER_REGISTRY", environ.get("CONTENDER_REGISTRY"))):
+    for origin, place in places.items():
         if place:
-            found = Registry(open_store(place, profile), plain)
+            found = Registry(open_store(place, profile_of(place)), plain)
             if found.exists():
                 return Target(found, plain, alias or DEFAULT_ALIAS)
         tried.append(f"{origin}: {f'nothing of that name in {place}' if place else 'not set'}")
-    path = (folder or Path.cwd()) / "pipelines" / f"{plain}.yaml"
+    path = pipelines / f"{plain}.yaml"
     if is_file(path):
         try:
             pipeline = load_pipeline(path)
             promote = pipeline.spec.promote
-            found = open_registry(pipeline, profile)
+            found = open_registry(pipeline, profile_of(promote.to))
             return Target(found, pipeline.spec.name, alias or promote.alias, single_writer=promote.single_writer)
         except ContenderError as error:
             tried.append(f"{path}: {error.what}")
