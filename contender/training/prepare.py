@@ -206,13 +206,17 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
         inputs = dict(batch)
         labels = inputs.pop("labels")
         statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]  # of batch normalisation
-        with torch.random.fork_rng(devices=[]):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                outputs = model(**inputs)
-            loss_of(outputs, labels).backward()
-        model.zero_grad()
-        for buffer, before in statistics:
-            buffer.copy_(before)
+        try:
+            with torch.random.fork_rng(devices=[model.device.index] if model.device.type == "cuda" else []):
+                with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                    outputs = model(**inputs)
+                loss_of(outputs, labels).backward()
+        finally:  # also where it does not fit into memory
+            model.zero_grad()
+            for buffer, before in statistics:
+                buffer.copy_(before)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # it is timed
 
     model.train()
     return run
