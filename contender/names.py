@@ -48,6 +48,7 @@ class Task:
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
 
+PATH = "path"  # the column that says where a picture or a sound came from
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
 
 # Hugging Face task names. Each has a module of its name in contender/kinds/.

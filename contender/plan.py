@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from contender.names import EXAMPLE
+from contender.names import EXAMPLE, PATH
 from contender.records import digest
 from contender.spec import Pipeline
 
@@ -205,8 +205,10 @@ def features(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
 
 
 def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
-    """The columns without a role that a split keeps: those of slices, and those that a table's model reads; `found`: what there is."""
-    return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found)}))
+    """The columns without a role that a split keeps: those of slices, those that a table's model reads, and the paths of media, for
+    people; `found`: what there is."""
+    paths = {PATH} if pipeline.spec.facts.media else set()
+    return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found), *paths}))
 
 
 def judged_set(pipeline: Pipeline) -> str:
