@@ -108,6 +108,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             base_digest=base.digest,
             method=spec.model.method,
             lora=spec.model.lora,
+            config=spec.model.config,
             columns={role: role for role in columns(run.pipeline)},
             labels=split.record.labels,
             **table_of(run.pipeline, split),

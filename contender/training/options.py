@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from contender.records import Record
 from contender.section import Seconds
@@ -105,6 +105,7 @@ class Job(Record):
     base_digest: str
     method: Method
     lora: LoraOptions = LoraOptions()
+    config: dict[str, JsonValue] = Field(default={}, description="with init scratch, what differs from the base's")
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
     labels: tuple[str, ...] = Field(description="label names; their index is the class id")
     features: tuple[str, ...] = Field(default=(), description="of a table: the columns that are read")
