@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Customary peak rates, not measured here: 3e-4 for T5-small's 60 million parameters, 5e-5 for BART-large's 400 million.
 RATES = ((60e6, 3e-4), (400e6, 5e-5))
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1e-3
+LORA_FACTOR = 5.0
 
 WINDOW = 2_048  # rows answered at a time: sorted by length inside, bounded in memory
 
@@ -49,8 +50,8 @@ class Seq2Seq(Defaults):
     def learning_rate(self, method: str, parameters: int) -> float:
         (small, fast), (big, slow) = RATES
         slope = math.log(slow / fast) / math.log(big / small)
-        rate = fast * (max(parameters, 1) / small) ** slope
-        return float(f"{min(max(rate, LOWEST_RATE), HIGHEST_RATE):.2g}")
+        rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
+        return float(f"{LORA_FACTOR * rate if method == 'lora' else rate:.2g}")
 
     def above_encoder(self, model: Any) -> set[str]:
         return set()

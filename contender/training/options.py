@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from contender.records import Record
 from contender.section import Seconds
 
+Init = Literal["pretrained", "scratch"]
 Method = Literal["full", "lora", "head"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -103,6 +104,8 @@ class Job(Record):
     task: str
     base: str = Field(description="folder of the base model")
     base_digest: str
+    init: Init = "pretrained"
+    config: dict[str, JsonValue] = Field(default={}, description="with init scratch, what differs from the base's")
     method: Method
     lora: LoraOptions = LoraOptions()
     config: dict[str, JsonValue] = Field(default={}, description="with init scratch, what differs from the base's")
