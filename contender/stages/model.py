@@ -107,6 +107,8 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             base=base.path,
             base_digest=base.digest,
             method=spec.model.method,
+            init=spec.model.init,
+            config=spec.model.config,
             lora=spec.model.lora,
             columns={role: role for role in columns(run.pipeline)},
             labels=split.record.labels,

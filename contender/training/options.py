@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from contender.records import Record
 from contender.section import Seconds
 
+Init = Literal["pretrained", "scratch"]
 Method = Literal["full", "lora", "head"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -103,6 +104,8 @@ class Job(Record):
     task: str
     base: str = Field(description="folder of the base model")
     base_digest: str
+    init: Init = "pretrained"
+    config: dict[str, JsonValue] = Field(default={}, description="with init scratch, what differs from the base's")
     method: Method
     lora: LoraOptions = LoraOptions()
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")

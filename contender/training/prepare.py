@@ -169,7 +169,10 @@ def _probe(
 def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor: Monitor, attempt: Attempt) -> Plan:
     monitor.phase("measuring")
     rate = job.options.learning_rate
-    rate = prepared.kind.learning_rate(job.method, parameters) if rate == "auto" else rate
+    from_nothing = job.init == "scratch"
+    rate = (
+        prepared.kind.learning_rate("scratch" if from_nothing else job.method, parameters) if rate == "auto" else rate
+    )
     head_rate = job.options.head_learning_rate
     if job.method == "head":
         precision: tuple[Precision, str] = ("fp32", "one layer leaves nothing to gain")
