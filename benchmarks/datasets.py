@@ -9,6 +9,7 @@ import argparse
 import gzip
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -39,9 +40,23 @@ def scitldr_a(data: Path, out: Path) -> None:
         _write(out / f"{name}.jsonl", ({"text": " ".join(row["source"]), "summary": row["target"]} for row in rows))
 
 
+def wnut17(data: Path, out: Path) -> None:
+    """Names in tweets and forum posts: train.conll, dev.conll, test.conll, as they are."""
+    names = {"train": "wnut17train.conll", "dev": "emerging.dev.conll", "test": "emerging.test.annotated"}
+    for name, file in names.items():
+        shutil.copyfile(data / file, out / f"{name}.conll")
+
+
+def wikigold(data: Path, out: Path) -> None:
+    """Names in Wikipedia: wikigold.conll, one file as it is, in IO tags."""
+    shutil.copyfile(data / "CONLL-format" / "data" / "wikigold.conll.txt", out / "wikigold.conll")
+
+
 DATASETS: dict[str, Convert] = {
     "scitldr_a": scitldr_a,
     "small_parallel_enja": small_parallel_enja,
+    "wikigold": wikigold,
+    "wnut17": wnut17,
 }
 
 

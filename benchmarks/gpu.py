@@ -6,7 +6,8 @@ a time limit. One line for each promise, kept or broken, beside the figures; exi
 * devices: which GPUs there are; one training at a time on each; the stages of this process compute on the one that was taken.
 * training: all rows with the defaults: examples a second, accuracy, energy by the GPU's counter beside what its power adds up to.
 * speed: the same step in every number format, and with deterministic algorithms.
-* bytes: a training killed with -9 twice ends with the files of two undisturbed ones, in every number format and for the last layer alone.
+* bytes: a training killed with -9 twice ends with the files of two undisturbed ones, in every
+  number format, for adapters (LoRA) and for the last layer alone.
 * memory: where memory is short, fewer examples at once and as many per step; where one does not fit, a sentence.
 * answers: the GPU's beside the processor's, from many threads, and their explanations; the paired latency of a model beside itself.
 """
@@ -43,6 +44,7 @@ LIMIT = 240.0  # seconds of one part
 PRECISIONS = ("fp32", "bf16", "fp16")
 SAME = (  # what is trained three times: number format, deterministic, method
     *((precision, sure, "full") for sure in (True, False) for precision in PRECISIONS),
+    ("bf16", True, "lora"),
     ("fp32", True, "head"),
 )
 SAME_BATCH, SAME_STEPS = 16, 15  # examples a step, steps between two checkpoints
@@ -191,7 +193,7 @@ def same_bytes(desk: Desk, precision: str, sure: bool, method: str) -> None:
     models = []
     for name, kills in (("first", 0), ("second", 0), ("killed", 2)):
         options = {"precision": precision, "deterministic": sure, "method": method, "batch_size": SAME_BATCH}
-        job = desk.job("few", name, 3 if method == "full" else 20, **options)
+        job = desk.job("few", name, 20 if method == "head" else 3, **options)
         killer = Killer(kills)
         report = desk.run(
             job,

@@ -15,10 +15,13 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
-# transformers' module → ours that registers with it when it is imported.
+# transformers' module → ours that register with it when it is imported.
 OURS = {
-    "transformers.models.auto.configuration_auto": "contender.kinds._tabular_config",
-    "transformers.models.auto.modeling_auto": "contender.kinds._tabular_model",
+    "transformers.models.auto.configuration_auto": (
+        "contender.kinds._tabular_config",
+        "contender.kinds._audio_config",
+    ),
+    "transformers.models.auto.modeling_auto": ("contender.kinds._tabular_model", "contender.kinds._audio_model"),
 }
 
 
@@ -26,7 +29,8 @@ def register_when_imported() -> None:
     """Registers with what transformers has imported, and whatever it imports later."""
     for theirs, ours in OURS.items():
         if theirs in sys.modules:
-            import_module(ours)
+            for name in ours:
+                import_module(name)
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
@@ -59,4 +63,5 @@ class _Loader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._inner.exec_module(module)
-        import_module(OURS[module.__name__])
+        for name in OURS[module.__name__]:
+            import_module(name)

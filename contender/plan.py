@@ -196,8 +196,10 @@ def features(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
     spec = pipeline.spec
     if spec.facts.example is not None:
         return ()
-    of_split = (spec.data.split.key, spec.data.split.column)
-    return spec.data.features.chosen(found, [*columns(pipeline).values(), *filter(None, of_split), *BESIDE])
+    # A snapshot has a role's column under its own name, a split under the role's.
+    roles = columns(pipeline)
+    others = (*roles, *roles.values(), spec.data.split.key, spec.data.split.column, *BESIDE)
+    return spec.data.features.chosen(found, [name for name in others if name is not None])
 
 
 def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:

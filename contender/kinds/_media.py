@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from contender.data.media import VALUE, MediaFiles
 from contender.data.mediafault import Unusable
@@ -16,8 +16,10 @@ from contender.kinds._labels import Classification, label_ids, no_outcomes, outc
 from contender.kinds._loaded import check_weights
 from contender.training.devices import cpu_cores, wait_passively
 from contender.training.loading import quiet_loading
+from contender.training.scratch import changed_config
 
 if TYPE_CHECKING:
+    import datasets
     import numpy as np
     import pyarrow as pa
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from contender.training.options import Job
 
 BATCH = 64
+FIXED_RATES = {"head": 1e-2, "scratch": 2e-3}  # peak learning rates of what starts from nothing
 
 
 class MediaProcessor:
@@ -48,7 +51,7 @@ class MediaProcessor:
 
     def of_values(self, values: Sequence[str]) -> dict[str, Any]:
         """Tensors of the examples that values of a row file stand for."""
-        return self.batch(self.each(self._of_value, values))
+        return self.batch(self.each(self.of_value, values))
 
     def each(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """`work` on every item, several at once, in their order."""
@@ -61,7 +64,8 @@ class MediaProcessor:
     def save_pretrained(self, folder: str) -> None:
         self.inner.save_pretrained(folder)
 
-    def _of_value(self, value: str) -> Any:
+    def of_value(self, value: str) -> Any:
+        """The example that a value of a row file stands for."""
         assert self.media is not None  # whoever has rows says where their media lie
         try:
             return self.decode(self.media.read(value))
@@ -88,8 +92,8 @@ class MediaClassification(Classification):
         processor.media = MediaFiles.beside(Path(job.train))
 
     def learning_rate(self, method: str, parameters: int) -> float:
-        if method == "head":
-            return HEAD_RATE
+        if method in FIXED_RATES:
+            return FIXED_RATES[method]
         return next((rate for size, rate in reversed(self.rates) if parameters >= size), self.rates[0][1])
 
     def load_processor(self, base: Path) -> MediaProcessor:
@@ -126,6 +130,20 @@ class MediaClassification(Classification):
         check_weights(model, loaded, base)
         return model
 
+    def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
+        import torch
+        import transformers
+
+        config = changed_config(base, changes)
+        config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
+        try:
+            return getattr(transformers, self.auto).from_config(config, trust_remote_code=False, dtype=torch.float32)
+        except Exception as error:
+            raise ModelError(
+                f"no model for {self.task} can be built from config.json in {base}: {first_line(error)}",
+                f"Change model.config, or use a base whose architecture {self.auto} has.",
+            ) from error
+
     def warm_up(self, base: Path) -> None:
         wait_passively()
         import datasets  # noqa: F401
@@ -133,6 +151,13 @@ class MediaClassification(Classification):
 
         self.load_processor(base)
         getattr(transformers, self.auto)
+
+    def length(self, asked: int | Literal["auto"], processor: Any, model_config: Any, rows: datasets.Dataset) -> int:
+        if asked != "auto":
+            raise UsageError(
+                f"train.max_length is {asked}, and counts tokens: {self.task} has none", "Take the key out of the spec."
+            )
+        return 0
 
     def prepare(
         self, processor: Any, batch: Mapping[str, Sequence[Any]], labels: Mapping[str, int], max_length: int
@@ -181,9 +206,6 @@ class MediaClassification(Classification):
 
     def _classifier(self, folder: Path, device: str | None = None) -> MediaClassifier:
         return MediaClassifier(folder, self.auto, self.load_processor(folder), device)
-
-
-HEAD_RATE = 1e-2
 
 
 class MediaClassifier(LoadedClassifier):

@@ -70,7 +70,8 @@ class Kind(Protocol):
         """The columns of a row file that a release answers from."""
 
     def learning_rate(self, method: str, parameters: int) -> float:
-        """The peak learning rate for `learning_rate: auto`, for a base of so many parameters."""
+        """The peak learning rate for `learning_rate: auto`, for a base of so many parameters; `method` is `scratch` for a model that
+        starts from nothing."""
 
     def above_encoder(self, model: Any) -> set[str]:
         """Names of the parameters that turn the encoder's output into an answer: they start from nothing, and learn faster."""
@@ -87,6 +88,10 @@ class Kind(Protocol):
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
         """The base with a fresh head for `labels` (none where the task has none), in fp32; what is new is drawn from torch's global
         generator."""
+
+    def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
+        """A model as the base's configuration with `changes` describes it, for `labels`, in fp32, every weight drawn from torch's
+        global generator; the base's own weights are not read. ModelError where the kind or the architecture has no such start."""
 
     def set_up(self, job: Job, processor: Any, model: Any) -> None:
         """Before the rows of a job are prepared: what processor and model must know of it besides the rows."""
@@ -156,7 +161,15 @@ class Defaults:
         return cast("Kind", self).load_processor(Path(job.base))
 
     def model_for(self, job: Job, processor: Any) -> Any:
-        return cast("Kind", self).load_model(Path(job.base), job.labels)
+        kind, base = cast("Kind", self), Path(job.base)
+        return (
+            kind.load_model(base, job.labels)
+            if job.init == "pretrained"
+            else kind.new_model(base, job.labels, job.config)
+        )
+
+    def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
+        raise ModelError(f"{self.task} has no model that starts from nothing", "Set model.init: pretrained.")
 
     def set_up(self, job: Job, processor: Any, model: Any) -> None:
         return None

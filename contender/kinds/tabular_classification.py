@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import DataError, ModelError, UsageError, known
+from contender.errors import DataError, ModelError, UsageError
 from contender.kinds import _table
 from contender.kinds._classifier import BATCH, LoadedClassifier, ReleasedClassifier, first_line, softmax
 from contender.kinds._labels import Classification, label_ids, outcomes_of
+from contender.text import listed
 from contender.training.devices import wait_passively
 from contender.training.options import Job
 
@@ -205,7 +206,7 @@ class ReleasedTable(ReleasedClassifier):
         for name in self._classifier.columns:
             if name not in given:
                 raise UsageError(
-                    f"input {place} has no {known('column', name, [str(one) for one in given])}",
+                    f"input {place} has no column {name!r}; it has {listed(map(str, given))}",
                     "Give every column that the model was trained on, None where there is no value.",
                 )
             value = given[name]

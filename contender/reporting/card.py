@@ -13,6 +13,7 @@ from jinja2 import Environment
 
 from contender.evaluation.metrics import METRICS
 from contender.evaluation.outcomes import from_table
+from contender.names import labelled
 from contender.reporting.data import ReportInput
 from contender.reporting.page import templates
 from contender.reporting.report import lineage
@@ -51,6 +52,7 @@ def render_card(data: ReportInput) -> str:
             sets=[(held, data.champion_on(held.set)) for held in data.evaluation.challenger_sets],
             verdict_mark=MARKS[data.verdict.verdict],
             weakest=weakest_labels(data),
+            labelled=labelled(data.release.kind),
         )
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -71,7 +73,9 @@ def front_matter(data: ReportInput, base: str) -> str:
 
 
 def weakest_labels(data: ReportInput) -> list[WeakLabel]:
-    """Labels of which the fewest rows are right, among those with rows enough to tell."""
+    """Labels of which the fewest rows are right, among those with rows enough to tell; none of a kind without such labels."""
+    if not labelled(data.release.kind):
+        return []
     outcomes = from_table(data.outcomes)
     counts = outcomes.per_class
     order = [place for place in np.argsort(counts.recall, kind="stable") if counts.support[place] >= FEWEST_ROWS]

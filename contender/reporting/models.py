@@ -18,6 +18,7 @@ def of_models(on: str, both: Paired, words: Mapping[str, str], labelled: bool = 
         "on": on,
         "words": words,
         "compared": both.theirs is not None,
+        "labelled": labelled,
         "matrix": confusion_matrix(both.ours, both.theirs) if labelled else None,
         "calibration": [reliability_chart(one) for one in found if one is not None],
     }

@@ -14,6 +14,7 @@ from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES
 from contender.reporting.data import ReportInput
+from contender.reporting.entities import entity_types
 from contender.reporting.findings import PER_PAIR, Findings, find
 from contender.reporting.history import history_chart
 from contender.reporting.models import of_models
@@ -95,6 +96,7 @@ def _looked_into(data: ReportInput) -> dict[str, Any]:
     lowest = min([share for item in findings.changes for share in (item.challenger, item.champion)], default=0.0)
     return {
         "findings": findings,
+        "entity_types": entity_types(data.paired) if "entity_f1" in data.metrics else [],
         "per_pair": PER_PAIR,
         "tolerated_gap": TOLERATED_GAP,
         "agreement": _agreement(findings) if data.champion else None,

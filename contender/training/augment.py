@@ -15,6 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample
 TURN = 10.0  # degrees, either way
 SHIFT, SCALE = 0.1, 0.1  # shares of the side
 BRIGHTNESS, CONTRAST = 0.2, 0.2
+LOUDNESS, DELAY, HIDDEN = 0.5, 0.1, 0.1  # of a sound: gain's natural logarithm either way; shares of its length
 
 
 def augment_pictures(model: Any) -> None:
@@ -43,3 +44,33 @@ def changed_pictures(pixels: torch.Tensor) -> torch.Tensor:
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
     spread = moved.std(dim=(1, 2, 3), keepdim=True)
     return (moved - mean) * (1 + CONTRAST * contrast) + mean + BRIGHTNESS * spread * light
+
+
+def augment_sounds(model: Any) -> None:
+    """From now on the model, while it trains, hears sounds moved and scaled a little, with a piece of each hidden."""
+    name = model.main_input_name
+
+    def change(module: Any, arguments: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if module.training:
+            named = {**named, name: changed_sounds(named[name])}
+        return arguments, named
+
+    model.register_forward_pre_hook(change, with_kwargs=True)
+
+
+def changed_sounds(sounds: torch.Tensor) -> torch.Tensor:
+    """`(sounds, …, time)`, samples or frames; each louder or softer, later or earlier, and silent for a moment.
+
+    What is moved out at one end of the batch comes in at the other.
+    """
+    count, width = len(sounds), sounds.shape[-1]
+    draws = torch.rand(count, 4)
+    gains = torch.exp(LOUDNESS * (2 * draws[:, 0] - 1)).to(sounds)
+    moves = (DELAY * (2 * draws[:, 1] - 1) * width).long().tolist()
+    hidden = (HIDDEN * draws[:, 2] * width).long()
+    starts = (draws[:, 3] * (width - hidden)).long()
+    places = torch.arange(width)
+    kept = (places < starts.unsqueeze(-1)) | (places >= (starts + hidden).unsqueeze(-1))
+    moved = torch.stack([sound.roll(move, -1) for sound, move in zip(sounds, moves, strict=True)])
+    shape = (count, *[1] * (sounds.dim() - 2))
+    return moved * gains.reshape(*shape, 1) * kept.to(sounds).reshape(*shape, width)

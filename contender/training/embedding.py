@@ -23,6 +23,7 @@ class UsedRows(nn.Embedding):  # type: ignore[misc]  # torch is not followed
     index: torch.Tensor
 
     def __init__(self, whole: nn.Embedding, used: torch.Tensor) -> None:
+        device = whole.weight.device
         index = torch.zeros(whole.num_embeddings, dtype=torch.long)
         index[used] = torch.arange(len(used))
         padding = None if whole.padding_idx is None else int(index[whole.padding_idx])
@@ -30,8 +31,9 @@ class UsedRows(nn.Embedding):  # type: ignore[misc]  # torch is not followed
             len(used), whole.embedding_dim, padding_idx=padding, _weight=whole.weight.detach()[used].clone()
         )
         self.used = used
-        self.whole = [whole]  # in a list, so that it is no submodule: neither trained, moved nor saved
-        self.register_buffer("index", index, persistent=False)
+        # In a list, so that it is no submodule: neither trained, moved nor saved. The device has no use for it.
+        self.whole = [whole.to("cpu")]
+        self.register_buffer("index", index.to(device), persistent=False)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(self.index[input])

@@ -81,9 +81,8 @@ def _as_error(error: BaseException) -> ContenderError:
         )
     first = next(iter(str(error).strip().splitlines()), "")
     if is_out_of_memory(error):
-        return OutOfMemory(
-            f"the training ran out of memory: {first}", "Lower train.max_length, or take a smaller base."
-        )
+        said = ". ".join(first.split(". ")[:2])  # CUDA goes on about other processes and the allocator's settings
+        return OutOfMemory(f"the training ran out of memory: {said}", "Lower train.max_length, or take a smaller base.")
     return TrainingFailed(f"the training failed: {type(error).__name__}: {first}", "The job's log has the details.")
 
 

@@ -39,10 +39,10 @@ def go_first() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a library said so: torch on CUDA and on the CPU, numpy, Python."""
+    """Whether a library said so: torch on CUDA and on the CPU, cuBLAS and cuDNN (…_STATUS_ALLOC_FAILED), numpy, Python."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(
-        words in said for words in ("out of memory", "can't allocate memory", "cannot allocate memory")
+        words in said for words in ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from contender.child import Voice
@@ -14,8 +15,11 @@ EVERY_SECONDS = 0.5
 RECENT_STEPS = 50
 
 
-class Stopped(Exception):
-    """A signal asked the job to stop; `resumable` tells whether a checkpoint holds what it has done."""
+class Stopped(BaseException):
+    """A signal asked the job to stop; `resumable` tells whether a checkpoint holds what it has done.
+
+    No Exception: it is raised in the middle of whatever is done, and who explains what a library could not do must not explain it.
+    """
 
     def __init__(self, resumable: bool) -> None:
         super().__init__(resumable)
@@ -53,7 +57,8 @@ class Monitor:
         self.examples = 0
         self._step = self._steps = 0
         self._epoch = 0.0
-        self._recent: deque[tuple[float, int, float]] = deque(maxlen=RECENT_STEPS)  # time, examples so far, loss
+        self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_STEPS)  # time, examples so far
+        self._losses: deque[float] = deque(maxlen=RECENT_STEPS)
         self._told = 0.0
 
     def phase(self, phase: str) -> None:
@@ -66,14 +71,20 @@ class Monitor:
     def begin(self) -> None:
         """Starts the clock of the speed: before the first step, and after every pause for an evaluation."""
         self._recent.clear()
-        self._recent.append((time.monotonic(), self.examples, float("nan")))
+        self._losses.clear()
+        self._recent.append((time.monotonic(), self.examples))
 
-    def stepped(self, step: int, epoch: float, examples: int, loss: float) -> None:
+    def stepped(self, step: int, epoch: float, examples: int, losses: Callable[[], Sequence[float]]) -> None:
+        """`losses()`: those of the steps since it was last called. It is called where something is told, for it may wait for a GPU."""
         self._step, self._epoch = step, epoch
         self.examples += examples
-        self._recent.append((time.monotonic(), self.examples, loss))
+        self._recent.append((time.monotonic(), self.examples))
         if time.monotonic() - self._told >= EVERY_SECONDS or step >= self._steps:
+            self.add_losses(losses())
             self._tell("training")
+
+    def add_losses(self, losses: Sequence[float]) -> None:
+        self._losses.extend(losses)
 
     def saved(self, step: int) -> None:
         """A checkpoint was written: told at once, since the parent may want to carry it away."""
@@ -93,11 +104,10 @@ class Monitor:
         where = {"step": self._step, "steps": self._steps, "epoch": self._epoch}
         if len(self._recent) < 2:
             return where
-        (began, seen, _), (now, seen_now, _) = self._recent[0], self._recent[-1]
+        (began, seen), (now, seen_now) = self._recent[0], self._recent[-1]
         seconds_a_step = (now - began) / (len(self._recent) - 1)
-        losses = [loss for _, _, loss in self._recent if loss == loss]
         return where | {
-            "loss": sum(losses) / len(losses) if losses else None,
+            "loss": sum(self._losses) / len(self._losses) if self._losses else None,
             "examples_per_second": (seen_now - seen) / max(now - began, 1e-9),
             "seconds_left": seconds_a_step * max(self._steps - self._step, 0),
         }

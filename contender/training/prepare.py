@@ -174,6 +174,7 @@ def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor:
         prepared.kind.learning_rate("scratch" if from_nothing else job.method, parameters) if rate == "auto" else rate
     )
     head_rate = job.options.head_learning_rate
+    factor = 1.0 if from_nothing else HEAD_FACTOR  # all layers start alike
     if job.method == "head":
         precision: tuple[Precision, str] = ("fp32", "one layer leaves nothing to gain")
     else:
@@ -187,7 +188,7 @@ def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor:
         job=job_digest(job),
         max_length=length,
         learning_rate=rate,
-        head_learning_rate=max(rate, min(HEAD_FACTOR * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
+        head_learning_rate=max(rate, min(factor * rate, HEAD_MOST)) if head_rate == "auto" else head_rate,
         precision=precision[0],
         precision_reason=precision[1],
     )
@@ -205,13 +206,17 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
         inputs = dict(batch)
         labels = inputs.pop("labels")
         statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]  # of batch normalisation
-        with torch.random.fork_rng(devices=[]):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                outputs = model(**inputs)
-            loss_of(outputs, labels).backward()
-        model.zero_grad()
-        for buffer, before in statistics:
-            buffer.copy_(before)
+        try:
+            with torch.random.fork_rng(devices=[model.device.index] if model.device.type == "cuda" else []):
+                with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                    outputs = model(**inputs)
+                loss_of(outputs, labels).backward()
+        finally:  # also where it does not fit into memory
+            model.zero_grad()
+            for buffer, before in statistics:
+                buffer.copy_(before)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # it is timed
 
     model.train()
     return run

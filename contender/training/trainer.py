@@ -104,7 +104,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         examples = inputs["labels"].shape[0]
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
-        self._loop.seen(examples, _finite(loss, self.state.global_step))
+        self._loop.seen(examples, loss)
         return loss
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -146,6 +146,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.control.should_training_stop:
             return  # the end is a second away, and a checkpoint taken here would not know that it was reached
+        self.monitor.add_losses(self._loop.losses())
         self.monitor.still("saving")
         began, step = time.monotonic(), self.state.global_step
         self.checkpoints.write(
@@ -206,11 +207,26 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
         self._began = self._saved = time.monotonic()
         self._saved_step = 0
         self._cost = 0.0  # seconds that the last checkpoint took
-        self._step = (0, 0.0)
+        self._examples = 0
+        self._loss: torch.Tensor | float = 0.0
+        self._unread: list[tuple[int, torch.Tensor | float]] = []  # steps with their losses, which lie on the device
 
-    def seen(self, examples: int, loss: float) -> None:
+    def seen(self, examples: int, loss: torch.Tensor) -> None:
         """A part of a step, or all of it: its examples, and its share of the step's loss."""
-        self._step = (self._step[0] + examples, self._step[1] + loss)
+        self._examples += examples
+        self._loss = self._loss + loss
+
+    def losses(self) -> list[float]:
+        """Of the steps since this was last called; TrainingFailed where one is no number.
+
+        To read a loss waits for the GPU, which then waits for the next step's commands: after every step that cost a sixth of the time.
+        """
+        unread, self._unread = self._unread, []
+        values: list[float] = torch.stack([torch.as_tensor(loss) for _, loss in unread]).tolist() if unread else []
+        for (step, _), value in zip(unread, values, strict=True):
+            if not np.isfinite(value):
+                raise diverged(f"the loss became {value} at step {step}")
+        return values
 
     def saved(self, step: int, began: float) -> float:
         """A checkpoint was written since `began`: the seconds that it took."""
@@ -231,14 +247,18 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
         self.trainer.monitor.stop.deferred = True
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        done, self._step = self._step, (0, 0.0)
+        self._unread.append((state.global_step, self._loss))
+        examples, self._examples, self._loss = self._examples, 0, 0.0
         self.trainer.meter.sample()
-        self.trainer.monitor.stepped(state.global_step, state.epoch or 0.0, *done)
+        self.trainer.monitor.stepped(state.global_step, state.epoch or 0.0, examples, self.losses)
         # At an epoch's last step the evaluation comes first: a checkpoint before it would resume behind it.
         if state.epoch is not None and not float(state.epoch).is_integer():
             control.should_save = self._due(state.global_step)
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        self.trainer.monitor.add_losses(
+            self.losses()
+        )  # before the evaluation, which would tell of the same less clearly
         control.should_save = self._due(state.global_step) and state.global_step < state.max_steps
 
     def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
@@ -260,13 +280,6 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
 
 def diverged(what: str) -> TrainingFailed:
     return TrainingFailed(what, "Lower train.learning_rate, or set train.precision: fp32 and train.max_grad_norm: 1.0.")
-
-
-def _finite(loss: torch.Tensor, step: int) -> float:
-    value = float(loss)
-    if not np.isfinite(value):
-        raise diverged(f"the loss became {value} at step {step + 1}")
-    return value
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, chosen: set[int], rate: float) -> None:

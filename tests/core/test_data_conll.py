@@ -121,6 +121,24 @@ def test_conll_and_other_formats_mix_in_one_source(tmp_path):
     assert [row["tags"] for row in rows] == ['["B-PER"]'] * 3
 
 
+def test_a_sentence_is_one_example_however_its_list_is_written_and_its_words_are_cut():
+    import pyarrow as pa
+
+    from contender.data.examples import forms
+    from contender.names import TASKS
+
+    spelled = [
+        '["New York", "!"]',
+        '["New","York", "!"]',
+        '["new",  "york", "\\u0021"]',
+        "New York !",
+        '["York", "New"]',
+    ]
+    batch = pa.record_batch({"words": spelled})
+    found = forms(batch, TASKS["token-classification"], {"tokens": "words", "tags": "ner"})
+    assert found == ["new york !"] * 4 + ["york new"]
+
+
 word = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0\ufeff"), min_size=1).filter(
     lambda text: text.strip(" ") == text and text != conll.DOCUMENT
 )

@@ -160,3 +160,34 @@ def test_real_data_is_understood_and_its_pipeline_loads(tmp_path, source, rows, 
     target = tmp_path / "x.yaml"
     target.write_text(starter_pipeline(found, pipeline_name(source), str(DATA / source)))
     assert load_pipeline(target).spec.data.source == str(DATA / source)
+
+
+SENTENCES = [
+    (["Trains", "to", city, "leave"], ["O", "O", "B-LOC" if number % 2 else "I-LOC", "O"])
+    for number, city in enumerate(f"City{n}" for n in range(40))
+]
+
+
+@pytest.mark.parametrize("written", ["conll", "jsonl", "parquet"])
+def test_sentences_with_tags_are_a_task_of_their_own(tmp_path, written):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ("tokens", "tags") if written == "conll" else ("sentence", "entities")
+    lines = [dict(zip((*names, "at"), (*row, "monday"), strict=True)) for row in SENTENCES]
+    if written == "conll":
+        content = "\n".join("".join(f"{w} POS {t}\n" for w, t in zip(*row, strict=True)) for row in SENTENCES).encode()
+    elif written == "jsonl":
+        content = "\n".join(map(json.dumps, lines)).encode()
+    else:
+        pq.write_table(pa.Table.from_pylist(lines), tmp_path / "t")
+        content = (tmp_path / "t").read_bytes()
+    found = profile(tmp_path, content, f"a.{written}")
+    assert (found.task, found.text, found.label, found.rows) == ("token-classification", *names, 40)
+    assert found.labels == {"O": 120, "I-LOC": 20, "B-LOC": 20}
+    assert found.text_length == {"median": 4, "95%": 4, "longest": 4}
+    said = starter(found)
+    assert said["task"] == "token-classification"
+    assert said["data"]["columns"] == {"tokens": names[0], "tags": names[1]}
+    assert said["data"]["split"]["key"] == "tokens"
+    assert said["evaluate"]["metrics"] == ["entity_f1", "token_accuracy"]

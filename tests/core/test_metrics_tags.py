@@ -89,6 +89,18 @@ def test_rows_of_one_cell_have_the_same_statistics():
             assert len(np.unique(statistics[cells == cell], axis=0)) == 1
 
 
+def test_types_are_told_apart_the_commonest_first():
+    from contender.evaluation.outcomes import Paired
+    from contender.reporting.entities import entity_types
+
+    labels = [["B-PER", "I-PER", "B-LOC"], ["B-LOC", "O", "O"]]
+    ours = [["B-PER", "I-PER", "B-LOC"], ["O", "B-LOC", "B-ORG"]]
+    theirs = [["B-PER", "O", "B-LOC"], ["B-LOC", "O", "O"]]
+    both = Paired(from_table(outcomes(labels, ours)), from_table(outcomes(labels, theirs)))
+    found = [(one.type, one.there, one.precision, one.recall, one.f1, one.champion_f1) for one in entity_types(both)]
+    assert found == [("LOC", 2, 0.5, 0.5, 0.5, 1.0), ("PER", 1, 1.0, 1.0, 1.0, 0.0), ("ORG", 0, 0.0, 0.0, 0.0, 0.0)]
+
+
 def test_the_judge_resamples_entities_sentence_by_sentence():
     generator = np.random.default_rng(4)
     truth = generator.choice(["O", "O", "B-PER", "B-LOC"], (300, 5))

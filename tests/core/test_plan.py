@@ -82,6 +82,7 @@ OTHER: dict[str, Any] = {
     "train.warmup": 0.5,
     "train.max_length": 64,
     "train.precision": "fp32",
+    "train.augment": "light",
     "evaluate.metrics": ["accuracy"],
     "evaluate.slices": ["channel"],
     "promote.to": "elsewhere",
@@ -169,6 +170,7 @@ WITHIN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
     ),
+    "train.augment": {"task": "image-classification"},
     **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }
 

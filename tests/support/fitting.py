@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from contender.child import Voice
@@ -18,8 +19,8 @@ class StopsAt(Monitor):
         super().__init__(Voice(None), Stop())
         self.stop_at = step
 
-    def stepped(self, step: int, epoch: float, examples: int, loss: float) -> None:
-        super().stepped(step, epoch, examples, loss)
+    def stepped(self, step: int, epoch: float, examples: int, losses: Callable[[], Sequence[float]]) -> None:
+        super().stepped(step, epoch, examples, losses)
         if step == self.stop_at:
             self.stop.requested = True
 

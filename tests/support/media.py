@@ -32,6 +32,22 @@ def pictures(count: int, seed: int = 0) -> list[File]:
     return found
 
 
+def sounds(count: int, seed: int = 0) -> list[File]:
+    """Tones of about a tenth of a second in some noise, low (left) or high (right), at one of two rates."""
+    import soundfile
+
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        rate, side = (8_000, 16_000)[number // 2 % 2], ("left", "right")[number % 2]
+        times = np.arange(int(rate * rng.uniform(0.08, 0.2))) / rate
+        tone = np.sin(2 * np.pi * (400 if side == "left" else 1_500) * times) + rng.normal(0, 0.1, len(times))
+        out = io.BytesIO()
+        soundfile.write(out, 0.3 * tone, rate, format="WAV")
+        found.append((out.getvalue(), side))
+    return found
+
+
 def write_set(path: Path, role: str, files: Sequence[File]) -> Path:
     """A row file of one set, and its media beside it."""
     pack = PackWriter(path)

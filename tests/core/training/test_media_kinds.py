@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fitting import accuracy, train
-from media import image_base, media_job, pictures, write_set
+from media import image_base, media_job, pictures, sounds, write_set
 
 from contender.errors import DataError, ModelError, UsageError
 from contender.files import describe_files
 from contender.kinds import kind
+from contender.models import BUILT_IN
 from contender.records import ReleaseManifest
 from contender.training.monitor import Stopped
 
@@ -43,6 +45,7 @@ def manifest(labels: tuple[str, ...] = ("left", "right")) -> ReleaseManifest:
     )
 
 
+@pytest.mark.slow
 def test_pictures_that_change_each_time_resume_to_the_same_files(job, tmp_path):
     """The network has batch normalisation, whose statistics a checkpoint must keep and a measured step must not touch."""
     whole, stopped = job("whole", augment="light"), job("stopped", augment="light", precision="auto")
@@ -58,6 +61,7 @@ def test_pictures_that_change_each_time_resume_to_the_same_files(job, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_release_answers_files_bytes_and_rows_alike(job, tmp_path):
     one = job(method="head", epochs=20, early_stopping=0)
     assert train(one, tmp_path / "job").best_metric == accuracy(one) > 0.9
@@ -118,3 +122,77 @@ def test_augmented_pictures_are_others_each_time_and_about_the_same():
     assert first.shape == plain.shape
     assert (first - plain).abs().mean() < 0.25
     assert float((first - plain).mean().abs()) < 0.05
+
+
+# --- sounds
+
+AUDIO = "audio-classification"
+CHANGES = {"sampling_rate": 8_000, "channels": [4, 8], "mel_bins": 16}
+
+
+@pytest.fixture
+def audio_job(tmp_path):
+    sets = [
+        write_set(tmp_path / f"{name}.arrow", "audio", sounds(count, seed))
+        for name, count, seed in (("train", 44, 1), ("validation", 16, 2))
+    ]
+    scratch = {"init": "scratch", "config": CHANGES}
+
+    def make(output: str = "model", **options: object):
+        base = BUILT_IN / "audio-convnet"
+        return media_job(AUDIO, base, *sets, tmp_path / output, **options).model_copy(update=scratch)
+
+    return make
+
+
+@pytest.mark.slow
+def test_sounds_teach_a_network_from_nothing_and_resume_to_the_same_files(audio_job, tmp_path):
+    whole, stopped = audio_job("whole", augment="light", epochs=3), audio_job("stopped", augment="light", epochs=3)
+    report = train(whole, tmp_path / "job1")
+    assert report.best_metric == accuracy(whole) > 0.9
+    with pytest.raises(Stopped):
+        train(stopped, tmp_path / "job2", 8)
+    assert train(stopped, tmp_path / "job2").resumed_from_step == 8
+    assert describe_files(Path(whole.output)) == describe_files(Path(stopped.output))
+    config, processor = (
+        json.loads((Path(whole.output) / name).read_bytes()) for name in ("config.json", "preprocessor_config.json")
+    )
+    assert config["channels"] == [4, 8]
+    assert processor["sampling_rate"] == config["sampling_rate"] == 8_000
+
+
+def test_a_sound_is_answered_alike_by_itself_and_beside_a_longer_one(tmp_path):
+    import torch
+
+    torch.manual_seed(0)
+    one = kind(AUDIO)
+    model = one.new_model(BUILT_IN / "audio-convnet", ("left", "right"), {})
+    processor = one.load_processor(BUILT_IN / "audio-convnet")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(str(tmp_path))
+    released = ReleaseManifest.model_construct(release="r-1", kind=AUDIO, columns={}, label_names=("left", "right"))
+    loaded = one.load(tmp_path, released)
+    files = [data for data, _ in sounds(6)]
+    together = [answer.scores["left"] for answer in loaded.predict(files)]
+    alone = [answer.scores["left"] for answer in loaded.predict(files, batch_size=1)]
+    assert np.allclose(together, alone, atol=1e-5)
+    assert len({round(score, 4) for score in together}) > 1
+    loaded.warm_up()
+    with pytest.raises(UsageError, match="no sound that is read"):
+        loaded.predict([b"text"])
+
+
+def test_a_length_in_tokens_and_a_processor_of_another_medium_are_refused(audio_job, base):
+    with pytest.raises(UsageError, match="counts tokens"):
+        kind(AUDIO).length(128, None, None, None)
+    with pytest.raises(ModelError, match="the processor in"):
+        kind(AUDIO).load_processor(base)
+
+
+def test_a_small_network_for_pictures_starts_from_nothing():
+    model = kind(TASK).new_model(BUILT_IN / "image-convnet", ("a", "b", "c"), {"embedding_size": 16})
+    pixels = kind(TASK).load_processor(BUILT_IN / "image-convnet")
+    assert model(**pixels.batch([pixels.decode(pictures(1)[0][0])])).logits.shape == (1, 3)
+    assert model.config.id2label == {0: "a", 1: "b", 2: "c"}
+    with pytest.raises(ModelError, match="unknown key 'embeding_size'"):
+        kind(TASK).new_model(BUILT_IN / "image-convnet", ("a", "b"), {"embeding_size": 16})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from contender.errors import OutOfMemory, TrainingFailed
 from contender.store import LocalStore, MemoryStore
+from contender.training import job
 from contender.training.attempts import Attempts
 from contender.training.checkpoints import Checkpoints
 from contender.training.launcher import Died, Recovery
@@ -116,8 +119,39 @@ def test_what_libraries_say_of_memory_is_understood():
     torch_cpu = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
     assert is_out_of_memory(torch_cpu)
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_a_job_that_is_stopped_while_its_base_is_loaded_does_not_blame_the_base(make_job, tmp_path, monkeypatch):
+    """Who loads a tokenizer explains whatever goes wrong with it, and a signal arrives in the middle of that."""
+    from transformers import AutoTokenizer
+
+    def stopped(*args: object, **more: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", stopped)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "job.json").write_bytes(make_job().to_bytes())
+    monkeypatch.setattr(job, "go_first", lambda: None)
+    try:
+        assert job.main([str(tmp_path / "job")]) == job.INTERRUPTED
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_of_what_cuda_says_the_sentence_that_matters_is_told():
+    said = (
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.80 GiB of which 137.20 GiB is free. "
+        "Process 5008 has 1.17 GiB memory in use. If reserved but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF"
+    )
+    error = job._as_error(RuntimeError(said))
+    assert isinstance(error, OutOfMemory)
+    assert error.what == "the training ran out of memory: CUDA out of memory. Tried to allocate 20.00 MiB"
 
 
 @pytest.fixture
@@ -152,8 +186,8 @@ print(report.micro_batch_size, report.steps, report.recoveries)
 def test_a_training_that_the_kernel_killed_for_memory_goes_on_with_less_at_once(make_job, tmp_path, memory_group):
     rows = [(" ".join(["red"] * 60), "red"), (" ".join(["blue"] * 60), "blue")] * 2048
     options = {"train": rows, "validation": rows[:8], "labels": ("blue", "red"), "epochs": 1, "early_stopping": 0}
-    job = make_job(batch_size=4096, **options)
-    (tmp_path / "job.json").write_bytes(job.to_bytes())
+    limited = make_job(batch_size=4096, **options)
+    (tmp_path / "job.json").write_bytes(limited.to_bytes())
     (memory_group / "memory.limit_in_bytes").write_text(str(1100 << 20))
     command = [
         sys.executable,

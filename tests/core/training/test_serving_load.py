@@ -107,6 +107,20 @@ def test_many_threads_get_the_answers_of_one(pulled):
     assert together == alone
 
 
+def test_warming_up_asks_for_one_text_and_for_several_for_short_and_for_long(pulled, monkeypatch):
+    """A GPU loads other kernels for each, and the first request of a kind that was not asked for takes twenty times as long."""
+    model, shapes = contender.load(pulled, device="cpu"), set()
+    answer = model.predict
+
+    def seen(texts: list[str]) -> Any:
+        shapes.add((len(texts) > 1, max(map(len, texts)) > 100))
+        return answer(texts)
+
+    monkeypatch.setattr(model, "predict", seen)
+    model.warm_up()
+    assert shapes == {(False, False), (False, True), (True, False)}
+
+
 def test_one_text_waits_for_a_batch_of_a_long_request_and_not_for_all_of_it(pulled):
     model = contender.load(pulled, device="cpu")
     model.warm_up()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,56 @@ def test_precision_is_what_was_asked_for_else_what_a_step_shows(tmp_path, monkey
     assert choose_precision("auto", cpu, 5, fast_bf16, {"step": "fast_bf16"})[0] == "fp32"
     with pytest.raises(UsageError, match="fp16 needs a CUDA device"):
         choose_precision("fp16", cpu, 1000, fast_bf16, {"step": "fast_bf16"})
+
+
+def test_on_a_gpu_the_faster_precision_is_measured_too_and_one_that_does_not_fit_is_not_taken(tmp_path, monkeypatch):
+    import torch
+
+    from contender.training import precision
+
+    gpus, bf16_works, now = ["A"], [True], [0.0]
+    monkeypatch.setenv("CONTENDER_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16_works[0])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: gpus[0])
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
+
+    def step(seconds: dict[bool, float], holds: int = 2) -> Callable[[bool], None]:
+        def one(bf16: bool) -> None:
+            if not bf16 and holds < 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            now[0] += seconds[bf16]
+
+        return one
+
+    def chosen(one: Callable[[bool], None], steps: int = 1000) -> tuple[str, str]:
+        return precision.choose_precision("auto", torch.device("cuda:0"), steps, one, {"base": "b"})
+
+    small, large = step({True: 0.017, False: 0.012}), step({True: 0.038, False: 0.197})
+    assert chosen(small) == ("fp32", "measured: 17 ms a step in bf16, 12 ms in fp32")
+    assert chosen(large) == ("fp32", "measured: 17 ms a step in bf16, 12 ms in fp32, on this machine before")
+    gpus[0] = "another GPU of this machine"
+    assert chosen(large) == ("bf16", "measured: 38 ms a step in bf16, 197 ms in fp32")
+    gpus[0] = "a small one"
+    assert chosen(step({True: 0.017, False: 0.012}, holds=1))[0] == "bf16"
+    assert chosen(small, steps=5)[0] == "bf16"
+    bf16_works[0] = False
+    assert chosen(large)[0] == "fp32"
+
+
+def test_losses_are_read_where_they_are_told_and_not_at_every_step():
+    """To read one waits for a GPU."""
+    from contender.child import Voice
+    from contender.training.monitor import Monitor, Stop
+
+    reads: list[int] = []
+    monitor = Monitor(Voice(None), Stop())
+    monitor.plan(0, 1000)
+    monitor.phase("training")
+    monitor.begin()
+    for step in range(1, 1001):
+        monitor.stepped(step, 0.0, 8, lambda step=step: reads.append(step) or [2.0, 4.0])
+    assert len(reads) < 50 and reads[-1] == 1000
+    assert monitor._speed()["loss"] == 3.0
 
 
 def test_a_measured_precision_is_remembered_and_a_damaged_memory_is_measured_anew(tmp_path, monkeypatch):
