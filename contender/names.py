@@ -15,8 +15,9 @@ METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
-# What a base model that is a release begins with; its NAME follows.
+# What a base model that is a release begins with; its NAME follows. And one that is an architecture of our own, without weights.
 RELEASE_BASE = "contender:"
+BUILTIN = "builtin:"
 
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
@@ -124,7 +125,7 @@ TASKS: dict[str, Task] = {
         metrics=("accuracy", *TEXT_METRICS),
         default_metrics=("chrf", "bleu"),
         methods=("full", "lora"),
-        inits=("pretrained",),
+        inits=("pretrained", "scratch"),
         words=True,
         explains=False,
         writes=True,
@@ -137,7 +138,7 @@ TASKS: dict[str, Task] = {
         metrics=("accuracy", *TEXT_METRICS),
         default_metrics=("rouge1", "rouge2", "rougeL"),
         methods=("full", "lora"),
-        inits=("pretrained",),
+        inits=("pretrained", "scratch"),
         words=True,
         explains=False,
         writes=True,
