@@ -28,14 +28,13 @@ from contender.data.normalise import NORMALISER, hashes, plain_hashes, seed_of
 from contender.data.rowfile import FILE, ROW, read_batches
 from contender.data.setfile import KEY, SetWriter
 from contender.data.timesplit import Cuts, cuts
-from contender.data.trainkeys import Inherited, descend, known_rows, write_keys
 from contender.data.values import as_text
 from contender.errors import DataError, UsageError
 from contender.keys import among
 from contender.names import EXAMPLE, TASKS, Task
 from contender.records import SplitDefinition, SplitReport
 
-__all__ = ["KEY", "NORMALISER", "split", "train_keys_file"]
+__all__ = ["KEY", "NORMALISER", "split"]
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -106,27 +105,6 @@ def split(
         begins={} if ends is None else ends.begins,
     )
     return _checked(report, task)
-
-
-def train_keys_file(
-    split_folder: Path,
-    out: Path,
-    definition: SplitDefinition,
-    ancestors: Sequence[Inherited] = (),
-    task: Task = TASKS["text-classification"],
-) -> None:
-    """The keys that training saw, to choose weights or a checkpoint, and what its `ancestors` did: see contender/data/trainkeys.py.
-
-    Held-out rows that an ancestor trained on are among the keys, too.
-    """
-    trained = [
-        batch.column(KEY).to_numpy()
-        for name in (TRAIN, VALIDATION)
-        for batch in read_batches(split_folder / f"{name}.arrow")
-    ]
-    held_out = sorted(path for path in split_folder.glob("*.arrow") if path.stem not in (TRAIN, VALIDATION))
-    keys = descend([*trained, known_rows(held_out, ancestors, task)], definition, ancestors)
-    write_keys(out, keys)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from contender.records import SplitDefinition
 Array = np.ndarray[Any, np.dtype[Any]]
 
 DEFINITIONS = b"definitions"
+SEEN = ("train", "validation")  # the sets that a training sees
 EXAMPLES = {EXAMPLE, *(task.example for task in TASKS.values())}  # split keys that are the example itself
 
 
@@ -65,6 +66,23 @@ def descend(own: Iterable[Array], definition: SplitDefinition, ancestors: Iterab
             keys = joined([ancestor.keys, *([before.keys] if before else [])])
             others[how] = Inherited(ancestor.definition, keys)
     return TrainKeys(joined(mine), tuple(others[how] for how in sorted(others)))
+
+
+def train_keys_file(
+    split_folder: Path,
+    out: Path,
+    definition: SplitDefinition,
+    ancestors: Sequence[Inherited] = (),
+    task: Task = TASKS["text-classification"],
+) -> None:
+    """The keys that training saw, to choose weights or a checkpoint, and what its `ancestors` did.
+
+    Held-out rows that an ancestor trained on are among the keys, too.
+    """
+    trained = [batch.column(KEY).to_numpy() for name in SEEN for batch in read_batches(split_folder / f"{name}.arrow")]
+    held_out = sorted(path for path in split_folder.glob("*.arrow") if path.stem not in SEEN)
+    keys = descend([*trained, known_rows(held_out, ancestors, task)], definition, ancestors)
+    write_keys(out, keys)
 
 
 def _same(one: SplitDefinition, other: SplitDefinition) -> bool:

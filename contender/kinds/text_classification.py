@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 MEASURED_RATES = ((22.7e6, 2e-4), (110e6, 5e-5))
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 5e-4
 FIXED_RATES = {"head": 1e-2, "scratch": 5e-4}
-LORA_FACTOR = 5.0
+# Adapters start from nothing too. MiniLM, 693 rows of Banking77, 6 epochs, r 16, alpha 32: five times the rate of full reached 81.0,
+# ten times 79.2. QLoRA's authors found 1e-4 and 2e-4 for the largest bases.
+LORA_FACTOR, LOWEST_LORA_RATE = 5.0, 1e-4
 
 DEVIATION = 0.02  # of a new layer's weights, where the architecture names none
 
@@ -48,7 +50,7 @@ class TextClassification(Classification):
         (small, fast), (big, slow) = MEASURED_RATES
         slope = math.log(slow / fast) / math.log(big / small)
         rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
-        return float(f"{LORA_FACTOR * rate if method == 'lora' else rate:.2g}")
+        return float(f"{max(LORA_FACTOR * rate, LOWEST_LORA_RATE) if method == 'lora' else rate:.2g}")
 
     def load_processor(self, base: Path) -> Any:
         from transformers import AutoConfig, AutoTokenizer

@@ -160,7 +160,7 @@ def stage_release(
     parent: AliasEntry | None,
 ) -> ReleaseManifest:
     """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live."""
-    from contender.data.split import train_keys_file
+    from contender.data.trainkeys import train_keys_file
 
     started = time.monotonic()
     tell(Note("release", "started"))

@@ -19,7 +19,7 @@ from interleave import AtOnce, explore
 from rich.console import Console
 
 from contender.contest import find_live
-from contender.data.split import train_keys_file
+from contender.data.trainkeys import train_keys_file
 from contender.errors import Damaged, StoreUnavailable
 from contender.kinds import kind
 from contender.loading import load_pipeline

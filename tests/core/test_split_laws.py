@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from contender.data.normalise import NORMALISER, hashes, normalised, seed_of
 from contender.data.rowfile import RowWriter, open_rows
-from contender.data.split import split, train_keys_file
+from contender.data.split import split
+from contender.data.trainkeys import train_keys_file
 from contender.errors import DataError, UsageError
 from contender.records import SplitDefinition, SplitReport
 

@@ -12,8 +12,9 @@ import pytest
 
 from contender.data.normalise import NORMALISER
 from contender.data.rowfile import RowWriter, open_rows
-from contender.data.split import split, train_keys_file
+from contender.data.split import split
 from contender.data.times import DAY, written
+from contender.data.trainkeys import train_keys_file
 from contender.errors import DataError, SpecError
 from contender.keys import among
 from contender.loading import validate
@@ -67,7 +68,8 @@ def test_rows_of_the_gap_are_in_no_set_and_counted(tmp_path: Path) -> None:
 
 def test_what_a_release_trained_on_is_found_among_later_test_rows_by_its_key(tmp_path: Path) -> None:
     before, _ = dealt(tmp_path / "before", [*range(30)])
-    train_keys_file(tmp_path / "before", tmp_path / "keys.parquet")
+    definition = SplitDefinition(key="text", validation=0.1, salt="s", normaliser=NORMALISER)
+    train_keys_file(tmp_path / "before", tmp_path / "keys.parquet", definition)
     trained = pq.read_table(tmp_path / "keys.parquet").column("key").to_numpy()
     assert len(trained) == before.rows["train"] + before.rows["validation"]
     dealt(tmp_path / "after", [*range(34)])

@@ -9,8 +9,16 @@ import pytest
 
 from contender.data.normalise import NORMALISER, hashes, seed_of
 from contender.data.setfile import SetWriter
-from contender.data.split import train_keys_file
-from contender.data.trainkeys import Inherited, TrainKeys, comparable, descend, known_rows, parse_keys, write_keys
+from contender.data.trainkeys import (
+    Inherited,
+    TrainKeys,
+    comparable,
+    descend,
+    known_rows,
+    parse_keys,
+    train_keys_file,
+    write_keys,
+)
 from contender.names import TASKS
 from contender.records import SplitDefinition
 

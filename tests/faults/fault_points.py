@@ -136,7 +136,7 @@ POINTS: tuple[Point, ...] = (
     Point("after train, job not removed", "train", _run("shutil.rmtree", rf"{JOB}$")),
     Point("after train, job half removed", "train", _run("shutil.rmtree", rf"{JOB}$", 6)),
     # --- release
-    Point("release: keys written", "release", _run("return", r"data/split\.py:train_keys_file$")),
+    Point("release: keys written", "release", _run("return", r"data/trainkeys\.py:train_keys_file$")),
     Point("release: upload begun", "release", _run("os.rename", r"releases/[^/]+/model/[^/]+$", 0, 1)),
     Point("release: mid-upload", "release", _run("os.rename", r"releases/[^/]+/model/[^/]+$", AFTER, 2)),
     *_created("the release's manifest", "release", r"releases/[^/]+/manifest\.json$"),
