@@ -289,10 +289,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def gate_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of this process import nothing anew: they check quality in it, and fork the process of the training.
-
-    Great Expectations takes three seconds a run, torch and transformers take five.
-    """
+    """Runs of this process check quality in it, where Great Expectations is imported once and not in three seconds a run."""
     check_here(monkeypatch)
 
 
@@ -303,12 +300,8 @@ def checking_here() -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def check_here(patch: pytest.MonkeyPatch) -> None:
-    from forked import training_ahead
-
     from contender.quality import process
     from contender.quality.gate import check
-
-    training_ahead(patch)
 
     patch.setattr(process, "ahead", nullcontext)
     patch.setattr(
