@@ -110,7 +110,6 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             init=spec.model.init,
             config=spec.model.config,
             lora=spec.model.lora,
-            config=spec.model.config,
             columns={role: role for role in columns(run.pipeline)},
             labels=split.record.labels,
             **table_of(run.pipeline, split),

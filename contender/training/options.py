@@ -108,7 +108,6 @@ class Job(Record):
     config: dict[str, JsonValue] = Field(default={}, description="with init scratch, what differs from the base's")
     method: Method
     lora: LoraOptions = LoraOptions()
-    config: dict[str, JsonValue] = Field(default={}, description="with init scratch, what differs from the base's")
     columns: dict[str, str] = Field(description="role → column of the data; row files name columns by role")
     labels: tuple[str, ...] = Field(description="label names; their index is the class id")
     features: tuple[str, ...] = Field(default=(), description="of a table: the columns that are read")

@@ -83,7 +83,6 @@ OTHER: dict[str, Any] = {
     "train.warmup": 0.5,
     "train.max_length": 64,
     "train.precision": "fp32",
-    "train.augment": "light",
     "evaluate.metrics": ["accuracy"],
     "evaluate.slices": ["channel"],
     "promote.to": "elsewhere",
