@@ -12,8 +12,6 @@ from typing import Literal
 from pydantic import Field
 
 from contender.data.jsonlists import texts_of
-from contender.data.rowfile import read_batches
-from contender.data.timesplit import counts
 from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
 from contender.judging.spending import alpha_of
@@ -157,6 +155,9 @@ def _label_counts(rows: Path, column: str, labels: Literal["one", "list", "none"
 def _expected_rows(pipeline: Pipeline, snapshot: Snapshot, source: Path) -> dict[str, int]:
     split, rows = pipeline.spec.data.split, snapshot.source.rows
     if split.by == "time":
+        from contender.data.rowfile import read_batches
+        from contender.data.timesplit import counts
+
         sets = counts(split, lambda: read_batches(source))
     else:
         test, validation = round(rows * split.test), round(rows * split.validation)

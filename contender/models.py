@@ -16,10 +16,11 @@ from typing import Any
 
 from contender.errors import ModelError, Transient, known
 from contender.files import expanded, is_file, is_folder, sha256_file
+from contender.names import BUILTIN
 from contender.records import Record, digest
 from contender.text import shorten
 
-BUILTIN, BUILT_IN = "builtin:", Path(__file__).parent / "bases"
+BUILT_IN = Path(__file__).parent / "bases"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl", ".onnx")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from contender import specrules
+from contender.names import BUILTIN
 from contender.section import Section
 from contender.training.options import GenerationOptions, Init, LoraOptions, Method
 
@@ -16,7 +17,8 @@ class Model(Section):
 
     base: Annotated[str, Field(min_length=1), AfterValidator(specrules.base)] = Field(
         description="Hugging Face id, local folder, package:NAME for an installed Python package with a model/ folder, or "
-        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to; builtin:tabular, the default for tables"
+        "contender:NAME@alias for a release: REGISTRY_URL/pipeline, or a pipeline of promote.to; builtin:NAME for an "
+        "architecture without weights: tabular, the default for tables, or t5-mini, for translation and summarization"
     )
     init: Init = Field(
         default="pretrained",
@@ -38,6 +40,8 @@ class Model(Section):
         faults: list[specrules.Fault] = []
         if self.init == "scratch" and self.method != "full":
             faults.append((("method",), f"is {self.method}, and init: scratch leaves weights that only full can train"))
+        if self.base.startswith(BUILTIN) and self.init == "pretrained":
+            faults.append((("init",), f"is pretrained, and {self.base} is an architecture without weights: scratch"))
         if self.config and self.init != "scratch":
             faults.append(
                 (("config",), "is only for init: scratch, since pretrained weights fit their own config.json alone")

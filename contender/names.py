@@ -15,8 +15,9 @@ METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss",)
 
-# What a base model that is a release begins with; its NAME follows.
+# What a base model that is a release begins with; its NAME follows. And one that is an architecture of our own, without weights.
 RELEASE_BASE = "contender:"
+BUILTIN = "builtin:"
 
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
@@ -48,6 +49,7 @@ class Task:
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
 
+PATH = "path"  # the column that says where a picture or a sound came from
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
 
 # Hugging Face task names. Each has a module of its name in contender/kinds/.
@@ -123,7 +125,7 @@ TASKS: dict[str, Task] = {
         metrics=("accuracy", *TEXT_METRICS),
         default_metrics=("chrf", "bleu"),
         methods=("full", "lora"),
-        inits=("pretrained",),
+        inits=("pretrained", "scratch"),
         words=True,
         explains=False,
         writes=True,
@@ -136,7 +138,7 @@ TASKS: dict[str, Task] = {
         metrics=("accuracy", *TEXT_METRICS),
         default_metrics=("rouge1", "rouge2", "rougeL"),
         methods=("full", "lora"),
-        inits=("pretrained",),
+        inits=("pretrained", "scratch"),
         words=True,
         explains=False,
         writes=True,

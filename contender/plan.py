@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from contender.names import EXAMPLE
+from contender.names import EXAMPLE, PATH
 from contender.records import digest
 from contender.spec import Pipeline
 
@@ -43,7 +43,11 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "data.features.columns": frozenset({"snapshot", "split", "train"}),
     "data.features.drop": frozenset({"split", "train"}),
     "data.features.categorical": frozenset({"snapshot", "split", "train"}),
-    "data.features.history": frozenset({"snapshot", "split", "train"}),
+    "data.features.history.time": frozenset({"snapshot", "split", "train"}),
+    "data.features.history.entities": frozenset({"snapshot", "split", "train"}),
+    "data.features.history.values": frozenset({"snapshot", "split", "train"}),
+    "data.features.history.windows": frozenset({"split", "train"}),
+    "data.features.history.label_delay": frozenset({"split", "train"}),
     "data.split.by": frozenset({"snapshot", "split"}),
     "data.split.column": frozenset({"snapshot", "split"}),
     "data.split.gap": frozenset({"split"}),
@@ -205,8 +209,10 @@ def features(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
 
 
 def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
-    """The columns without a role that a split keeps: those of slices, and those that a table's model reads; `found`: what there is."""
-    return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found)}))
+    """The columns without a role that a split keeps: those of slices, those that a table's model reads, and the paths of media, for
+    people; `found`: what there is."""
+    paths = {PATH} if pipeline.spec.facts.media else set()
+    return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found), *paths}))
 
 
 def judged_set(pipeline: Pipeline) -> str:

@@ -5,7 +5,7 @@ Frozen pydantic models that refuse unknown keys. contender/loading.py reads a fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,14 +30,14 @@ from contender.notifications import Notifications
 from contender.records import Record, digest
 from contender.schedules import Schedules
 from contender.secretref import check_reference
-from contender.section import SecondsOrNone, Section
+from contender.section import Section
+from contender.splitspec import Column, SplitOptions
 from contender.training.options import CheckpointOptions, GenerationOptions, TrainOptions
 from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
 Folder = Annotated[str, AfterValidator(specrules.folder)]
 Name = Annotated[str, AfterValidator(specrules.name)]
-Column = Annotated[str, Field(min_length=1)]
 
 
 class CsvOptions(Section):
@@ -52,48 +52,6 @@ class CsvOptions(Section):
     encoding: Annotated[str, AfterValidator(specrules.encoding)] = Field(
         default="utf-8", description="a Python codec name; a byte order mark wins"
     )
-
-
-class SplitOptions(Section):
-    """What is held out: shares of the keys, by a stable hash, so that a row never moves between train and test as data grows; or
-    the newest rows, by time."""
-
-    by: Literal["hash", "time"] = Field(
-        default="hash", description="hash: shares of the keys; time: the newest rows, by the time in column"
-    )
-    column: Column | None = Field(default=None, description="by time: the column that holds each row's time")
-    test: specrules.ShareOrSeconds = Field(
-        default=0.15,
-        description="held out to judge on: a share of keys, or by time a length such as 7d; 0 with golden sets",
-    )
-    validation: specrules.ShareOrSeconds = Field(
-        default=0.10, description="held out to select the best checkpoint on: a share of keys, or by time a length"
-    )
-    gap: SecondsOrNone = Field(
-        default=0.0, description="by time: rows so long before test are left out, as labels that come late would be"
-    )
-    key: Column = Field(
-        default="text",
-        description="role or column whose value decides; rows of one key stay together; by default the example itself, such as the text",
-    )
-    near_duplicates: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
-        default=0.85,
-        description="rows whose text is as similar as this to a held-out one leave training; 1 or null: only equal texts",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_week_each(cls, value: Any) -> Any:
-        by_time = isinstance(value, Mapping) and value.get("by") == "time"
-        return {"test": "7d", "validation": "7d", **value} if by_time else value
-
-    @model_validator(mode="after")
-    def _fits_its_way(self) -> SplitOptions:
-        if self.by == "time":
-            specrules.lengths_of_time(self.column, {"test": self.test, "validation": self.validation})
-        else:
-            specrules.shares(self.column, self.gap, {"test": self.test, "validation": self.validation})
-        return self
 
 
 class Data(Section):

@@ -19,8 +19,9 @@ HEAD = """\
 # The spec, key by key
 
 Written by `make schema` from the code; `contender schema` prints the [JSON Schema](spec.schema.json) for editors. Four keys are required:
-`name`, `task`, `data.source` and `model.base`. Relative paths start from the YAML's folder. A key that is not listed here is an error that
-names the nearest one. Every section begins with an example; lines `---` part examples that cannot stand in one file.
+`name`, `task`, `data.source` and, where the task has no model of its own to begin with, `model.base`. Relative paths start from the
+YAML's folder. A key that is not listed here is an error that names the nearest one. Every section begins with an example; lines `---`
+part examples that cannot stand in one file.
 
 ## What a key changes
 

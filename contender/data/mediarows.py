@@ -27,9 +27,10 @@ from contender.data.mediafault import Unusable
 from contender.data.streams import Hashed
 from contender.data.values import as_text
 from contender.files import CHUNK
+from contender.names import PATH
 from contender.text import shorten
 
-PATH, LABEL = "path", "label"
+LABEL = "label"
 ROWS = 256  # of a batch
 INSIDE = "!"  # between an archive's path and that of a member
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,3 +68,8 @@ def spelled(seconds: float) -> str:
     """A span of time as a spec writes it: 7d, 12h."""
     unit, size = next((unit, size) for unit, size in UNITS if seconds % size == 0 or size == 1.0)
     return f"{seconds / size:g}{unit}"
+
+
+def ends(begins: Mapping[str, float]) -> str:
+    """Where the sets of a split by time end, in one line; `begins` as of contender.records.SplitReport."""
+    return f"train until {written(begins['validation'])}, test after {written(begins['test'])} until {written(begins['newest'])}"

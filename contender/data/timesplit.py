@@ -86,8 +86,3 @@ def cuts(lengths: Lengths, batches: Callable[[], Iterable[pa.RecordBatch]]) -> C
             "Bring older rows, or shorten test, validation or gap in data.split.",
         )
     return Cuts(column, newest, test_after, gap_after, validation_after)
-
-
-def told(begins: dict[str, float]) -> str:
-    """The ends of the sets in one line."""
-    return f"train until {written(begins['validation'])}, test after {written(begins['test'])} until {written(begins['newest'])}"

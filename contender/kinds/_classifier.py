@@ -155,7 +155,6 @@ class TextClassifier(ReleasedClassifier):
     """Inputs are texts, or rows that hold the text's column."""
 
     def warm_up(self) -> None:
-        # A device loads a kernel when it is first asked for, and has others for one text than for several, for short than for long.
         for texts in (["warm up"], ["warm up " * 100], ["warm up"] * 8):
             self.predict(texts)
 

@@ -233,7 +233,8 @@ class ReleasedMedia(ReleasedClassifier):
         self._sample = sample
 
     def warm_up(self) -> None:
-        self.predict([self._sample, self._sample])
+        for inputs in ([self._sample], [self._sample] * 8):
+            self.predict(inputs)
 
     def _example(self, place: int, given: Any) -> Any:
         column = self.manifest.columns.get(self._role, self._role)

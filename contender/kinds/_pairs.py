@@ -96,11 +96,11 @@ def decoder_start(config: Any) -> int:
     return int(found)
 
 
-def sampled(rows: datasets.Dataset, column: str) -> list[str]:
-    """Texts of a column, spread over all rows, as many as tell their lengths."""
+def sampled(rows: datasets.Dataset, column: str, most: int = SAMPLED_ROWS) -> list[str]:
+    """Texts of a column, spread over all rows; by default as many as tell their lengths."""
     import numpy as np
 
-    places = np.unique(np.linspace(0, len(rows) - 1, num=min(len(rows), SAMPLED_ROWS)).astype(np.int64))
+    places = np.unique(np.linspace(0, len(rows) - 1, num=min(len(rows), most)).astype(np.int64))
     texts: list[str] = rows.select(places)[column][:]
     return texts
 

@@ -12,6 +12,7 @@ from contender.kinds._classifier import first_line
 from contender.kinds._generator import BATCH, Generator, TextWriter
 from contender.kinds._lengths import length_limit, text_length
 from contender.kinds._loaded import check_weights
+from contender.kinds._new_pairs import has_tokenizer, new_model, new_pairs
 from contender.kinds._pairs import IGNORED, batch_of, load_pairs, prepare_pairs, sampled, usual_length
 from contender.kinds.base import Defaults
 from contender.names import TASKS
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 # Customary peak rates, not measured here: 3e-4 for T5-small's 60 million parameters, 5e-5 for BART-large's 400 million.
 RATES = ((60e6, 3e-4), (400e6, 5e-5))
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1e-3
-LORA_FACTOR = 5.0
+LORA_FACTOR, SCRATCH_RATE = 5.0, 1e-3
 
 WINDOW = 2_048  # rows answered at a time: sorted by length inside, bounded in memory
 
@@ -48,6 +49,8 @@ class Seq2Seq(Defaults):
         self._source, self._target = facts.example, facts.target
 
     def learning_rate(self, method: str, parameters: int) -> float:
+        if method == "scratch":
+            return SCRATCH_RATE
         (small, fast), (big, slow) = RATES
         slope = math.log(slow / fast) / math.log(big / small)
         rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
@@ -55,6 +58,16 @@ class Seq2Seq(Defaults):
 
     def above_encoder(self, model: Any) -> set[str]:
         return set()
+
+    def processor_for(self, job: Job, rows: datasets.Dataset) -> TextPairs:
+        """The base's; one made from the training rows where a training from nothing finds none there."""
+        base = Path(job.base)
+        if job.init == "scratch" and not has_tokenizer(base):
+            return new_pairs(job, rows, (self._source, self._target))
+        return load_pairs(base)
+
+    def model_for(self, job: Job, processor: TextPairs) -> Any:
+        return new_model(job, processor) if job.init == "scratch" else self.load_model(Path(job.base), job.labels)
 
     def load_processor(self, base: Path) -> TextPairs:
         return load_pairs(base)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
+
+SIZES = ("number_dim", "category_dim", "hidden_size", "num_hidden_layers", "members", "dropout")
 
 
 class TabularConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is untyped here
@@ -35,6 +38,18 @@ class TabularConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is 
         self.dropout = dropout
         self.positive = positive
         super().__init__(**kwargs)
+
+    def resize(self, changes: Mapping[str, Any]) -> None:
+        """Sets some of `SIZES`; ValueError naming one that cannot be."""
+        for key, value in changes.items():
+            fits = (
+                0 <= value < 1
+                if key == "dropout" and isinstance(value, int | float)
+                else type(value) is int and value >= 1
+            )
+            if not fits:
+                raise ValueError(f"{key} is {value!r}")
+            setattr(self, key, value)
 
 
 AutoConfig.register(TabularConfig.model_type, TabularConfig, exist_ok=True)

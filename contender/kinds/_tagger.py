@@ -125,7 +125,8 @@ class TokenClassifier(ReleasedClassifier):
         ]
 
     def warm_up(self) -> None:
-        self.predict([["warm", "up"], ["warm", "up"] * 100])
+        for inputs in ([["warm", "up"]], [["warm", "up"] * 100], [["warm", "up"]] * 8):
+            self.predict(inputs)
 
     def _example(self, place: int, given: Any) -> tuple[list[str], list[tuple[int, int]] | None]:
         """The words of one input, and which characters they are where it is a text."""

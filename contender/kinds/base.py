@@ -50,7 +50,8 @@ class Model(Protocol):
         """
 
     def warm_up(self) -> None:
-        """Answers something, so that the first request does not pay for what a device does once."""
+        """Answers one input alone, then several at once, so that the first request does not pay for what a device does once: it loads
+        a kernel when it is first asked for, and has others for one than for several."""
 
 
 class Kind(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import DataError, ModelError, UsageError
+from contender.errors import DataError, ModelError, UsageError, known
 from contender.kinds import _table
 from contender.kinds._classifier import BATCH, LoadedClassifier, ReleasedClassifier, first_line, softmax
 from contender.kinds._labels import Classification, label_ids, outcomes_of
@@ -49,18 +49,21 @@ class TabularClassification(Classification):
         return _table.fit({name: rows.data.column(name) for name in job.features}, job.categorical)
 
     def model_for(self, job: Job, processor: TableEncoder) -> Any:
-        from contender.kinds._tabular_config import TabularConfig
+        from contender.kinds._tabular_config import SIZES, TabularConfig
         from contender.kinds._tabular_model import TabularModel
 
-        config = TabularConfig.from_pretrained(
-            job.base,
-            bins=processor.bins,
-            sizes=processor.sizes,
-            positive=job.positive,
-            num_labels=len(job.labels),
-            id2label=dict(enumerate(job.labels)),
-            label2id={label: index for index, label in enumerate(job.labels)},
-        )
+        if unknown := [key for key in job.config if key not in SIZES]:
+            raise UsageError(f"model.config: {known('key', unknown[0], SIZES)}", "These are the sizes of the model.")
+        config = TabularConfig.from_pretrained(job.base)
+        try:
+            config.resize(job.config)
+        except ValueError as error:
+            raise UsageError(
+                f"model.config: {error}", "Sizes are whole numbers of at least 1, dropout a share."
+            ) from error
+        config.update({"bins": processor.bins, "sizes": processor.sizes, "positive": job.positive})
+        config.id2label = dict(enumerate(job.labels))
+        config.label2id = {label: index for index, label in enumerate(job.labels)}
         return TabularModel(config)
 
     def load_processor(self, base: Path) -> TableEncoder:
@@ -194,7 +197,8 @@ class ReleasedTable(ReleasedClassifier):
 
     def warm_up(self) -> None:
         nothing = dict.fromkeys(self._classifier.columns)
-        self.predict([nothing, nothing])
+        for inputs in ([nothing], [nothing] * 8):
+            self.predict(inputs)
 
     def _example(self, place: int, given: Any) -> dict[str, str | None]:
         if not isinstance(given, Mapping):

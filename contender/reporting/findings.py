@@ -10,7 +10,7 @@ import numpy as np
 from contender.attribution import Attribution
 from contender.evaluation.evaluate import read_columns
 from contender.evaluation.outcomes import Array, Outcomes, Paired
-from contender.names import TASKS, labelled
+from contender.names import PATH, TASKS, labelled
 from contender.reporting.data import ReportInput
 from contender.reporting.words import Reading, read, shown_text
 
@@ -168,8 +168,9 @@ def _texts(data: ReportInput, rows: list[int]) -> list[str] | list[None]:
     """Of these rows, whole; None where the report may show none."""
     if data.examples == "none" or not rows:
         return [None] * len(rows)
-    example = TASKS[data.release.kind].example
-    if example is None:
+    facts = TASKS[data.release.kind]
+    shown = PATH if facts.media else facts.example  # of a file its path: its content is no text
+    if shown is None:
         return [None] * len(rows)
-    column = read_columns(data.rows, [example]).column(example)
+    column = read_columns(data.rows, [shown]).column(shown)
     return [str(column[row].as_py()) for row in rows]

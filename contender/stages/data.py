@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contender.data.source import ReadOptions, ingest, peek
-from contender.data.times import spelled
-from contender.data.timesplit import told as ends
+from contender.data.times import ends, spelled
 from contender.errors import DataError, SourceChanged, SpecError, UsageError
 from contender.files import sha256_file
 from contender.plan import columns, features, kept_columns, parts, required_columns, stage_key

@@ -296,22 +296,19 @@ def _set_rate(optimizer: torch.optim.Optimizer, chosen: set[int], rate: float) -
 def _save_weights(model: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    frozen = _frozen(model)
-    if frozen:
-        state = {name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen}
-        save_file(state, str(temporary), metadata={"format": "pt"})
+    if _frozen(model):
+        save_file(_changing(model), str(temporary), metadata={"format": "pt"})
     else:
         save_model(model, str(temporary), metadata={"format": "pt"})
     temporary.replace(path)
 
 
 def _load_weights(model: Any, path: Path) -> None:
-    frozen = _frozen(model)
-    if not frozen:
+    if not _frozen(model):
         load_model(model, str(path))
         return
     told = model.load_state_dict(load_file(str(path)), strict=False)
-    if told.unexpected_keys or set(told.missing_keys) - frozen:
+    if told.unexpected_keys or _changing(model).keys() & set(told.missing_keys):
         raise TrainingFailed(
             f"the weights in {path} are not those of this training", "Clean the workspace and run again."
         )
@@ -320,6 +317,17 @@ def _load_weights(model: Any, path: Path) -> None:
 def _frozen(model: Any) -> set[str]:
     """Parameters that no step changes: they are the base's, and no checkpoint needs them."""
     return {name for name, value in model.named_parameters(remove_duplicate=False) if not value.requires_grad}
+
+
+def _changing(model: Any) -> dict[str, torch.Tensor]:
+    """Tensors that steps change, by name; one that several layers share under its first name alone, as safetensors asks for."""
+    frozen, seen, found = _frozen(model), set(), {}
+    for name, value in model.state_dict().items():
+        place = (value.data_ptr(), value.shape)
+        if name not in frozen and not (value.numel() and place in seen):
+            seen.add(place)
+            found[name] = value.contiguous()
+    return found
 
 
 def _link(source: Path, target: Path) -> None:

@@ -78,11 +78,11 @@ OTHER: dict[str, Any] = {
     "train.weight_decay": 0.5,
     "train.label_smoothing": 0.1,
     "train.class_weights": "balanced",
+    "train.augment": "light",
     "train.max_grad_norm": 2.0,
     "train.warmup": 0.5,
     "train.max_length": 64,
     "train.precision": "fp32",
-    "train.augment": "light",
     "evaluate.metrics": ["accuracy"],
     "evaluate.slices": ["channel"],
     "promote.to": "elsewhere",
@@ -187,7 +187,7 @@ def pipeline(changes: dict[str, Any]) -> Pipeline:
         *parents, last = dotted.split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[last] = item
+        node[last] = deepcopy(item)
     return Pipeline(spec=Spec.model_validate(value), folder="/", suite_name="s", suite={})
 
 

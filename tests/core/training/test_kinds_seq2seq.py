@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import safetensors.torch
 import torch
 from fitting import train
 from pairs import build_pairs_base, pairs_job, sentences, write_pairs
@@ -164,11 +165,73 @@ def test_a_loaded_release_answers_texts_and_rows_as_its_evaluation_saw(release, 
             model.predict(wrong)
 
 
+TINY = {"hidden_size": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
+
+
+def from_nothing(folder, rows, config=TINY, base="builtin:t5-mini", output="model", **options):
+    job = pairs_job(folder, base, rows, rows[:40], output, **options)
+    return job.model_copy(update={"init": "scratch", "config": config})
+
+
+def test_a_training_from_nothing_makes_its_tokenizer_from_the_rows(tmp_path):
+    from datasets import Dataset
+
+    rows = [("東京へ行く", "“going” to Tōkyō 🗼"), ("行く\n", json.dumps(["to  go", "go"]))] * 20
+    job, found = from_nothing(tmp_path, rows), kind("translation")
+    one, other = (found.processor_for(job, Dataset.from_file(job.train)) for _ in range(2))
+    assert one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
+    for text in ("東京へ行く", "“going” to Tōkyō 🗼", "never seen: Ω≈ç", "to  go"):
+        assert one.tokenizer.decode(one.sources([text], 100)[0], skip_special_tokens=True).strip() == text
+    torch.manual_seed(1)
+    model, again = (found.model_for(job, one) for _ in range(2))
+    assert model.config.d_model == 32
+    assert len(one.tokenizer) <= model.config.vocab_size < len(one.tokenizer) + 8
+    assert not torch.equal(model.shared.weight, again.shared.weight)
+    assert found.learning_rate("scratch", model.num_parameters()) == 1e-3
+    with pytest.raises(ModelError, match=r"model\.config, for t5: unknown key 'hiden_size'"):
+        found.model_for(from_nothing(tmp_path, rows, {"hiden_size": 1}), one)
+
+
 def test_bases_that_cannot_write_a_text_are_refused(base, tiny_base, tmp_path):
     with pytest.raises(ModelError, match="cannot be loaded for translation"):
         kind("translation").load_model(tiny_base, ())
     with pytest.raises(ModelError, match="cannot be explained"):
         kind("translation").explain(base, tmp_path, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["t5", "marian"])
+def test_a_model_from_nothing_resumes_to_the_same_files(architecture, tmp_path):
+    """Marian's kin have positions that no step changes, beside embeddings that several layers share."""
+    from transformers import MarianConfig
+
+    config, base = TINY, "builtin:t5-mini"
+    if architecture == "marian":
+        config, base = {}, tmp_path / "base"
+        sizes = dict.fromkeys(("d_model", "encoder_ffn_dim", "decoder_ffn_dim", "max_position_embeddings"), 32)
+        layers = {f"{part}_{name}": 1 for part in ("encoder", "decoder") for name in ("layers", "attention_heads")}
+        MarianConfig(vocab_size=300, pad_token_id=0, decoder_start_token_id=0, **sizes, **layers).save_pretrained(base)
+        (base / "model.safetensors").write_bytes(safetensors.torch.save({"unread": torch.zeros(1)}))
+    jobs = [
+        from_nothing(tmp_path, sentences(150), config, str(base), output, learning_rate="auto", early_stopping=0)
+        for output in ("whole", "stopped")
+    ]
+    train(jobs[0], tmp_path / "job1")
+    with pytest.raises(Stopped):
+        train(jobs[1], tmp_path / "job2", 13)
+    assert train(jobs[1], tmp_path / "job2").resumed_from_step == 13
+    assert describe_files(tmp_path / "whole") == describe_files(tmp_path / "stopped")
+    assert len(kind("translation").predict(tmp_path / "whole", tmp_path / "validation.arrow")) == 40
+
+
+@pytest.mark.slow
+def test_adapters_train_merge_and_answer(base, tmp_path):
+    job = pairs_job(tmp_path, base, sentences(200), sentences(30, 1), epochs=4, learning_rate=3e-2)
+    report = train(job.model_copy(update={"method": "lora"}), tmp_path / "job")
+    losses = [point.metrics["loss"] for point in report.curve if "loss" in point.metrics]
+    assert losses[-1] < losses[0]
+    assert (tmp_path / "model" / "generation_config.json").exists()
+    assert len(kind("translation").predict(tmp_path / "model", tmp_path / "validation.arrow")) == 30
 
 
 @pytest.mark.slow

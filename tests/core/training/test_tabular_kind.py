@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -103,6 +104,21 @@ def test_a_resumed_training_of_a_table_ends_with_the_same_files(
         train(stopped, tmp_path / "job2", stop_at)
     assert train(stopped, tmp_path / "job2").resumed_from_step == stop_at
     assert describe_files(Path(whole.output)) == describe_files(Path(stopped.output))
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [({"hidden": 8}, "did you mean 'hidden_size'"), ({"members": 0}, "members is 0"), ({"dropout": 2}, "dropout is 2")],
+)
+def test_sizes_of_the_model_are_those_that_it_has(
+    job_of: Callable[..., Job], config: dict[str, Any], says: str
+) -> None:
+    job = job_of()
+    rows = datasets.Dataset.from_file(job.train)
+    encoder = kind(TASK).processor_for(job, rows)
+    assert kind(TASK).model_for(job.model_copy(update={"config": {"members": 2}}), encoder).scales.shape[0] == 2
+    with pytest.raises(UsageError, match=says):
+        kind(TASK).model_for(job.model_copy(update={"config": config}), encoder)
 
 
 def manifest(columns: dict[str, str]) -> ReleaseManifest:
