@@ -33,7 +33,7 @@ REVISIONS = {
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
 CONSUMERS: dict[str, frozenset[str]] = {
     "name": frozenset({"registry"}),
-    "task": frozenset({"snapshot", "gate", "train", "release"}),
+    "task": frozenset({"snapshot", "gate", "split", "train", "release"}),
     "workspace": frozenset({"workspace"}),
     "data.source": frozenset({"snapshot"}),
     "data.columns": frozenset({"snapshot", "gate", "split", "release"}),
@@ -135,6 +135,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "slices": spec.evaluate.slices,
             "features": data.features.model_dump(),
             "positive": spec.evaluate.positive,
+            **({"kept": PATH} if spec.facts.media else {}),
         },
         "train": {
             "task": spec.task,
