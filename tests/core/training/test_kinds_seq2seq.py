@@ -109,6 +109,8 @@ def test_answers_come_in_the_order_of_the_rows_whatever_the_batches(release, tmp
     turned = kind("translation").predict(release, write_pairs(tmp_path / "turned.arrow", rows[::-1]))
     assert turned["prediction"].to_pylist()[::-1] == small["prediction"].to_pylist()
     assert len(set(small["prediction"].to_pylist())) > 1
+    alone = [kind("translation").predict(release, write_pairs(tmp_path / "one.arrow", [row])) for row in rows[:5]]
+    assert [one["prediction"][0] for one in alone] == list(small["prediction"][:5])
 
 
 def test_no_rows_give_no_outcomes_of_the_same_columns_and_foreign_files_are_named(release, tmp_path):
