@@ -83,7 +83,7 @@ def test_yaml_is_a_pipeline_a_part_of_one_or_a_suite(block: Block, tmp_path: Pat
         if "task" in found:  # whose roles are others than the minimal pipeline's
             given["data"]["columns"] = found.get("data", {}).get("columns", {})
         for golden in ("on", "golden"):  # a rule on a golden set, in a block that does not name its files
-            if f"{golden}:" in document and not (given["data"].get("golden")):
+            if re.search(rf"\b{golden}:", document) and not (given["data"].get("golden")):
                 given["data"]["golden"] = {name: f"{name}.csv" for name in ("hard", "vip", "hard-cases")}
         with (tmp_path / "pipeline.yaml").open("w", encoding="utf-8") as stream:
             YAML(typ="safe", pure=True).dump(given, stream)
