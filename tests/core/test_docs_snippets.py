@@ -20,6 +20,7 @@ from snippets import ROOT, RUN_BY, SHELL, Block, blocks, pages
 
 from contender.errors import ContenderError
 from contender.loading import validate
+from contender.names import TASKS
 from contender.quality.suites import load_suite
 from contender.yamlfile import load_yaml, parse_yaml
 from deployments.cli import parser
@@ -185,3 +186,14 @@ def test_every_command_is_in_the_reference() -> None:
     text = generated()["cli.md"]
     for name in re.findall(r"^    (\w+) ", parser().format_help(), re.MULTILINE):
         assert f"### contender {name}\n" in text, name
+
+
+def test_the_page_of_kinds_says_what_the_code_knows_of_each_task() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|(.*)\|$", (ROOT / "docs/kinds.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name, _ in rows] == list(TASKS)
+    for name, row in rows:
+        columns, _, methods, inits, metrics = (cell.strip() for cell in row.split("|"))
+        facts = TASKS[name]
+        assert set(facts.roles) <= set(re.findall(r"`(\w+)`", columns)), name
+        assert (tuple(methods.split(", ")), tuple(inits.split(", "))) == (facts.methods, facts.inits), name
+        assert tuple(re.findall(r"`(\w+)`", metrics)) == facts.default_metrics, name
