@@ -190,6 +190,7 @@ def test_every_command_is_in_the_reference() -> None:
 
 def test_the_page_of_kinds_says_what_the_code_knows_of_each_task() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \|(.*)\|$", (ROOT / "docs/kinds.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rows = [row for row in rows if row[0] != "task"]  # the head
     assert [name for name, _ in rows] == list(TASKS)
     for name, row in rows:
         columns, _, methods, inits, metrics = (cell.strip() for cell in row.split("|"))
