@@ -53,7 +53,7 @@ def models(rows: int, near: int = NEAR) -> tuple[Outcomes, Outcomes]:
         return np.where(chance.random(rows) < 0.9, labels, (labels + chance.integers(1, near + 1, rows)) % CLASSES)
 
     def model(predicted: draws.Array, sure: draws.Array) -> Outcomes:
-        return Outcomes(names, labels, predicted, sure, sure)
+        return Outcomes(names, labels, predicted, {"p_label": sure, "confidence": sure})
 
     ours = predictions()
     theirs = np.where(chance.random(rows) < 0.8, ours, predictions())

@@ -94,7 +94,7 @@ class Answers:
         power = 16 if kind == "bursts" else 4
         errors = np.floor(self.labels * (0.1 - gain) * (power + 1) * first**power + second)
         nothing = np.zeros(len(errors), dtype=np.int64)
-        return Outcomes(("",), nothing, nothing, errors, self.labels.astype(np.float64))
+        return Outcomes(("",), nothing, nothing, {"p_label": errors, "confidence": self.labels.astype(np.float64)})
 
 
 def answers(metric: str, shape: Shape, models: int, chance: np.random.Generator) -> Answers:

@@ -46,6 +46,7 @@ def resolve_base(base: str, base_folder: Path, weights: bool = True) -> Resolved
 
     Raises ModelError where it cannot be used, Transient where the hub did not answer.
     """
+    weights = weights and not base.startswith(BUILTIN)  # an architecture of our own has none
     parts = PARTS if weights else tuple(part for part in PARTS if part not in WEIGHT_PARTS)
     folder, revision = _locate(base, base_folder, parts)
     check_model_folder(folder, base, weights)

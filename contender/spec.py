@@ -245,7 +245,7 @@ class Spec(Section):
         if not split.test and not self.data.golden:
             yield ("data", "split", "test"), "is 0 and there are no golden sets: nothing is left to judge on"
         column = self.columns.get(split.key, split.key)
-        if column == self.columns[self.facts.target] and self.facts.target != self.facts.example:
+        if column == self.columns[self.facts.target] != self.columns.get(self.facts.example or ""):
             yield (
                 ("data", "split", "key"),
                 f"is the {self.facts.target}: all rows of a {self.facts.target} would fall into the same set",

@@ -274,7 +274,11 @@ def test_a_model_with_batch_normalisation_is_told_that_its_statistics_change(mak
     from contender.training.finetune import _notes
 
     job = make_job(batch_size=8)
-    prepared = SimpleNamespace(trained=torch.nn.Sequential(torch.nn.Conv1d(1, 1, 1), torch.nn.BatchNorm1d(1)))
+    prepared = SimpleNamespace(
+        processor=None,
+        train=SimpleNamespace(column_names=[]),
+        trained=torch.nn.Sequential(torch.nn.Conv1d(1, 1, 1), torch.nn.BatchNorm1d(1)),
+    )
     assert list(_notes(job, prepared, Attempt())) == []
     assert "statistics" in list(_notes(job, prepared, Attempt(micro_batch_size=2)))[1]
 
