@@ -269,6 +269,7 @@ def test_shingles_are_told_apart_whatever_the_characters() -> None:
     assert [len(shingles(text)) for text in ("", "a", "abc", "abcd", "aaaaaa")] == [1, 1, 1, 2, 1]
 
 
+@pytest.mark.slow
 def test_texts_of_ten_megabytes_are_compared_in_seconds(tmp_path: Path) -> None:
     chance = np.random.default_rng(7)
     points = chance.integers(0x4E00, 0x9FFF, 3_500_000).astype("<u4")  # 10 MB as UTF-8, almost no shingle twice

@@ -102,6 +102,7 @@ def test_nothing_in_common_is_zero_and_no_division_by_nothing():
         assert metric(name).value(from_arrays(label=["a"], prediction=["a"]), np.zeros((1, 1))).tolist() == [0.0]
 
 
+@pytest.mark.slow
 def test_a_row_is_counted_once_however_often_its_metric_is_asked(monkeypatch):
     asked = []
     measured = metric("rougeL")

@@ -175,6 +175,7 @@ def test_numbers_as_labels_a_byte_order_mark_and_a_class_with_one_row_train(desk
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_ten_megabytes_in_one_cell_are_one_quarantined_row(desk: Desk) -> None:
     write(desk, "1.csv", rows("body,colour", *GOOD, f"{'x' * 10_000_000},red"))
     ran = desk.retrain()

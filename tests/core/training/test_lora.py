@@ -69,6 +69,7 @@ def test_checkpoints_hold_what_is_trained_and_not_the_base(make_job, tmp_path):
     assert all("lora_" in name or "modules_to_save" in name for name in names)
 
 
+@pytest.mark.slow
 def test_the_adapter_tells_nothing_of_the_machine_and_two_trainings_give_the_same(make_job, tmp_path):
     one, other = (make_job(output=name, epochs=1, method="lora", **FEW) for name in ("one", "elsewhere/other"))
     train(one, tmp_path / "job1")
