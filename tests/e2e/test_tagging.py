@@ -16,8 +16,8 @@ PIPELINE = """\
 name: colours
 task: token-classification
 data: {{source: sentences/, split: {{test: 0.3, validation: 0.15, near_duplicates: null}}}}
-model: {{base: {base}, method: {method}}}
-train: {{epochs: 6, batch_size: 16, learning_rate: {rate}, head_learning_rate: 5.0e-3, precision: fp32, early_stopping: 0}}
+model: {{base: {base}, method: full}}
+train: {{epochs: 6, batch_size: 16, learning_rate: 5.0e-3, head_learning_rate: 5.0e-3, precision: fp32, early_stopping: 0}}
 """
 
 
@@ -33,15 +33,15 @@ def sentences(count: int, seed: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "rate"), [("full", "5.0e-3"), ("lora", "2.0e-2")])
+@pytest.mark.usefixtures("prefect_server")
 def test_sentences_become_a_release_that_finds_entities(
-    command: Callable[..., Ran], tmp_path: Path, tiny_base: Path, method: str, rate: str
+    command: Callable[..., Ran], tmp_path: Path, tiny_base: Path
 ) -> None:
     (tmp_path / "sentences").mkdir()
     (tmp_path / "sentences" / "one.conll").write_text(sentences(300, 1) + "\nthree\tO\tO\ncolumns\tO\n")
     (tmp_path / "sentences" / "two.jsonl").write_text('{"tokens": ["red", "word1"], "tags": ["B-COL"]}\n')
     spec = tmp_path / "colours.yaml"
-    spec.write_text(PIPELINE.format(base=tiny_base, method=method, rate=rate))
+    spec.write_text(PIPELINE.format(base=tiny_base))
     assert command("check", str(spec), "--json").code == 0
     ran = command("run", str(spec), "--json")
     assert ran.document["outcome"] == "promoted", ran.shown
