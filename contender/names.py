@@ -52,6 +52,41 @@ class Task:
 PATH = "path"  # the column that says where a picture or a sound came from
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
 
+
+def _of_media(medium: Literal["image", "audio"]) -> Task:
+    """One label for each file of a medium."""
+    return Task(
+        roles=(medium, "label"),
+        example=medium,
+        target="label",
+        labels="one",
+        metrics=LABEL_METRICS,
+        default_metrics=("accuracy", "f1_macro"),
+        methods=("full", "head"),
+        inits=("pretrained", "scratch"),
+        words=False,
+        explains=False,
+        media=medium,
+    )
+
+
+def _writing(example: str, target: str, default_metrics: tuple[str, ...]) -> Task:
+    """A text is read, and another one written."""
+    return Task(
+        roles=(example, target),
+        example=example,
+        target=target,
+        labels="none",
+        metrics=("accuracy", *TEXT_METRICS),
+        default_metrics=default_metrics,
+        methods=("full", "lora"),
+        inits=("pretrained", "scratch"),
+        words=True,
+        explains=False,
+        writes=True,
+    )
+
+
 # Hugging Face task names. Each has a module of its name in contender/kinds/.
 TASKS: dict[str, Task] = {
     "text-classification": Task(
@@ -78,32 +113,8 @@ TASKS: dict[str, Task] = {
         words=True,
         explains=False,
     ),
-    "image-classification": Task(
-        roles=("image", "label"),
-        example="image",
-        target="label",
-        labels="one",
-        metrics=LABEL_METRICS,
-        default_metrics=("accuracy", "f1_macro"),
-        methods=("full", "head"),
-        inits=("pretrained", "scratch"),
-        words=False,
-        explains=False,
-        media="image",
-    ),
-    "audio-classification": Task(
-        roles=("audio", "label"),
-        example="audio",
-        target="label",
-        labels="one",
-        metrics=LABEL_METRICS,
-        default_metrics=("accuracy", "f1_macro"),
-        methods=("full", "head"),
-        inits=("pretrained", "scratch"),
-        words=False,
-        explains=False,
-        media="audio",
-    ),
+    "image-classification": _of_media("image"),
+    "audio-classification": _of_media("audio"),
     "tabular-classification": Task(
         roles=("label",),
         example=None,
@@ -117,32 +128,8 @@ TASKS: dict[str, Task] = {
         explains=False,
         base="builtin:tabular",
     ),
-    "translation": Task(
-        roles=("source", "target"),
-        example="source",
-        target="target",
-        labels="none",
-        metrics=("accuracy", *TEXT_METRICS),
-        default_metrics=("chrf", "bleu"),
-        methods=("full", "lora"),
-        inits=("pretrained", "scratch"),
-        words=True,
-        explains=False,
-        writes=True,
-    ),
-    "summarization": Task(
-        roles=("text", "summary"),
-        example="text",
-        target="summary",
-        labels="none",
-        metrics=("accuracy", *TEXT_METRICS),
-        default_metrics=("rouge1", "rouge2", "rougeL"),
-        methods=("full", "lora"),
-        inits=("pretrained", "scratch"),
-        words=True,
-        explains=False,
-        writes=True,
-    ),
+    "translation": _writing("source", "target", ("chrf", "bleu")),
+    "summarization": _writing("text", "summary", ("rouge1", "rouge2", "rougeL")),
 }
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import ContenderError, Damaged, ModelError, UsageError
+from contender.kinds._loading import first_line, load_release
 from contender.kinds.base import Prediction
-from contender.training.devices import best_device, wait_passively
-from contender.training.loading import quiet_loading
+from contender.training.devices import wait_passively
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OnRows = Callable[[int], None]
 BATCH = 64
+AUTO = "AutoModelForSequenceClassification"
 
 
 class LoadedClassifier:
@@ -30,26 +31,9 @@ class LoadedClassifier:
 
     def __init__(self, folder: Path, auto: str, device: str | None = None) -> None:
         wait_passively()
-        import torch
-        import transformers
-
-        try:
-            with quiet_loading():
-                model = getattr(transformers, auto).from_pretrained(
-                    str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-                )
-        except Exception as error:
-            raise ModelError(
-                f"the model in {folder} cannot be loaded: {first_line(error)}", "Verify the release."
-            ) from error
-        try:
-            self.device = torch.device(device) if device else best_device()
-            self._model = model.to(self.device).eval()
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(
-                f"cannot compute on {device or self.device}: {first_line(error)}", "Name cpu, cuda, cuda:1 or mps."
-            ) from error
-        self.names = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
+        self._model, self.device = load_release(auto, folder, device)
+        config = self._model.config
+        self.names = [str(config.id2label[index]) for index in range(config.num_labels)]
         # The model is shared batch by batch, so that one example waits for one batch of a long request and not for all of it.
         self._computing = threading.Lock()
 
@@ -66,7 +50,7 @@ class Classifier(LoadedClassifier):
     """One that reads texts."""
 
     def __init__(self, folder: Path, tokenizer: Any, device: str | None = None) -> None:
-        super().__init__(folder, "AutoModelForSequenceClassification", device)
+        super().__init__(folder, AUTO, device)
         self._tokenizer = tokenizer
         self._tokenizing = (
             threading.Lock()
@@ -202,10 +186,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
-
-
-def first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _chunks(order: list[int], size: int) -> Iterator[list[int]]:

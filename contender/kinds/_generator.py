@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import ModelError, UsageError
-from contender.kinds._classifier import first_line, pad
-from contender.kinds._pairs import load_pairs
-from contender.training.devices import best_device, wait_passively
-from contender.training.loading import quiet_loading
+from contender.errors import UsageError
+from contender.kinds._classifier import pad
+from contender.kinds._loading import load_release
+from contender.kinds._pairs import AUTO, load_pairs
+from contender.training.devices import wait_passively
 
 if TYPE_CHECKING:
     from contender.records import ReleaseManifest
@@ -28,26 +28,8 @@ class Generator:
 
     def __init__(self, folder: Path, device: str | None = None) -> None:
         wait_passively()
-        import torch
-        from transformers import AutoModelForSeq2SeqLM
-
         self._pairs = load_pairs(folder)
-        try:
-            with quiet_loading():
-                model = AutoModelForSeq2SeqLM.from_pretrained(
-                    str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-                )
-        except Exception as error:
-            raise ModelError(
-                f"the model in {folder} cannot be loaded: {first_line(error)}", "Verify the release."
-            ) from error
-        try:
-            self.device = torch.device(device) if device else best_device()
-            self._model = model.to(self.device).eval()
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(
-                f"cannot compute on {device or self.device}: {first_line(error)}", "Name cpu, cuda, cuda:1 or mps."
-            ) from error
+        self._model, self.device = load_release(AUTO, folder, device)
         self._tokenizing, self._computing = threading.Lock(), threading.Lock()
 
     def answers(self, texts: Sequence[str], batch_size: int, told: OnRows | None = None) -> list[str]:

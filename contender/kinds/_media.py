@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from contender.data.media import VALUE, MediaFiles
 from contender.data.mediafault import Unusable
 from contender.errors import DataError, ModelError, UsageError
-from contender.kinds._classifier import LoadedClassifier, ReleasedClassifier, first_line
+from contender.kinds._classifier import LoadedClassifier, ReleasedClassifier
 from contender.kinds._labels import Classification, label_ids, no_outcomes, outcomes_of
-from contender.kinds._loaded import check_weights
+from contender.kinds._loading import build, first_line, load_base, names_of
 from contender.training.devices import cpu_cores, wait_passively
 from contender.training.loading import quiet_loading
 from contender.training.scratch import changed_config
@@ -107,42 +107,16 @@ class MediaClassification(Classification):
             ) from error
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        import torch
-        import transformers
-
-        try:
-            with quiet_loading():
-                model, loaded = getattr(transformers, self.auto).from_pretrained(
-                    str(base),
-                    id2label=dict(enumerate(labels)),
-                    label2id={label: index for index, label in enumerate(labels)},
-                    ignore_mismatched_sizes=True,  # a base that was a classifier before has a head for other labels
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                )
-        except Exception as error:
-            raise ModelError(
-                f"the base model in {base} cannot be loaded for {self.task}: {first_line(error)}",
-                f"Use a base whose architecture {self.auto} has.",
-            ) from error
-        check_weights(model, loaded, base)
-        return model
+        return load_base(self.auto, base, self.task, self._fits, labels)[0]
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
-        import torch
-        import transformers
-
         config = changed_config(base, changes)
-        config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
-        try:
-            return getattr(transformers, self.auto).from_config(config, trust_remote_code=False, dtype=torch.float32)
-        except Exception as error:
-            raise ModelError(
-                f"no model for {self.task} can be built from config.json in {base}: {first_line(error)}",
-                f"Change model.config, or use a base whose architecture {self.auto} has.",
-            ) from error
+        config.update(names_of(labels))
+        return build(self.auto, config, base, self.task, self._fits)
+
+    @property
+    def _fits(self) -> str:
+        return f"a base whose architecture {self.auto} has"
 
     def warm_up(self, base: Path) -> None:
         wait_passively()

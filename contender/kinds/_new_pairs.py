@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import ModelError
-from contender.kinds._classifier import first_line
-from contender.kinds._pairs import TextPairs, sampled
+from contender.kinds._loading import build
+from contender.kinds._pairs import AUTO, FITS, TextPairs, sampled
 from contender.training.scratch import changed_config
 
 if TYPE_CHECKING:
@@ -53,22 +52,13 @@ def new_pairs(job: Job, rows: datasets.Dataset, columns: tuple[str, str]) -> Tex
 
 def new_model(job: Job, pairs: TextPairs) -> Any:
     """A model as the base's configuration with the job's changes describes it, with random weights; ModelError where there is none."""
-    import torch
-    from transformers import AutoModelForSeq2SeqLM
-
     config = changed_config(Path(job.base), job.config)
     if not has_tokenizer(Path(job.base)):
         config.vocab_size = -(-len(pairs.tokenizer) // 8) * 8
         config.pad_token_id = config.decoder_start_token_id = pairs.start
         config.eos_token_id = pairs.tokenizer.eos_token_id
         config.bos_token_id = config.forced_bos_token_id = config.forced_eos_token_id = None
-    try:
-        return AutoModelForSeq2SeqLM.from_config(config, trust_remote_code=False, dtype=torch.float32)
-    except Exception as error:
-        raise ModelError(
-            f"no model for {job.task} can be built from config.json in {job.base}: {first_line(error)}",
-            "Change model.config, or use an architecture that reads one text and writes another: T5's, BART's and Marian's kin.",
-        ) from error
+    return build(AUTO, config, Path(job.base), job.task, FITS)
 
 
 def _texts(rows: datasets.Dataset, columns: tuple[str, str]) -> Iterator[str]:

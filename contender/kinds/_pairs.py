@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from contender.data.references import references
 from contender.errors import ModelError
-from contender.kinds._classifier import first_line, pad
+from contender.kinds._classifier import pad
 from contender.kinds._lengths import LENGTH_QUANTILE, SAMPLED_ROWS
 from contender.kinds._loaded import check_vocabulary
+from contender.kinds._loading import load_tokenizer
 
 if TYPE_CHECKING:
     import datasets
+
+AUTO = "AutoModelForSeq2SeqLM"
+FITS = "a base that reads one text and writes another: T5's, BART's and Marian's kin"
 
 IGNORED = -100  # in labels: no token; as transformers and torch have it
 
@@ -62,16 +66,7 @@ class TextPairs:
 
 def load_pairs(base: Path) -> TextPairs:
     """The base's tokenizer; ModelError where it cannot serve a model that reads one text and writes another."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
-        config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"the tokenizer in {base} cannot be loaded: {first_line(error)}",
-            "The folder must hold the tokenizer's files, such as tokenizer.json.",
-        ) from error
+    tokenizer, config = load_tokenizer(base, "the tokenizer's files, such as tokenizer.json")
     check_vocabulary(tokenizer, config, base)
     if tokenizer.pad_token is None or tokenizer.eos_token is None:
         raise ModelError(

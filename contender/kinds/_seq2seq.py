@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from contender.errors import DataError, ModelError
-from contender.kinds._classifier import first_line
+from contender.errors import DataError
 from contender.kinds._generator import BATCH, Generator, TextWriter
 from contender.kinds._lengths import length_limit, text_length
-from contender.kinds._loaded import check_weights
+from contender.kinds._loading import load_base
 from contender.kinds._new_pairs import has_tokenizer, new_model, new_pairs
-from contender.kinds._pairs import IGNORED, batch_of, load_pairs, prepare_pairs, sampled, usual_length
+from contender.kinds._pairs import AUTO, FITS, IGNORED, batch_of, load_pairs, prepare_pairs, sampled, usual_length
 from contender.kinds.base import Defaults
 from contender.names import TASKS
 from contender.training.devices import wait_passively
-from contender.training.loading import quiet_loading
 from contender.training.options import Job
 
 if TYPE_CHECKING:
@@ -73,25 +71,7 @@ class Seq2Seq(Defaults):
         return load_pairs(base)
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        import torch
-        from transformers import AutoModelForSeq2SeqLM
-
-        try:
-            with quiet_loading():
-                model, loaded = AutoModelForSeq2SeqLM.from_pretrained(
-                    str(base),
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                )
-        except Exception as error:
-            raise ModelError(
-                f"the base model in {base} cannot be loaded for {self.task}: {first_line(error)}",
-                "Use a base that reads one text and writes another: T5's, BART's and Marian's kin.",
-            ) from error
-        check_weights(model, loaded, base)
-        return model
+        return load_base(AUTO, base, self.task, FITS)[0]
 
     def set_up(self, job: Job, processor: TextPairs, model: Any) -> None:
         """How answers are written goes into the model's generation configuration, and with it into the release."""

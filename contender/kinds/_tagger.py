@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from contender.records import ReleaseManifest
 
+AUTO = "AutoModelForTokenClassification"
 OUTSIDE = "O"
 WORD = re.compile(r"\w+|[^\w\s]")  # of a text that nobody split: letters and digits, or one sign
 
@@ -55,7 +56,7 @@ class Tagger(LoadedClassifier):
     """The model in `folder`, as LoadedClassifier has it."""
 
     def __init__(self, folder: Path, tokenizer: Any, device: str | None = None) -> None:
-        super().__init__(folder, "AutoModelForTokenClassification", device)
+        super().__init__(folder, AUTO, device)
         self._tokenizer = tokenizer
         self._tokenizing = threading.Lock()
         self._outside = self.names.index(OUTSIDE) if OUTSIDE in self.names else 0

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from contender.errors import DataError, ModelError, UsageError, known
 from contender.kinds import _table
-from contender.kinds._classifier import BATCH, LoadedClassifier, ReleasedClassifier, first_line, softmax
+from contender.kinds._classifier import BATCH, LoadedClassifier, ReleasedClassifier, softmax
 from contender.kinds._labels import Classification, label_ids, outcomes_of
+from contender.kinds._loading import first_line
 from contender.text import listed
 from contender.training.devices import wait_passively
 from contender.training.options import Job

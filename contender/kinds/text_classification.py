@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from contender.errors import DataError, ModelError
-from contender.kinds._classifier import BATCH, Classifier, TextClassifier, encode, first_line, pad
+from contender.kinds._classifier import AUTO, BATCH, Classifier, TextClassifier, encode, pad
 from contender.kinds._labels import Classification, label_ids, no_outcomes, outcomes_of
 from contender.kinds._lengths import text_length
-from contender.kinds._loaded import check_vocabulary, check_weights
+from contender.kinds._loaded import check_vocabulary
+from contender.kinds._loading import build, load_base, load_tokenizer, names_of
 from contender.models import read_config
 from contender.training.devices import wait_passively
-from contender.training.loading import quiet_loading
 from contender.training.scratch import changed_config
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from contender.attribution import Attribution
     from contender.records import ReleaseManifest
+
+PROBLEM = "single_label_classification"
+FITS = "a base whose architecture has a sequence-classification form in transformers"
 
 # Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
 MEASURED_RATES = ((22.7e6, 2e-4), (110e6, 5e-5))
@@ -53,16 +56,7 @@ class TextClassification(Classification):
         return float(f"{max(LORA_FACTOR * rate, LOWEST_LORA_RATE) if method == 'lora' else rate:.2g}")
 
     def load_processor(self, base: Path) -> Any:
-        from transformers import AutoConfig, AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
-            model_config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
-        except Exception as error:
-            raise ModelError(
-                f"the tokenizer in {base} cannot be loaded: {first_line(error)}",
-                "The folder must hold tokenizer.json.",
-            ) from error
+        tokenizer, model_config = load_tokenizer(base, "tokenizer.json")
         if not tokenizer.is_fast:
             raise ModelError(f"the tokenizer in {base} has no fast form", "The folder must hold tokenizer.json.")
         check_vocabulary(tokenizer, model_config, base)
@@ -75,47 +69,15 @@ class TextClassification(Classification):
         return tokenizer
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        import torch
-        from transformers import AutoModelForSequenceClassification
-
-        try:
-            with quiet_loading():
-                model, loaded = AutoModelForSequenceClassification.from_pretrained(
-                    str(base),
-                    num_labels=len(labels),
-                    id2label=dict(enumerate(labels)),
-                    label2id={label: index for index, label in enumerate(labels)},
-                    problem_type="single_label_classification",
-                    ignore_mismatched_sizes=True,  # a base that was a classifier before has a head for other labels
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                )
-        except Exception as error:
-            raise ModelError(
-                f"the base model in {base} cannot be loaded for {self.task}: {first_line(error)}",
-                "Use a base whose architecture has a sequence-classification form in transformers.",
-            ) from error
-        check_weights(model, loaded, base)
+        model, loaded = load_base(AUTO, base, self.task, FITS, labels, problem_type=PROBLEM)
         if not self.above_encoder(model) & set(loaded["missing_keys"]):
             _forget_other_labels(model, base, labels)
         return model
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
-        import torch
-        from transformers import AutoModelForSequenceClassification
-
         config = changed_config(base, changes)
-        config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
-        config.problem_type = "single_label_classification"
-        try:
-            return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False, dtype=torch.float32)
-        except Exception as error:
-            raise ModelError(
-                f"no model for {self.task} can be built from config.json in {base}: {first_line(error)}",
-                "Change model.config, or use a base whose architecture has a sequence-classification form in transformers.",
-            ) from error
+        config.update(names_of(labels) | {"problem_type": PROBLEM})
+        return build(AUTO, config, base, self.task, FITS)
 
     def warm_up(self, base: Path) -> None:
         wait_passively()

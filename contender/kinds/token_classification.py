@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from contender.data.jsonlists import texts_of
-from contender.errors import DataError, ModelError
-from contender.kinds._classifier import BATCH, first_line, pad
+from contender.errors import DataError
+from contender.kinds._classifier import BATCH, pad
 from contender.kinds._labels import balanced
 from contender.kinds._lengths import text_length
-from contender.kinds._loaded import check_weights
-from contender.kinds._tagger import Tagger, TokenClassifier
+from contender.kinds._loading import load_base
+from contender.kinds._tagger import AUTO, Tagger, TokenClassifier
 from contender.kinds._windows import windows
 from contender.kinds.base import Defaults
 from contender.kinds.text_classification import KIND as TEXT
 from contender.training.devices import wait_passively
-from contender.training.loading import quiet_loading
 from contender.training.options import Job
 
 if TYPE_CHECKING:
@@ -54,29 +53,8 @@ class TokenClassification(Defaults):
         return tokenizer
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        import torch
-        from transformers import AutoModelForTokenClassification
-
-        try:
-            with quiet_loading():
-                model, loaded = AutoModelForTokenClassification.from_pretrained(
-                    str(base),
-                    num_labels=len(labels),
-                    id2label=dict(enumerate(labels)),
-                    label2id={label: index for index, label in enumerate(labels)},
-                    ignore_mismatched_sizes=True,  # a base that was a tagger before has a head for other tags
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                )
-        except Exception as error:
-            raise ModelError(
-                f"the base model in {base} cannot be loaded for {self.task}: {first_line(error)}",
-                "Use a base whose architecture has a token-classification form in transformers.",
-            ) from error
-        check_weights(model, loaded, base)
-        return model
+        fits = "a base whose architecture has a token-classification form in transformers"
+        return load_base(AUTO, base, self.task, fits, labels)[0]
 
     def warm_up(self, base: Path) -> None:
         wait_passively()
