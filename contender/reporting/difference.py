@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from contender.datafiles import files_of_release, sets_of
+from contender.names import labelled
 from contender.noise import NoiseReport
 from contender.records import Evaluation, Record, ReleaseManifest
 from contender.registry import Registry
@@ -203,6 +204,7 @@ class SameRows:
     set: str
     a: pa.Table
     b: pa.Table
+    labelled: bool  # each row has one label of a closed set
 
 
 def same_rows(a: Registry, b: Registry, first: Side, second: Side) -> SameRows | None:
@@ -212,20 +214,24 @@ def same_rows(a: Registry, b: Registry, first: Side, second: Side) -> SameRows |
     """
     from contender.rejudging import kept_outcomes
 
+    has_labels = labelled(second.manifest.kind)
     one, other = first.evaluation, second.evaluation
     if one is None or other is None:
         return None
     if a.url == b.url and other.champion == one.release:
         name = other.challenger_sets[0].set
-        return SameRows(name, *(kept_outcomes(b, name, other, role) for role in ("champion", "challenger")))
+        answers = (kept_outcomes(b, name, other, role) for role in ("champion", "challenger"))
+        return SameRows(name, *answers, labelled=has_labels)
     if a.url == b.url and one.champion == other.release:
         name = one.challenger_sets[0].set
-        return SameRows(name, *(kept_outcomes(a, name, one, role) for role in ("challenger", "champion")))
+        answers = (kept_outcomes(a, name, one, role) for role in ("challenger", "champion"))
+        return SameRows(name, *answers, labelled=has_labels)
     digests = {held.set: held.set_digest for held in other.challenger_sets}
     for held in one.challenger_sets:
         if digests.get(held.set) == held.set_digest:
             pairs = ((a, one), (b, other))
-            return SameRows(held.set, *(kept_outcomes(kept, held.set, by, "challenger") for kept, by in pairs))
+            answers = (kept_outcomes(kept, held.set, by, "challenger") for kept, by in pairs)
+            return SameRows(held.set, *answers, labelled=has_labels)
     return None
 
 
@@ -248,7 +254,8 @@ def render_difference(found: Difference, rows: SameRows | None = None) -> str:
 
 
 def _compared(rows: SameRows) -> dict[str, Any]:
-    """What both releases did with the same rows: how often each is right alone, what is confused, how sure they are."""
+    """What both releases did with the same rows: how often each is right alone; with labels also what is confused, and how sure
+    they are."""
     from contender.evaluation.outcomes import paired
     from contender.reporting.models import of_models
 
@@ -260,7 +267,9 @@ def _compared(rows: SameRows) -> dict[str, Any]:
         "rows that both have wrong": both.wrong,
     }
     words = {"ours": "second release", "theirs": "first release"}
-    return {"counts": {name: int(those.sum()) for name, those in counts.items()}} | of_models(rows.set, both, words)
+    return {"counts": {name: int(those.sum()) for name, those in counts.items()}} | of_models(
+        rows.set, both, words, rows.labelled
+    )
 
 
 def _plots(changes: Sequence[MetricChange]) -> list[IntervalPlot | None]:

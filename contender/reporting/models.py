@@ -10,7 +10,7 @@ from contender.reporting.calibration import reliability, reliability_chart
 from contender.reporting.confusion import confusion_matrix
 
 
-def of_models(on: str, both: Paired, words: Mapping[str, str], labelled: bool = True) -> dict[str, Any]:
+def of_models(on: str, both: Paired, words: Mapping[str, str], labelled: bool) -> dict[str, Any]:
     """Values of the templates confusion.html and calibration.html. `words`: what `ours` and `theirs` are called; `labelled`: every
     row has one label of a closed set, without which there is nothing to confuse."""
     found = [reliability(model) for model in (both.ours, both.theirs) if model] if labelled else []

@@ -147,9 +147,16 @@ def test_a_damaged_file_of_outcomes_is_said(tmp_path: Path) -> None:
 
 def test_the_page_shows_confusion_and_calibration_of_both_and_no_label_acts() -> None:
     found = difference(side("a", None, 0.8), side("b", None, 0.7))
-    page = Page(render_difference(found, SameRows("test", THEIRS, OURS)))
+    page = Page(render_difference(found, SameRows("test", THEIRS, OURS, labelled=True)))
     assert page.open == [] and "script" not in page.tags
     assert "Both answered the same 60 rows of test" in page.text
     assert "20 rows broken by the second 20 rows fixed by it 20 rows that both have right 0" in page.text
     assert "calibration error of the second release, over 60 rows" in page.text
     assert "Row by row" not in Page(render_difference(found)).text
+
+
+def test_the_page_confuses_no_labels_where_answers_are_texts() -> None:
+    found = difference(side("a", None, 0.8), side("b", None, 0.7))
+    page = Page(render_difference(found, SameRows("test", THEIRS, OURS, labelled=False)))
+    assert "20 rows broken by the second" in page.text
+    assert "Confusion" not in page.text and "alibration" not in page.text
