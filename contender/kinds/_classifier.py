@@ -91,6 +91,28 @@ class Classifier(LoadedClassifier):
             ) from error
 
 
+def check_call(inputs: Any, batch_size: int) -> None:
+    """UsageError for what a release's `predict` cannot take as its inputs, or as their number at a time."""
+    if isinstance(inputs, str | bytes | Mapping):
+        raise UsageError(
+            "predict takes a list of inputs, and was given a single one", "Put it into a list: predict([input])"
+        )
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}", "It is 1 or more.")
+
+
+def text_of(place: int, given: Any, column: str) -> str:
+    """The text of one input, which is one or a row that has it in `column`; UsageError, naming its place, where it has none."""
+    text = given.get(column) if isinstance(given, Mapping) else given
+    if not isinstance(text, str):
+        row = f"has no text in column {column!r}" if isinstance(given, Mapping) else "is no text"
+        raise UsageError(
+            f"input {place} {row}: it is of type {type(text).__name__}",
+            f"Give texts, or rows with a text in column {column!r}.",
+        )
+    return text
+
+
 class ReleasedClassifier:
     """A release that answers, as `contender.kinds.base.Model` says."""
 
@@ -109,12 +131,7 @@ class ReleasedClassifier:
     def predict(self, inputs: Sequence[Any], *, batch_size: int = BATCH) -> list[Prediction]:
         import numpy as np
 
-        if isinstance(inputs, str | bytes | Mapping):
-            raise UsageError(
-                "predict takes a list of inputs, and was given a single one", "Put it into a list: predict([input])"
-            )
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}", "It is 1 or more.")
+        check_call(inputs, batch_size)
         examples = [self._example(place, given) for place, given in enumerate(inputs)]
         if not examples:
             return []
@@ -143,15 +160,7 @@ class TextClassifier(ReleasedClassifier):
             self.predict(texts)
 
     def _example(self, place: int, given: Any) -> str:
-        column = self.manifest.columns.get("text", "text")
-        text = given.get(column) if isinstance(given, Mapping) else given
-        if not isinstance(text, str):
-            row = f"has no text in column {column!r}" if isinstance(given, Mapping) else "is no text"
-            raise UsageError(
-                f"input {place} {row}: it is of type {type(text).__name__}",
-                f"Give texts, or rows with a text in column {column!r}.",
-            )
-        return text
+        return text_of(place, given, self.manifest.columns.get("text", "text"))
 
 
 def encode(tokenizer: Any, texts: list[str], max_length: int) -> dict[str, list[Any]]:

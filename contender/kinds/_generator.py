@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import UsageError
-from contender.kinds._classifier import pad
+from contender.kinds._classifier import check_call, pad, text_of
 from contender.kinds._loading import load_release
 from contender.kinds._pairs import AUTO, load_pairs
 from contender.training.devices import wait_passively
@@ -72,23 +71,9 @@ class TextWriter:
 
     def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = BATCH) -> list[str]:
         """The text that answers each input."""
-        if isinstance(inputs, str | Mapping):
-            raise UsageError(
-                "predict takes a list of inputs, and was given a single one", "Put it into a list: predict([input])"
-            )
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}", "It is 1 or more.")
-        return self._generator.answers([self._text(place, given) for place, given in enumerate(inputs)], batch_size)
+        check_call(inputs, batch_size)
+        texts = [text_of(place, given, self._column) for place, given in enumerate(inputs)]
+        return self._generator.answers(texts, batch_size)
 
     def warm_up(self) -> None:
         self.predict(["warm up"])
-
-    def _text(self, place: int, given: Any) -> str:
-        text = given.get(self._column) if isinstance(given, Mapping) else given
-        if not isinstance(text, str):
-            row = f"has no text in column {self._column!r}" if isinstance(given, Mapping) else "is no text"
-            raise UsageError(
-                f"input {place} {row}: it is of type {type(text).__name__}",
-                f"Give texts, or rows with a text in column {self._column!r}.",
-            )
-        return text

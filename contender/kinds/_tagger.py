@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from contender.data.jsonlists import texts_of
 from contender.errors import ModelError, UsageError
 from contender.evaluation.tags import entities
-from contender.kinds._classifier import BATCH, LoadedClassifier, OnRows, ReleasedClassifier, pad
+from contender.kinds._classifier import BATCH, LoadedClassifier, OnRows, ReleasedClassifier, check_call, pad
 from contender.kinds._windows import Window, windows
 
 if TYPE_CHECKING:
@@ -107,12 +107,7 @@ class TokenClassifier(ReleasedClassifier):
     def predict(self, inputs: Sequence[Any], *, batch_size: int = BATCH) -> list[Tagged]:  # type: ignore[override]
         import numpy as np
 
-        if isinstance(inputs, str | bytes | Mapping):
-            raise UsageError(
-                "predict takes a list of inputs, and was given a single one", "Put it into a list: predict([input])"
-            )
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}", "It is 1 or more.")
+        check_call(inputs, batch_size)
         given = [self._example(place, one) for place, one in enumerate(inputs)]
         answers = self._tagger.tag([words for words, _ in given], batch_size)
         if not all(np.isfinite(scores).all() for _, scores in answers):
