@@ -220,18 +220,18 @@ def same_rows(a: Registry, b: Registry, first: Side, second: Side) -> SameRows |
         return None
     if a.url == b.url and other.champion == one.release:
         name = other.challenger_sets[0].set
-        answers = (kept_outcomes(b, name, other, role) for role in ("champion", "challenger"))
-        return SameRows(name, *answers, labelled=has_labels)
+        old, new = (kept_outcomes(b, name, other, role) for role in ("champion", "challenger"))
+        return SameRows(name, old, new, has_labels)
     if a.url == b.url and one.champion == other.release:
         name = one.challenger_sets[0].set
-        answers = (kept_outcomes(a, name, one, role) for role in ("challenger", "champion"))
-        return SameRows(name, *answers, labelled=has_labels)
+        old, new = (kept_outcomes(a, name, one, role) for role in ("challenger", "champion"))
+        return SameRows(name, old, new, has_labels)
     digests = {held.set: held.set_digest for held in other.challenger_sets}
     for held in one.challenger_sets:
         if digests.get(held.set) == held.set_digest:
             pairs = ((a, one), (b, other))
-            answers = (kept_outcomes(kept, held.set, by, "challenger") for kept, by in pairs)
-            return SameRows(held.set, *answers, labelled=has_labels)
+            old, new = (kept_outcomes(kept, held.set, by, "challenger") for kept, by in pairs)
+            return SameRows(held.set, old, new, has_labels)
     return None
 
 
