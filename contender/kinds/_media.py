@@ -154,14 +154,10 @@ class MediaClassification(Classification):
 
         Reads nothing but `model`, `rows` and the media that these stand for.
         """
-        import datasets
         import numpy as np
         import pyarrow as pa
 
-        data = datasets.Dataset.from_file(str(rows))
-        missing = {self.role, "label", "_key"} - set(data.column_names)
-        if missing:
-            raise DataError(f"{rows.name} has no column {', '.join(sorted(missing))}", "Split the data again.")
+        data = self.rows_of(rows)
         classifier = self._classifier(model)
         classifier.processor.media = MediaFiles.beside(rows)
         tables = []

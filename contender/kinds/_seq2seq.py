@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from contender.errors import DataError
 from contender.kinds._generator import BATCH, Generator, TextWriter
 from contender.kinds._lengths import length_limit, text_length
 from contender.kinds._loading import load_base
@@ -150,13 +149,9 @@ class Seq2Seq(Defaults):
         Columns: key uint64, label string (the target as the file has it), prediction string, row int64. Reads nothing but `model`
         and `rows`; the same files give the same table on one machine.
         """
-        import datasets
         import pyarrow as pa
 
-        data = datasets.Dataset.from_file(str(rows))
-        missing = {self._source, self._target, "_key"} - set(data.column_names)
-        if missing:
-            raise DataError(f"{rows.name} has no column {', '.join(sorted(missing))}", "Split the data again.")
+        data = self.rows_of(rows)
         generator = Generator(model)
         schema = pa.schema({"key": pa.uint64(), "label": pa.string(), "prediction": pa.string(), "row": pa.int64()})
         tables = [schema.empty_table()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from contender.errors import ModelError
+from contender.errors import DataError, ModelError
 from contender.names import TASKS
 
 if TYPE_CHECKING:
@@ -178,6 +178,16 @@ class Defaults:
     def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
         kind = cast("Kind", self)
         return lambda kept, label_ids: kind.scores(kept, label_ids, job.labels, [job.primary_metric])
+
+    def rows_of(self, rows: Path) -> datasets.Dataset:
+        """The rows of a set's file, memory-mapped; DataError where it has no column of a role."""
+        import datasets
+
+        data = datasets.Dataset.from_file(str(rows))
+        missing = {*TASKS[self.task].roles, "_key"} - set(data.column_names)
+        if missing:
+            raise DataError(f"{rows.name} has no column {', '.join(sorted(missing))}", "Split the data again.")
+        return data
 
     def kept(self, logits: Any, labels: Any) -> Any:
         return logits

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from contender.errors import DataError, ModelError
+from contender.errors import ModelError
 from contender.kinds._classifier import AUTO, BATCH, Classifier, TextClassifier, encode, pad
 from contender.kinds._labels import Classification, label_ids, no_outcomes, outcomes_of
 from contender.kinds._lengths import text_length
@@ -114,14 +114,10 @@ class TextClassification(Classification):
         Columns: key uint64, label string, prediction string, p_label float32 (0 where the model does not know the label),
         confidence float32, row int64. Reads nothing but `model` and `rows`; the same files give the same table on one machine.
         """
-        import datasets
         import numpy as np
         import pyarrow as pa
 
-        data = datasets.Dataset.from_file(str(rows))
-        missing = {"text", "label", "_key"} - set(data.column_names)
-        if missing:
-            raise DataError(f"{rows.name} has no column {', '.join(sorted(missing))}", "Split the data again.")
+        data = self.rows_of(rows)
         classifier = self._classifier(model)
         tables = []
         for start in range(0, len(data), WINDOW):

@@ -147,13 +147,9 @@ class TokenClassification(Defaults):
         Columns: key uint64, label and prediction strings (tags in JSON), confidence float32 (the lowest probability of a sentence's
         tags), row int64. Reads nothing but `model` and `rows`; the same files give the same table on one machine.
         """
-        import datasets
         import pyarrow as pa
 
-        data = datasets.Dataset.from_file(str(rows))
-        missing = {"tokens", "tags", "_key"} - set(data.column_names)
-        if missing:
-            raise DataError(f"{rows.name} has no column {', '.join(sorted(missing))}", "Split the data again.")
+        data = self.rows_of(rows)
         tagger = self._tagger(model)
         tables = [_outcomes([], [], []).append_column("confidence", pa.array([], pa.float32()))]
         for start in range(0, len(data), WINDOW):
