@@ -1,0 +1,114 @@
+"""Conversations, as the cells of a row file hold them: JSON text of a list of turns, the last of them the answer to learn.
+
+    [{"role": "system", "content": "…"}, {"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]
+
+A system turn may stand first. Then user and assistant take turns; behind an assistant's turn, which may be a call, `tool` turns may
+give results, and the assistant goes on. The last turn is the assistant's. What else a cell may hold is one of FAULTS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Messages = list[dict[str, str]]
+
+MESSAGES = "messages"  # the role of cells that hold conversations
+ROLES = ("system", "user", "assistant", "tool")
+FOLLOWS = {
+    "": ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user", "tool"),
+    "tool": ("tool", "assistant"),
+}
+NO_CONVERSATION = "no conversation"
+UNKNOWN_ROLE = "unknown role"
+NO_TEXT = "content that is no text"
+LATE_SYSTEM = "system turn behind others"
+NO_CALL = "tool result without a call"
+OUT_OF_ORDER = "roles out of order"
+EMPTY_TURN = "empty turn"
+NO_ANSWER = "no answer"
+EMPTY_ANSWER = "empty answer"
+FAULTS = (
+    *(NO_CONVERSATION, UNKNOWN_ROLE, NO_TEXT, LATE_SYSTEM, NO_CALL, OUT_OF_ORDER),
+    *(EMPTY_TURN, NO_ANSWER, EMPTY_ANSWER),
+)
+FILLERS = frozenset("\u034f\u115f\u1160\u3164\uffa0")  # letters that show nothing
+
+
+def messages_of(cell: Any) -> Messages | None:
+    """The turns that a cell holds; None where it is no conversation that ends with an answer."""
+    turns = _turns(cell)
+    if turns is None or _fault(turns):
+        return None
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+
+
+def fault_of(cell: Any) -> str | None:
+    """Which of FAULTS a cell has, the first that is found; None where it is a conversation that ends with an answer."""
+    turns = _turns(cell)
+    return NO_CONVERSATION if turns is None else _fault(turns)
+
+
+def prompt_of(messages: Sequence[Mapping[str, str]]) -> Messages:
+    """All turns but the answer."""
+    return [dict(turn) for turn in messages[:-1]]
+
+
+def answer_of(messages: Sequence[Mapping[str, str]]) -> str:
+    """The content of the last turn."""
+    return messages[-1]["content"]
+
+
+def cell_of(turns: Sequence[Mapping[str, Any]]) -> str:
+    """The one way in which a conversation is written into a cell, whether or not it has a fault."""
+    return json.dumps(turns, ensure_ascii=False, default=str)
+
+
+def prompt_words(cell: str) -> str:
+    """What is said before the answer, as one text: by this an example is known. A cell with a fault is its own."""
+    messages = messages_of(cell)
+    return cell if messages is None else "\n".join(turn["content"] for turn in messages[:-1])
+
+
+def shown_prompt(cell: str) -> str:
+    """The turns before the answer for people: a single question by itself, else each behind the name of its role."""
+    messages = messages_of(cell)
+    if messages is None:
+        return cell
+    if len(messages) == 2:
+        return messages[0]["content"]
+    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in messages[:-1])
+
+
+def _turns(cell: Any) -> list[dict[str, Any]] | None:
+    try:
+        turns = json.loads(cell) if isinstance(cell, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return turns if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns) else None
+
+
+def _fault(turns: Sequence[Mapping[str, Any]]) -> str | None:
+    last = len(turns) - 1
+    before = ""
+    for place, turn in enumerate(turns):
+        role, content = turn.get("role"), turn.get("content")
+        if role not in ROLES:
+            return NO_CONVERSATION if role is None else UNKNOWN_ROLE
+        if not isinstance(content, str):
+            return NO_TEXT
+        if role not in FOLLOWS[before]:
+            return {"system": LATE_SYSTEM, "tool": NO_CALL}.get(role, OUT_OF_ORDER)
+        if role in ("user", "assistant") and _is_blank(content):
+            return EMPTY_ANSWER if place == last and role == "assistant" else EMPTY_TURN
+        before = role
+    return None if before == "assistant" else NO_ANSWER
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    return not any(character.isprintable() and character != " " and character not in FILLERS for character in text)
