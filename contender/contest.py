@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contender.errors import AliasMoved, Missing
-from contender.plan import stage_key
+from contender.plan import rating, stage_key
 from contender.progress import Note, tell
 from contender.records import (
     AliasEntry,
@@ -124,7 +124,7 @@ def evaluate_both(
     def compute(folder: Path) -> Evaluation:
         _write_outcomes(_both(run, challenger, champion, split), folder / "outcomes.parquet")
         return Evaluation(
-            evaluation=evaluation_id(**identity),
+            evaluation=evaluation_id(**identity, rated=rating(run.pipeline)),
             release=challenger.release,
             champion=champion.release,
             device=device,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from contender.errors import SpecError, known
+from contender.errors import SpecError, UsageError, known
 from contender.files import expanded, file_url_path
 from contender.names import PLANNED_TASKS
 from contender.overrides import EXAMPLE, dotted_key, override
@@ -50,7 +50,13 @@ def load_pipeline(path: Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     folder = path.resolve().parent
     _refuse(document, list(_places_among_data(spec, folder)))
     suite_name = spec.quality.suite or default_suite(spec.task)
-    return Pipeline(spec=spec, folder=str(folder), suite_name=suite_name, suite=load_suite(suite_name, folder))
+    return Pipeline(
+        spec=spec,
+        folder=str(folder),
+        suite_name=suite_name,
+        suite=load_suite(suite_name, folder),
+        judge=_judge(document, spec, folder),
+    )
 
 
 def validate(document: Document) -> Spec:
@@ -66,6 +72,19 @@ def validate(document: Document) -> Spec:
         faults += [fault for fault in found if fault[0] not in planned]
     _refuse(document, faults)
     return spec
+
+
+def _judge(document: Document, spec: Spec, folder: Path) -> str | None:
+    """The text of the file that evaluate.judge names; SpecError where it is none with such a function."""
+    from contender.evaluation.answers import judge_source
+
+    if spec.evaluate.judge is None:
+        return None
+    try:
+        return judge_source(folder, spec.evaluate.judge)
+    except UsageError as error:
+        _refuse(document, [(("evaluate", "judge"), f"evaluate.judge: {error.what}")])
+        raise
 
 
 def _refuse(document: Document, faults: list[tuple[Key, str]]) -> None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_va
 from contender import specrules
 from contender.names import BUILTIN
 from contender.section import Section
-from contender.training.options import GenerationOptions, Init, LoraOptions, Method
+from contender.training.options import ADAPTING, GenerationOptions, Init, LoraOptions, Method
 
 
 class Model(Section):
@@ -26,7 +26,8 @@ class Model(Section):
     )
     method: Method = Field(
         default="full",
-        description="full: every weight; lora: low-rank adapters beside the weights, merged at the end; head: only the classifier",
+        description="full: every weight; lora: low-rank adapters beside the weights, merged at the end; qlora: the same beside weights of "
+        "4 bits, while it trains; head: only the classifier",
     )
     lora: Annotated[LoraOptions, BeforeValidator(specrules.no_flags)] = LoraOptions()
     config: dict[str, JsonValue] = Field(
@@ -52,6 +53,6 @@ class Model(Section):
 
     def read(self, writes: bool) -> dict[str, Any]:
         """What a training depends on: the options of another method, or of a task that writes no texts, are none of it."""
-        unread = {"lora"} if self.method != "lora" else set()
+        unread = {"lora"} if self.method not in ADAPTING else set()
         unread |= set() if writes else {"generation"}
         return self.model_dump(exclude=unread)

@@ -11,9 +11,11 @@ LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "
 RANKING_METRICS = ("average_precision", "roc_auc", "recall_at_p50", "recall_at_p80", "recall_at_p90", "recall_at_p95")
 TAG_METRICS = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
 TEXT_METRICS = ("bleu", "bleu_char", "chrf", "rouge1", "rouge2", "rougeL")
-METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS)
+# Of answers in a conversation.
+CHAT_METRICS = ("perplexity", "exact_match", "win_rate")
+METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS, *CHAT_METRICS)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
-UNBOUNDED_METRICS = ("log_loss",)
+UNBOUNDED_METRICS = ("log_loss", "perplexity")
 
 # What a base model that is a release begins with; its NAME follows. And one that is an architecture of our own, without weights.
 RELEASE_BASE = "contender:"
@@ -45,6 +47,7 @@ class Task:
     words: bool
     explains: bool
     writes: bool = False
+    beams: int | None = None  # where a spec says nothing of them
     base: str | None = None  # what `model.base` is where a spec names none
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
 
@@ -130,6 +133,20 @@ TASKS: dict[str, Task] = {
     ),
     "translation": _writing("source", "target", ("chrf", "bleu")),
     "summarization": _writing("text", "summary", ("rouge1", "rouge2", "rougeL")),
+    "text-generation": Task(
+        roles=("messages",),
+        example="messages",
+        target="messages",
+        labels="none",
+        metrics=(*CHAT_METRICS, *TEXT_METRICS),
+        default_metrics=("perplexity", "exact_match"),
+        methods=("full", "lora", "qlora"),
+        inits=("pretrained", "scratch"),
+        words=True,
+        explains=False,
+        writes=True,
+        beams=1,
+    ),
 }
 
 

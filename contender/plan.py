@@ -24,6 +24,7 @@ REVISIONS = {
     "fetch": 1,
     "base": 1,
     "predict": 1,
+    "rate": 1,
     "latency": 2,
     "evaluate": 1,
     "judge": 2,
@@ -69,6 +70,8 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "train": frozenset({"train"}),
     "evaluate.metrics": frozenset({"evaluate"}),
     "evaluate.positive": frozenset({"split", "train"}),
+    "evaluate.answer": frozenset({"rate", "monitor", "evaluate", "judge"}),
+    "evaluate.judge": frozenset({"rate", "monitor", "evaluate", "judge"}),
     "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
     "promote.to": frozenset({"registry"}),
     "promote.alias": frozenset({"alias"}),
@@ -115,6 +118,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
     """Stage or effect → the part of the spec that it reads; nothing else of the spec may reach it."""
     spec = pipeline.spec
     data, split, promote = spec.data, spec.data.split, spec.promote
+    rated = rating(pipeline)
     return {
         "snapshot": {
             "source": data.source,
@@ -146,15 +150,22 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "positive": spec.evaluate.positive,
         },
         "release": {"task": spec.task, "columns": columns(pipeline)},
-        "evaluate": {"sets": sorted(data.golden), "metrics": spec.evaluate.metrics, "slices": spec.evaluate.slices},
+        "evaluate": {
+            "sets": sorted(data.golden),
+            "metrics": spec.evaluate.metrics,
+            "slices": spec.evaluate.slices,
+            **rated,
+        },
         "judge": {
             "on": judged_set(pipeline),
             "primary": spec.evaluate.metrics[0],
             "floors": {name: floor.model_dump() for name, floor in promote.floors.items()},
             "versus_champion": promote.versus_champion.model_dump(),
             "guards": promote.guards.model_dump(),
+            **rated,
         },
-        "monitor": {},
+        "monitor": rated,
+        "rate": rated,
         "fetch": {},
         "base": {},
         "predict": {},
@@ -194,6 +205,13 @@ def required_columns(pipeline: Pipeline) -> list[str]:
     named = [name for name in (spec.data.split.key, spec.data.split.column) if name not in (EXAMPLE, None)]
     others = (by_role.get(name, name) for name in (*named, *spec.evaluate.slices))
     return sorted({*by_role.values(), *others, *spec.data.features.needed} - set(spec.data.features.made))
+
+
+def rating(pipeline: Pipeline) -> dict[str, Any]:
+    """What decides, beside a model's answers, how good they are; {} where nothing does."""
+    evaluate = pipeline.spec.evaluate
+    found = {"answer": evaluate.answer, "judge": evaluate.judge and [evaluate.judge, pipeline.judge]}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def features(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:

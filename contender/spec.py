@@ -20,6 +20,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from contender import specrules
 from contender.errors import known
+from contender.evaluation.answers import answer_pattern, judge_name
 from contender.features import Features
 from contender.features import faults as feature_faults
 from contender.files import expanded
@@ -95,6 +96,14 @@ class Evaluate(Section):
     positive: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
         description="of a table: the label that average precision and its kin find; default: the rarest in training",
+    )
+    answer: Annotated[str, Field(min_length=1), AfterValidator(answer_pattern)] | None = Field(
+        default=None,
+        description="for exact_match: a regular expression (RE2) whose first group is what counts of a text, such as '#### (.+)'",
+    )
+    judge: Annotated[str, AfterValidator(judge_name)] | None = Field(
+        default=None,
+        description="for win_rate: file.py:function beside the YAML; (prompt, answer, reference) → 0 to 1, or win, tie, loss",
     )
     slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
 
@@ -199,6 +208,8 @@ class Spec(Section):
             return value
         value = specrules.filled(value, ("data", "split", "key"), task.example or EXAMPLE)
         value = specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
+        if task.beams is not None:
+            value = specrules.filled(value, ("model", "generation", "beams"), task.beams)
         if task.base is None:
             return value
         return specrules.filled(specrules.filled(value, ("model", "base"), task.base), ("model", "init"), task.inits[0])
@@ -236,8 +247,24 @@ class Spec(Section):
             yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
         if self.facts.labels == "none" and self.train.class_weights != "none":
             yield ("train", "class_weights"), f"is {self.train.class_weights!r}, and {self.task} has no classes"
+        if self.train.packing and self.task != "text-generation":
+            yield ("train", "packing"), f"is for text-generation, and {self.task} packs nothing"
+        yield from self._answer_faults()
         if not self.facts.writes and self.model.generation != GenerationOptions():
             yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
+
+    def _answer_faults(self) -> Iterator[specrules.Fault]:
+        for key, value, metric in (
+            ("answer", self.evaluate.answer, "exact_match"),
+            ("judge", self.evaluate.judge, "win_rate"),
+        ):
+            if value is not None and metric not in self.evaluate.metrics:
+                yield ("evaluate", key), f"is for {metric}, which evaluate.metrics does not name"
+        if "win_rate" in self.evaluate.metrics and self.evaluate.judge is None:
+            yield (
+                ("evaluate", "judge"),
+                "is missing: win_rate needs the function that compares, such as judge.py:prefer",
+            )
 
     def _split_faults(self) -> Iterator[specrules.Fault]:
         split = self.data.split
@@ -289,6 +316,7 @@ class Pipeline(Record):
     folder: str
     suite_name: str
     suite: dict[str, Any]
+    judge: str | None = None  # the text of the file that evaluate.judge names
 
     @property
     def digest(self) -> str:
@@ -299,7 +327,8 @@ class Pipeline(Record):
         left_out["report"] = {"base_url"}
         spec = self.spec.model_dump(mode="json", exclude=left_out)
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
-        return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite})
+        judge = {} if self.judge is None else {"judge": self.judge}
+        return digest({"spec": spec, "golden": list(self.spec.data.golden), "suite": self.suite, **judge})
 
     def path(self, location: str) -> str:
         """A location of the spec: a URL as it is, a path made absolute from the YAML's folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,10 +41,17 @@ def evaluate_set(
 
 
 def evaluation_id(
-    release: str, champion: str | None, sets: Mapping[str, str], revisions: Mapping[str, int], device: str, dtype: str
+    release: str,
+    champion: str | None,
+    sets: Mapping[str, str],
+    revisions: Mapping[str, int],
+    device: str,
+    dtype: str,
+    rated: Mapping[str, Any] | None = None,
 ) -> str:
-    """`e-` and 16 hex over all that an evaluation depends on; `sets` maps each held-out set to its digest."""
-    return f"e-{digest([release, champion, dict(sets), dict(revisions), device, dtype])[:16]}"
+    """`e-` and 16 hex over all that an evaluation depends on; `sets` maps each held-out set to its digest, `rated`: see plan.rating."""
+    known = [release, champion, dict(sets), dict(revisions), device, dtype]
+    return f"e-{digest([*known, dict(rated)] if rated else known)[:16]}"
 
 
 def read_columns(rows: Path, columns: Sequence[str]) -> pa.Table:

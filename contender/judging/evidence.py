@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import ndtri
 
+from contender.evaluation.metrics import metric as metric_named
 from contender.evaluation.outcomes import Outcomes
 from contender.judging import paired
 from contender.judging.resampling import Bootstrap, bootstrap
@@ -132,6 +133,7 @@ class Sampled:
 
 def evidence(metric: str, ours: Outcomes, theirs: Outcomes, keys: Array) -> Evidence:
     """What the outcomes of challenger and champion on the rows with these split keys (rows,) uint64 say about the metric."""
+    metric_named(metric).check_comparable(ours, theirs)
     signs = count_signs(ours, theirs, keys) if metric == "accuracy" else None
     if signs is not None and signs.units == ours.rows:
         return Exact(signs)

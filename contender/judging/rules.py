@@ -186,6 +186,7 @@ class Rules(Record):
     floors: Floors = {}
     versus: VersusChampion = VersusChampion()
     guards: Guards = Guards()
+    rated: str | None = None  # digest of what decides how good an answer is, beside the metric's own code
 
     def metric_of(self, leaf: Requirement) -> str:
         return leaf.metric or self.primary
@@ -217,6 +218,7 @@ class Rules(Record):
             primary=self.primary,
             on=held_out,
             floors=self.floors,
+            rated=self.rated,
             versus=VersusChampion.model_validate(moved(self.versus)),
         )
 

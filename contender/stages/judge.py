@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender.contest import Champion, beside, held_out, outcomes_of
 from contender.names import labelled
-from contender.plan import REVISIONS, judged_set, stage_key
+from contender.plan import REVISIONS, judged_set, rating, stage_key
 from contender.progress import Finding, Note, tell
 from contender.records import ReleaseManifest, SplitReport, Verdict, digest
 from contender.registry import TRAIN_KEYS, Registry
@@ -71,13 +71,15 @@ def rules_of(pipeline: Pipeline) -> Rules:
         floors=promote.floors,
         versus=promote.versus_champion,
         guards=promote.guards,
+        rated=digest(rated) if (rated := rating(pipeline)) else None,
     )
 
 
 def compared_rule(rules: Rules) -> str:
     """Digest of what a look tests. Floors and guards are no part of it: they only keep back, and cost no look when edited."""
     versus = rules.versus.model_dump(exclude={"detectable_gain"})
-    return digest({"revision": REVISIONS["judge"], "on": rules.on, "primary": rules.primary, "versus": versus})
+    tested = {"revision": REVISIONS["judge"], "on": rules.on, "primary": rules.primary, "versus": versus}
+    return digest(tested | ({"rated": rules.rated} if rules.rated else {}))
 
 
 def take_look(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from contender import stopping
 from contender.datafiles import data_files
 from contender.kinds import kind
-from contender.plan import columns, stage_key
+from contender.plan import columns, rating, stage_key
 from contender.progress import Note, tell
 from contender.records import (
     AliasEntry,
@@ -41,7 +41,10 @@ from contender.training.devices import best_device, computing_on, wait_passively
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contender.models import ResolvedBase
+    from contender.spec import Pipeline
     from contender.training.launcher import Progress
 
 
@@ -59,7 +62,7 @@ class Predictions(Record):
 
 def training_versions(method: str) -> dict[str, str]:
     """Of the packages whose change gives another model."""
-    adapts = ("peft",) if method == "lora" else ()
+    adapts = {"lora": ("peft",), "qlora": ("peft", "bitsandbytes")}.get(method, ())
     return {name: version(name) for name in ("torch", "transformers", *adapts)}
 
 
@@ -235,6 +238,35 @@ def predict_trained(
     return digest, _predict(run, Predictor(digest, shown, run.pipeline.spec.task, lambda: folder), split, name)
 
 
+def rated(run: Run, predicted: Staged[Predictions], rows: Path) -> Staged[Predictions]:
+    """The outcomes with what the spec has said of each answer; themselves where it asks for nothing."""
+    if not rating(run.pipeline):
+        return predicted
+
+    def compute(folder: Path) -> Predictions:
+        import pyarrow.parquet as pq
+
+        outcomes = with_ratings(run.pipeline, pq.read_table(predicted.folder / "outcomes.parquet"), rows)
+        pq.write_table(outcomes, folder / "outcomes.parquet", compression="zstd")
+        return predicted.record
+
+    return run.workspace.stage("rate", stage_key(run.pipeline, "rate", predicted=predicted.key), Predictions, compute)
+
+
+def with_ratings(pipeline: Pipeline, outcomes: pa.Table, rows: Path) -> pa.Table:
+    """Outcomes on a row file with the figures that evaluate.answer and evaluate.judge give."""
+    from contender.evaluation.answers import with_exact, with_wins
+    from contender.evaluation.evaluate import read_columns
+
+    evaluate = pipeline.spec.evaluate
+    if evaluate.answer is not None:
+        outcomes = with_exact(outcomes, evaluate.answer)
+    if evaluate.judge is not None:
+        cells = read_columns(rows, [pipeline.spec.facts.target]).column(0).to_pylist()
+        outcomes = with_wins(outcomes, cells, evaluate.judge, pipeline.judge or "")
+    return outcomes
+
+
 @dataclass(frozen=True)
 class Predictor:
     """A model that can predict: the digest of its files, its name for people, its kind, and what gives its folder."""
@@ -262,7 +294,7 @@ def _predict(run: Run, model: Predictor, split: Staged[SplitReport], name: str) 
         pq.write_table(outcomes, folder / "outcomes.parquet", compression="zstd")
         return Predictions(rows=outcomes.num_rows, device=device, dtype=dtype)
 
-    return run.workspace.stage("predict", key, Predictions, compute)
+    return rated(run, run.workspace.stage("predict", key, Predictions, compute), split.folder / f"{name}.arrow")
 
 
 def trained_told(report: TrainReport) -> str:

@@ -27,7 +27,7 @@ from contender.registry.layout import now
 from contender.run import Run
 from contender.stages.data import frozen_split
 from contender.stages.judge import train_keys
-from contender.stages.model import Predictions, fetch_release, serving
+from contender.stages.model import Predictions, fetch_release, serving, with_ratings
 from contender.stages.telling import finish, rows_told
 from contender.training.devices import computing_on
 from contender.workspace import Staged
@@ -142,6 +142,7 @@ def _scored(run: Run, release: ReleaseManifest, rows: Path, count: int) -> Stage
         told = rows_told("monitor", f"{release.release} on new rows", count)
         with run.hold_device() as environment, computing_on(environment):
             outcomes = kind(release.kind).predict(model, rows, on_rows=told)
+        outcomes = with_ratings(run.pipeline, outcomes, rows)
         pq.write_table(outcomes, folder / "outcomes.parquet", compression="zstd")
         return Predictions(rows=outcomes.num_rows, device=device, dtype=dtype)
 

@@ -17,7 +17,10 @@ CHUNK = 2_000  # rows in memory at a time
 def derive(
     rows: datasets.Dataset, path: Path, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> datasets.Dataset:
-    """`change(chunk of columns)` over all rows, written to `path`; read from there where it is already whole."""
+    """`change(chunk of columns)` over all rows, written to `path`; read from there where it is already whole.
+
+    What comes of a chunk may have other rows than it, or none.
+    """
     if len(rows) == 0:
         return datasets.Dataset.from_dict({})
     if not path.exists():
@@ -25,15 +28,17 @@ def derive(
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         write_stream(temporary, (change(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)))
         temporary.replace(path)
-    return datasets.Dataset.from_file(str(path))
+    return datasets.Dataset.from_file(str(path)) if path.stat().st_size else datasets.Dataset.from_dict({})
 
 
 def write_stream(path: Path, chunks: Iterable[Mapping[str, Any]]) -> None:
-    """An Arrow stream of chunks of columns that all have the types of the first."""
+    """An Arrow stream of chunks of columns that all have the types of the first; no bytes where all chunks are empty."""
     schema = None
     with pa.OSFile(str(path), "wb") as sink:
         writer = None
         for chunk in chunks:
+            if not len(next(iter(chunk.values()))):
+                continue  # nothing of these rows is left, and an empty list has no type
             batch = pa.table({name: _array(values) for name, values in chunk.items()}, schema=schema)
             if writer is None:
                 schema = batch.schema

@@ -160,7 +160,7 @@ def _finish(job: Job, prepared: Prepared) -> None:
 
 def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt) -> TrainReport:
     plan, state, seconds, joules = prepared.plan, trainer.state, trainer.seconds(), trainer.joules()
-    examples = round((state.epoch or 0) * len(trainer.train_dataset))
+    examples = round((state.epoch or 0) * _examples(prepared))
     return TrainReport(
         steps=state.global_step,
         epochs=state.epoch or 0.0,
@@ -196,12 +196,21 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
     )
 
 
+def _examples(prepared: Prepared) -> int:
+    """That an epoch trains on; a row may hold several."""
+    several = "examples" in prepared.train.column_names
+    return int(np.sum(prepared.train["examples"][:])) if several else len(prepared.train)
+
+
 def _notes(job: Job, prepared: Prepared, attempt: Attempt) -> Iterator[str]:
     if constant := getattr(prepared.processor, "constant", ()):
         yield f"not read, as all training rows hold the same: {listed(constant)}"
     if "cut" in prepared.train.column_names and (cut := int(np.sum(prepared.train["cut"][:]))):
         rows, length = len(prepared.train), prepared.plan.max_length
         yield f"{cut:,} of {rows:,} training rows are longer than {length:,} tokens and were cut"
+    if (left_out := prepared.rows - _examples(prepared)) and "examples" in prepared.train.column_names:
+        rows, length = prepared.rows, prepared.plan.max_length
+        yield f"{left_out:,} of {rows:,} training rows are longer than {length:,} tokens and were left out"
     at_once = attempt.at_once(job)
     if at_once == job.options.batch_size:
         return

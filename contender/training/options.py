@@ -10,7 +10,8 @@ from contender.records import Record
 from contender.section import Seconds
 
 Init = Literal["pretrained", "scratch"]
-Method = Literal["full", "lora", "head"]
+Method = Literal["full", "lora", "qlora", "head"]
+ADAPTING: tuple[Method, ...] = ("lora", "qlora")  # methods that train adapters beside the weights
 Precision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -19,7 +20,7 @@ class TrainOptions(Record):
     """How a model is fine-tuned; every default is what a careful engineer would try first."""
 
     epochs: Positive = Field(default=5, description="passes over the training rows, at most; may be a fraction")
-    batch_size: int = Field(default=32, ge=1, le=65536, description="examples per step")
+    batch_size: int = Field(default=32, ge=1, le=65536, description="examples per step; with packing, rows of several")
     learning_rate: Positive | Literal["auto"] = Field(
         default="auto", description="peak learning rate; auto: by kind, method and size of the base"
     )
@@ -43,6 +44,10 @@ class TrainOptions(Record):
     max_length: Annotated[int, Field(ge=4)] | Literal["auto"] = Field(
         default="auto", description="tokens per example; auto: the base's limit, capped by the data's 99.9th percentile"
     )
+    packing: bool = Field(
+        default=False,
+        description="for text-generation: several conversations share a row of max_length tokens, and none sees another",
+    )
     augment: Literal["none", "light"] = Field(
         default="none",
         description="light: pictures are turned, moved, scaled and lit a little differently each time, sounds moved, scaled and masked; "
@@ -57,7 +62,7 @@ class TrainOptions(Record):
 
 
 class LoraOptions(Record):
-    """The adapters of method lora: of each layer that has one, two matrices, of `r` rows and of `r` columns."""
+    """The adapters of methods lora and qlora: of each layer that has one, two matrices, of `r` rows and of `r` columns."""
 
     r: int = Field(default=16, ge=1, le=1024, description="rank of the adapters")
     alpha: int = Field(

@@ -29,7 +29,7 @@ from contender.training.embedding import use_rows
 from contender.training.head import FEATURES_BATCH, Probe, collate_features, last_layer, standardising, with_features
 from contender.training.lora import adapt
 from contender.training.monitor import Monitor
-from contender.training.options import Attempt, Job, Precision
+from contender.training.options import ADAPTING, Attempt, Job, Precision
 from contender.training.precision import choose_precision
 
 PLAN = "plan.json"
@@ -60,6 +60,7 @@ class Prepared:
     collate: Callable[..., Any]
     train: datasets.Dataset
     validation: datasets.Dataset
+    rows: int  # to train on, before they became tensors
     adapted: Any = None  # the model with its adapters, for method lora
     plan: Plan = field(init=False)
 
@@ -83,17 +84,22 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     if length:
         processor.model_max_length = length
     train, validation = _tensors(job, kind, processor, length, folder, (rows, checked), monitor)
+    if len(train) == 0:
+        raise DataError(
+            f"each of the {len(rows):,} training rows is longer than {length:,} tokens, and none is left to train on",
+            "Raise train.max_length, or use a base that reads more.",
+        )
     parameters = model.num_parameters()
     trained, adapted = model, None
     collate: Callable[..., Any] = partial(kind.collate, processor)
-    if job.method == "lora":
+    if job.method in ADAPTING:
         adapted = adapt(model, job.task, kind.above_encoder(model), job.lora, job.base)
     elif job.method == "head":
         trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor, attempt)
         collate = collate_features
     elif kind.compact_embeddings:
         use_rows(model, np.union1d(used_ids(train, validation), processor.all_special_ids))
-    prepared = Prepared(kind, processor, model, trained, collate, train, validation, adapted)
+    prepared = Prepared(kind, processor, model, trained, collate, train, validation, len(rows), adapted)
     prepared.plan = known or _decide(job, prepared, parameters, length, monitor, attempt)
     write_durably(folder / PLAN, prepared.plan.to_bytes())
     return prepared

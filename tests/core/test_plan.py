@@ -79,11 +79,14 @@ OTHER: dict[str, Any] = {
     "train.label_smoothing": 0.1,
     "train.class_weights": "balanced",
     "train.augment": "light",
+    "train.packing": True,
     "train.max_grad_norm": 2.0,
     "train.warmup": 0.5,
     "train.max_length": 64,
     "train.precision": "fp32",
     "evaluate.metrics": ["accuracy"],
+    "evaluate.answer": "= (.+)",
+    "evaluate.judge": "judge.py:other",
     "evaluate.slices": ["channel"],
     "promote.to": "elsewhere",
     "promote.alias": "staging",
@@ -164,12 +167,14 @@ TABLE: dict[str, Any] = {
 }
 PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
 WRITING: dict[str, Any] = {"task": "translation", "data.columns": {"source": "body", "target": "intent"}}
+CHAT: dict[str, Any] = {"task": "text-generation", "evaluate.metrics": ["exact_match", "win_rate"], "evaluate.judge": "judge.py:prefer"}
 WITHIN: dict[str, dict[str, Any]] = {
     **{key: WRITING for key in OTHER if key.startswith("model.generation.")},
     **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
     **dict.fromkeys(
         ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
     ),
+    **dict.fromkeys(("train.packing", "evaluate.answer", "evaluate.judge"), CHAT),
     "train.augment": {"task": "image-classification"},
     **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }

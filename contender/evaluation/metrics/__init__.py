@@ -54,6 +54,9 @@ METRICS: dict[str, MetricFacts] = {
     "rouge1": MetricFacts("ROUGE-1", _CLASSES),
     "rouge2": MetricFacts("ROUGE-2", _CLASSES),
     "rougeL": MetricFacts("ROUGE-L", _CLASSES),
+    "perplexity": MetricFacts("Perplexity", ("nll", "tokens"), higher_is_better=False, percent=False),
+    "exact_match": MetricFacts("Exact match", _CLASSES),
+    "win_rate": MetricFacts("Win rate", ("win",)),
 }
 
 

@@ -80,6 +80,9 @@ class OutcomeMetric(_module.Metric, metaclass=ABCMeta):  # type: ignore[misc, na
         UsageError where a column that the metric needs is missing.
         """
 
+    def check_comparable(self, ours: Outcomes, theirs: Outcomes) -> None:
+        """UsageError where the values of two models on the same rows say nothing of which is better."""
+
     def score(self, outcomes: Outcomes) -> float:
         """The metric's value: every row counted once."""
         return float(self.value(outcomes, np.ones((1, outcomes.rows)))[0])
