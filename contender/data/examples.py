@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
+from contender.data.chats import MESSAGES, prompt_words
 from contender.data.jsonlists import texts_of
 from contender.data.normalise import normalised
 from contender.data.rowfile import FILE, ROW
@@ -22,12 +23,15 @@ def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str], made: C
     """The examples (rows,) of a batch in normal form; `columns` maps the task's roles to columns.
 
     `made`: columns that were computed from other rows, and so change as data grows: no part of what a row is.
-    Of a list of words it is the sentence: neither how JSON was written nor where a word was cut makes another example.
+    Of a list of words it is the sentence: neither how JSON was written nor where a word was cut makes another example. Of a
+    conversation it is what was said before the answer: the same question with another answer is the same example.
     """
     if task.example is not None:
         texts = as_text(batch.column(columns[task.example])).to_pylist()
         if task.example == WORDS:
             texts = [" ".join(texts_of(text) or (text,)) for text in texts]
+        if task.example == MESSAGES:
+            texts = list(map(prompt_words, texts))
         return list(map(normalised, texts))
     left_out = (*BESIDE, columns[task.target], *made)
     names = sorted(name for name in batch.schema.names if name not in left_out)
