@@ -36,6 +36,7 @@ Fault = Literal[
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 MISPLACED: dict[str, Fault] = {"system": "system turn behind others", "tool": "tool result without a call"}
+BETWEEN = " · "  # turns that people read
 FILLERS = frozenset("\u034f\u115f\u1160\u3164\uffa0")  # letters that show nothing
 
 
@@ -75,13 +76,13 @@ def prompt_words(cell: str) -> str:
 
 
 def shown_prompt(cell: str) -> str:
-    """The turns before the answer for people: a single question by itself, else each behind the name of its role."""
+    """The turns before the answer for people, in one line: a single question by itself, else each behind the name of its role."""
     messages = messages_of(cell)
     if messages is None:
         return cell
     if len(messages) == 2:
         return messages[0]["content"]
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in messages[:-1])
+    return BETWEEN.join(f"{turn['role']}: {turn['content']}" for turn in messages[:-1])
 
 
 def _turns(cell: Any) -> list[dict[str, Any]] | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
-from contender.data.chats import MESSAGES, prompt_words
+from contender.data.chats import MESSAGES, prompt_words, shown_prompt
 from contender.data.jsonlists import texts_of
 from contender.data.normalise import normalised
 from contender.data.rowfile import FILE, ROW
@@ -29,8 +29,8 @@ def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str], made: C
     if task.example is not None:
         texts = as_text(batch.column(columns[task.example])).to_pylist()
         if task.example == WORDS:
-            texts = [" ".join(texts_of(text) or (text,)) for text in texts]
-        if task.example == MESSAGES:
+            texts = list(map(_sentence, texts))
+        elif task.example == MESSAGES:
             texts = list(map(prompt_words, texts))
         return list(map(normalised, texts))
     left_out = (*BESIDE, columns[task.target], *made)
@@ -40,3 +40,14 @@ def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str], made: C
         BETWEEN.join(f"{name}={'' if cell is None else cell}" for name, cell in zip(names, row, strict=True))
         for row in zip(*cells, strict=True)
     ]
+
+
+def readable(cell: str, role: str) -> str:
+    """A cell of a task's example as people read it: no list of words, no turns in JSON."""
+    if role == WORDS:
+        return _sentence(cell)
+    return shown_prompt(cell) if role == MESSAGES else cell
+
+
+def _sentence(cell: str) -> str:
+    return " ".join(texts_of(cell) or (cell,))

@@ -63,7 +63,7 @@ def test_a_conversation_is_its_prompt_and_its_answer(messages):
 def test_the_words_of_a_prompt_are_those_that_were_said():
     cell = cell_of(turns("system: Be brief.", 'user: Say "a".', "assistant: a", "user: Now b.", "assistant: b"))
     assert prompt_words(cell) == 'Be brief.\nSay "a".\na\nNow b.'
-    assert shown_prompt(cell) == 'system: Be brief.\nuser: Say "a".\nassistant: a\nuser: Now b.'
+    assert shown_prompt(cell) == 'system: Be brief. · user: Say "a". · assistant: a · user: Now b.'
     assert shown_prompt(cell_of(turns("user: One question", "assistant: b"))) == "One question"
     assert prompt_words("no chat") == shown_prompt("no chat") == "no chat"
 
