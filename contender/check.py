@@ -194,6 +194,8 @@ def _largest(gains: Sequence[float | None]) -> float | None:
 
 def _warnings(gain: float | None, rules: Rules, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
     found = [f"skipped {shorten(file.path, 300)}: {file.reason}" for file in snapshot.source.skipped[:20]]
+    if unwanted := sum(file.left_out for file in snapshot.source.files):
+        found.append(f"{unwanted:,} rows are left out: their label says that nobody wanted the answer")
     wanted = rules.versus.detectable_gain + max(leaf.min_gain for leaf, _ in rules.versus.leaves())
     if gain is None or gain > wanted:
         shown = "no gain" if gain is None else f"only gains above {gain:.1%}"

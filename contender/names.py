@@ -50,9 +50,13 @@ class Task:
     beams: int | None = None  # where a spec says nothing of them
     base: str | None = None  # what `model.base` is where a spec names none
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
+    parts: tuple[
+        str, ...
+    ] = ()  # columns that together may stand for the example, named in data.columns beside or instead of its role
 
 
 PATH = "path"  # the column that says where a picture or a sound came from
+PROMPT, ANSWER, SYSTEM = "prompt", "answer", "system"  # parts of a conversation that may be columns of their own
 EXAMPLE = "example"  # the split key of tasks whose examples are no single column
 
 

@@ -126,6 +126,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "csv": data.csv.model_dump(),
             "required": required_columns(pipeline),
             **({"media": media, "media_column": columns(pipeline)[media]} if (media := spec.facts.media) else {}),
+            **({"chat": {**spec.data.columns, **columns(pipeline)}} if spec.facts.parts else {}),
         },
         "gate": {
             "task": spec.task,

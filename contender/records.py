@@ -33,6 +33,7 @@ class SourceFile(Record):
     size: int
     sha256: str
     rows: int | None = Field(default=None, description="known once the file was read as rows")
+    left_out: int = Field(default=0, description="further rows, answers that people did not want")
 
 
 class SkippedFile(Record):

@@ -221,11 +221,14 @@ class Spec(Section):
         return self
 
     def _role_faults(self) -> Iterator[specrules.Fault]:
+        roles = (*self.facts.roles, *self.facts.parts)
         for role in self.data.columns:
-            if role not in self.facts.roles:
-                yield ("data", "columns", role), known("role", role, self.facts.roles)
+            if role not in roles:
+                yield ("data", "columns", role), known("role", role, roles)
+        if fault := specrules.parts_fault(self.data.columns, self.facts):
+            yield ("data", "columns"), fault
         played: dict[str, str] = {}
-        for role, column in self.columns.items():
+        for role, column in {**self.columns, **self.data.columns}.items():
             if column in played:
                 yield ("data", "columns", role), f"is {column!r}, which is also the column of {played[column]}"
             played.setdefault(column, role)

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from contender.errors import UsageError, known
 from contender.files import file_url_path
-from contender.names import METRIC_NAMES, RELEASE_BASE, TASKS
+from contender.names import ANSWER, METRIC_NAMES, PROMPT, RELEASE_BASE, TASKS, Task
 
 SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
 UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[A-Za-z][A-Za-z0-9+.-]*://")
@@ -118,6 +118,17 @@ def metric(value: str) -> str:
     if value not in METRIC_NAMES:
         raise ValueError(known("metric", value, METRIC_NAMES))
     return value
+
+
+def parts_fault(columns: Mapping[str, str], facts: Task) -> str | None:
+    """What is wrong with the parts of an example that have columns of their own; None where nothing is, or none has."""
+    given = [part for part in (PROMPT, ANSWER) if part in facts.parts and part in columns]
+    if not given:
+        return None
+    if facts.example in columns:
+        return f"names {given[0]} and {facts.example}: a conversation is in one column, or in those of its parts"
+    missing = [part for part in (PROMPT, ANSWER) if part not in given]
+    return f"names {given[0]}, and no {missing[0]}: name the columns of both" if missing else None
 
 
 DURATION = re.compile(r"(?P<count>\d+(\.\d+)?)\s*(?P<unit>s|m|h|d)")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 Messages = list[dict[str, str]]
 
@@ -23,19 +23,20 @@ FOLLOWS = {
     "assistant": ("user", "tool"),
     "tool": ("tool", "assistant"),
 }
-NO_CONVERSATION = "no conversation"
-UNKNOWN_ROLE = "unknown role"
-NO_TEXT = "content that is no text"
-LATE_SYSTEM = "system turn behind others"
-NO_CALL = "tool result without a call"
-OUT_OF_ORDER = "roles out of order"
-EMPTY_TURN = "empty turn"
-NO_ANSWER = "no answer"
-EMPTY_ANSWER = "empty answer"
-FAULTS = (
-    *(NO_CONVERSATION, UNKNOWN_ROLE, NO_TEXT, LATE_SYSTEM, NO_CALL, OUT_OF_ORDER),
-    *(EMPTY_TURN, NO_ANSWER, EMPTY_ANSWER),
-)
+Fault = Literal[
+    "no conversation",
+    "unknown role",
+    "content that is no text",
+    "system turn behind others",
+    "tool result without a call",
+    "roles out of order",
+    "empty turn",
+    "no answer",
+    "empty answer",
+]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+MISPLACED: dict[str, Fault] = {"system": "system turn behind others", "tool": "tool result without a call"}
+BETWEEN = " · "  # turns that people read
 FILLERS = frozenset("\u034f\u115f\u1160\u3164\uffa0")  # letters that show nothing
 
 
@@ -47,10 +48,10 @@ def messages_of(cell: Any) -> Messages | None:
     return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
 
 
-def fault_of(cell: Any) -> str | None:
+def fault_of(cell: Any) -> Fault | None:
     """Which of FAULTS a cell has, the first that is found; None where it is a conversation that ends with an answer."""
     turns = _turns(cell)
-    return NO_CONVERSATION if turns is None else _fault(turns)
+    return "no conversation" if turns is None else _fault(turns)
 
 
 def prompt_of(messages: Sequence[Mapping[str, str]]) -> Messages:
@@ -75,13 +76,13 @@ def prompt_words(cell: str) -> str:
 
 
 def shown_prompt(cell: str) -> str:
-    """The turns before the answer for people: a single question by itself, else each behind the name of its role."""
+    """The turns before the answer for people, in one line: a single question by itself, else each behind the name of its role."""
     messages = messages_of(cell)
     if messages is None:
         return cell
     if len(messages) == 2:
         return messages[0]["content"]
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in messages[:-1])
+    return BETWEEN.join(f"{turn['role']}: {turn['content']}" for turn in messages[:-1])
 
 
 def _turns(cell: Any) -> list[dict[str, Any]] | None:
@@ -92,21 +93,21 @@ def _turns(cell: Any) -> list[dict[str, Any]] | None:
     return turns if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns) else None
 
 
-def _fault(turns: Sequence[Mapping[str, Any]]) -> str | None:
+def _fault(turns: Sequence[Mapping[str, Any]]) -> Fault | None:
     last = len(turns) - 1
     before = ""
     for place, turn in enumerate(turns):
         role, content = turn.get("role"), turn.get("content")
         if role not in ROLES:
-            return NO_CONVERSATION if role is None else UNKNOWN_ROLE
+            return "no conversation" if role is None else "unknown role"
         if not isinstance(content, str):
-            return NO_TEXT
+            return "content that is no text"
         if role not in FOLLOWS[before]:
-            return {"system": LATE_SYSTEM, "tool": NO_CALL}.get(role, OUT_OF_ORDER)
+            return MISPLACED.get(role, "roles out of order")
         if role in ("user", "assistant") and _is_blank(content):
-            return EMPTY_ANSWER if place == last and role == "assistant" else EMPTY_TURN
+            return "empty answer" if place == last and role == "assistant" else "empty turn"
         before = role
-    return None if before == "assistant" else NO_ANSWER
+    return None if before == "assistant" else "no answer"
 
 
 def _is_blank(text: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
+from contender.data.chats import MESSAGES, prompt_words, shown_prompt
 from contender.data.jsonlists import texts_of
 from contender.data.normalise import normalised
 from contender.data.rowfile import FILE, ROW
@@ -22,12 +23,15 @@ def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str], made: C
     """The examples (rows,) of a batch in normal form; `columns` maps the task's roles to columns.
 
     `made`: columns that were computed from other rows, and so change as data grows: no part of what a row is.
-    Of a list of words it is the sentence: neither how JSON was written nor where a word was cut makes another example.
+    Of a list of words it is the sentence: neither how JSON was written nor where a word was cut makes another example. Of a
+    conversation it is what was said before the answer: the same question with another answer is the same example.
     """
     if task.example is not None:
         texts = as_text(batch.column(columns[task.example])).to_pylist()
         if task.example == WORDS:
-            texts = [" ".join(texts_of(text) or (text,)) for text in texts]
+            texts = list(map(_sentence, texts))
+        elif task.example == MESSAGES:
+            texts = list(map(prompt_words, texts))
         return list(map(normalised, texts))
     left_out = (*BESIDE, columns[task.target], *made)
     names = sorted(name for name in batch.schema.names if name not in left_out)
@@ -36,3 +40,14 @@ def forms(batch: pa.RecordBatch, task: Task, columns: Mapping[str, str], made: C
         BETWEEN.join(f"{name}={'' if cell is None else cell}" for name, cell in zip(names, row, strict=True))
         for row in zip(*cells, strict=True)
     ]
+
+
+def readable(cell: str, role: str) -> str:
+    """A cell of a task's example as people read it: no list of words, no turns in JSON."""
+    if role == WORDS:
+        return _sentence(cell)
+    return shown_prompt(cell) if role == MESSAGES else cell
+
+
+def _sentence(cell: str) -> str:
+    return " ".join(texts_of(cell) or (cell,))

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from contender.data.ahead import Ahead
+from contender.data.chatrows import ChatRows
 from contender.data.columnar import read_arrow, read_parquet
 from contender.data.conll import read_conll
 from contender.data.delimited import FAULT, Dialect, ReadAgain, read_delimited
@@ -30,6 +31,7 @@ from contender.records import FileSet, SkippedFile, SourceFile
 from contender.text import listed
 
 DELIMITERS = ",\t;|"
+EMPTY_FILES = "Its files have columns only, or are empty."
 
 
 class Unfinished(Exception):
@@ -84,6 +86,7 @@ class Ingest:
         self._out = out
         self._folder = out.parent
         self._media: MediaRows | None = None
+        self._chats = ChatRows(options.chat) if options.chat else None
         self._rows = 0  # of finished files
         self._first: tuple[str, list[str]] | None = None
 
@@ -108,7 +111,9 @@ class Ingest:
                 self._media.abandon()
             raise
         if not self._rows:
-            raise DataError(f"{source} holds no rows", "Its files have columns only, or are empty.")
+            left_out = sum(file.left_out for file in files)
+            why = f"All {left_out:,} say by their label that nobody wanted them." if left_out else EMPTY_FILES
+            raise DataError(f"{source} holds no rows", why)
         columns = tuple(self._first[1]) if self._first else ()
         return read_files.model_copy(update={"columns": columns})
 
@@ -158,7 +163,8 @@ class Ingest:
         found, sha256 = outcome
         self._check_columns(found.path)
         self._rows += self._writer.rows
-        return SourceFile(path=found.path, size=found.size, sha256=sha256, rows=self._writer.rows)
+        rows, left_out = self._writer.rows, self._writer.left_out
+        return SourceFile(path=found.path, size=found.size, sha256=sha256, rows=rows, left_out=left_out)
 
     def _read(self, stream: BinaryIO, found: Found, how: str) -> str:
         """The file's rows into the writer, and the sha256 of its bytes."""
@@ -167,10 +173,11 @@ class Ingest:
         hashed = Hashed(stream)
         with gzip_errors(found.path):
             unzipped = unpacked(hashed, form.gzipped)
-            for batch in self._batches(unzipped, form, found.path, hashed, how):
+            for read in self._batches(unzipped, form, found.path, hashed, how):
+                batch, wanted = (read, None) if self._chats is None else self._chats.of_table(read, found.path)
                 if not self._writer.file_columns and form.name not in ("jsonl", "json"):
                     self._check_required(batch.schema.names, found.path)
-                self._writer.add(batch)
+                self._writer.add(batch, wanted)
                 if self._on_rows:
                     self._on_rows(self._rows + self._writer.rows)
         hashed.drain()

@@ -45,10 +45,10 @@ class RowWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.kinds: dict[str, pa.DataType] = {}
-        self.rows = 0  # of the current file
+        self.rows = self.left_out = 0  # of the current file
         self.file_columns: dict[str, None] = {}
         self._file = ""
-        self._pending: list[tuple[str, int, pa.RecordBatch]] = []
+        self._pending: list[tuple[str, pa.Array, pa.RecordBatch]] = []
         self._pending_rows = self._pending_bytes = 0
         self._written = 0  # batches
         self._mark = (0, 0, self.kinds)
@@ -56,18 +56,23 @@ class RowWriter:
         self._schema: pa.Schema | None = None
 
     def begin(self, file: str) -> None:
-        self._file, self.rows, self.file_columns = file, 0, {}
+        self._file, self.rows, self.left_out, self.file_columns = file, 0, 0, {}
         self._mark = (self._written, len(self._pending), dict(self.kinds))
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """The next rows of the current file."""
+    def add(self, batch: pa.RecordBatch, wanted: pa.Array | None = None) -> None:
+        """The next rows of the current file; those that are not `wanted` are left out, and counted as rows that it has."""
         for field in batch.schema:
             self.file_columns[field.name] = None
             known = self.kinds.get(field.name)
             self.kinds[field.name] = field.type if known is None else meeting(known, field.type)
+        first = self.rows + self.left_out + 1
+        numbers = pa.arange(first, first + batch.num_rows)
+        if wanted is not None:
+            self.left_out += batch.num_rows - wanted.true_count
+            numbers, batch = numbers.filter(wanted), batch.filter(wanted)
         if not batch.num_rows:
             return
-        self._pending.append((self._file, self.rows + 1, batch))
+        self._pending.append((self._file, numbers, batch))
         self.rows += batch.num_rows
         self._pending_rows += batch.num_rows
         self._pending_bytes += batch.nbytes
@@ -84,7 +89,7 @@ class RowWriter:
         self.kinds = dict(kinds)
         if self._written > written:
             self._rewrite(written)
-        self.rows, self.file_columns = 0, {}
+        self.rows, self.left_out, self.file_columns = 0, 0, {}
 
     def close(self) -> None:
         """Writes what is left. A column that never held a value is text."""
@@ -125,14 +130,14 @@ class RowWriter:
     def _joined(self, part: list[tuple[str, int, pa.RecordBatch]]) -> pa.RecordBatch:
         columns: dict[str, Any] = {name: [] for name in self.kinds}
         files, numbers = [], []
-        for file, first, batch in part:
+        for file, places, batch in part:
             for name, kind in self.kinds.items():
                 place = batch.schema.get_field_index(name)
                 columns[name].append(
                     pa.nulls(batch.num_rows, kind) if place < 0 else as_type(batch.column(place), kind)
                 )
             files.append(pa.repeat(pa.scalar(file), batch.num_rows))
-            numbers.append(pa.arange(first, first + batch.num_rows))
+            numbers.append(places)
         arrays = [pa.concat_arrays(column) for column in [*columns.values(), files, numbers]]
         return pa.record_batch(arrays, names=[*columns, FILE, ROW])
 

@@ -38,7 +38,7 @@ class ReadOptions(Record):
 
     `delimiter`: one character, by default a comma, and a tab for .tsv. `header`: False where the first line is data, or the
     columns' names. `encoding`: a Python codec; a byte order mark in a file wins. `media`: the source holds pictures or sounds, and
-    `media_column` is that of their role.
+    `media_column` is that of their role. `chat`: it holds conversations, in the columns that the role or its parts map to.
     """
 
     delimiter: str | None = None
@@ -46,6 +46,7 @@ class ReadOptions(Record):
     encoding: str = "utf-8"
     media: Media | None = None
     media_column: str = ""
+    chat: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def ingest(
 
     The row file holds the columns of the data, `_file` and `_row` (int64, from 1 in each file); cells of csv are text, values of
     the other formats keep their types where all files agree, else they are text. Faulty rows hold nulls, and the column `_fault`
-    says why. Of media, contender/data/mediarows.py says what the row file holds, and contender/data/media.py what lies beside it.
+    says why. Of media, contender/data/mediarows.py says what the row file holds, and contender/data/media.py what lies beside it; of
+    conversations, contender/data/chatrows.py.
     `settle` as in `peek`; `on_rows` gets the rows read so far. Raises DataError where there are no rows, where a column
     in `required` is missing, or where files differ in their columns.
     """

@@ -17,6 +17,7 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.validator.v1_validator import Validator
 
+import expectations.chats
 import expectations.duplicates
 import expectations.labels
 import expectations.quantiles
@@ -142,7 +143,14 @@ def registered() -> set[str]:
     """The names of the expectations that GX knows, ours included."""
     from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-    ours = (expectations.duplicates, expectations.labels, expectations.quantiles, expectations.tags, expectations.text)
+    ours = (
+        expectations.chats,
+        expectations.duplicates,
+        expectations.labels,
+        expectations.quantiles,
+        expectations.tags,
+        expectations.text,
+    )
     assert all(ours)
     return set(list_registered_expectation_implementations())
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contender.attribution import Attribution
+from contender.data.examples import readable
 from contender.evaluation.evaluate import read_columns
 from contender.evaluation.outcomes import Array, Outcomes, Paired
 from contender.names import PATH, TASKS, labelled
@@ -173,4 +174,4 @@ def _texts(data: ReportInput, rows: list[int]) -> list[str] | list[None]:
     if shown is None:
         return [None] * len(rows)
     column = read_columns(data.rows, [shown]).column(shown)
-    return [str(column[row].as_py()) for row in rows]
+    return [readable(str(column[row].as_py()), shown) for row in rows]

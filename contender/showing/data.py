@@ -34,6 +34,8 @@ def snapshot_page(snapshot: Snapshot, before: Snapshot | None) -> str:
         for file in files.files:
             is_new = known is not None and (name, file.sha256) not in known
             rows.append((bold("new") if is_new else "", name, file.path, f"{file.rows or 0:,}", size(file.size)))
+            if file.left_out:
+                skipped.append((name, file.path, f"{counted(file.left_out, 'row')}: answers that nobody wanted"))
         skipped += [(name, file.path, file.reason) for file in files.skipped]
     new = sum(1 for row in rows if row[0])
     rows.sort(key=lambda row: not row[0])

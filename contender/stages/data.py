@@ -186,7 +186,9 @@ def _shown(definition: SplitDefinition) -> str:
 
 def read_options(run: Run) -> ReadOptions:
     part = parts(run.pipeline)["snapshot"]
-    return ReadOptions(**part["csv"], **{name: part[name] for name in ("media", "media_column") if name in part})
+    return ReadOptions(
+        **part["csv"], **{name: part[name] for name in ("media", "media_column", "chat") if name in part}
+    )
 
 
 def _peek(run: Run, location: str, key: str) -> FileSet:
@@ -214,7 +216,9 @@ def _read(snapshot: Snapshot) -> str:
     golden = "".join(f", golden {name} {files.rows:,}" for name, files in snapshot.golden.items())
     skipped = f" ({len(snapshot.source.skipped):,} skipped)" if snapshot.source.skipped else ""
     files = len(snapshot.source.files)
-    return f"{files:,} file{'' if files == 1 else 's'}{skipped}, {snapshot.source.rows:,} rows{golden}"
+    unwanted = sum(file.left_out for file in snapshot.source.files)
+    left_out = f" ({unwanted:,} left out: answers that nobody wanted)" if unwanted else ""
+    return f"{files:,} file{'' if files == 1 else 's'}{skipped}, {snapshot.source.rows:,} rows{left_out}{golden}"
 
 
 def dealt(split: SplitReport) -> str:

@@ -1,10 +1,11 @@
 """What a cell must hold to be a conversation, and what is said of one that is none."""
 
 import json
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from chats import conversations, turns
+from hypothesis import given, settings
 
 from contender.data.chats import (
     FAULTS,
@@ -16,24 +17,7 @@ from contender.data.chats import (
     prompt_words,
     shown_prompt,
 )
-
-SAID = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: not text.isspace() and text.isprintable())
-
-
-def turns(*said: str) -> list[dict[str, str]]:
-    """Conversations as they are easiest to read: "user: hello"."""
-    return [dict(zip(("role", "content"), one.split(": ", 1), strict=True)) for one in said]
-
-
-@st.composite
-def conversations(draw: st.DrawFn) -> list[dict[str, str]]:
-    """Any conversation without a fault."""
-    roles = ["system"] if draw(st.booleans()) else []
-    for _ in range(draw(st.integers(1, 3))):
-        roles += ["user", "assistant"]
-        for _ in range(draw(st.integers(0, 2))):
-            roles += ["tool"] * draw(st.integers(1, 2)) + ["assistant"]
-    return [{"role": role, "content": draw(SAID)} for role in roles]
+from contender.quality.suites import load_suite
 
 
 @pytest.mark.parametrize(
@@ -68,6 +52,7 @@ def test_a_cell_that_is_no_conversation_has_one_fault(cell, fault):
     assert messages_of(cell) is None
 
 
+@settings(max_examples=40)
 @given(conversations())
 def test_a_conversation_is_its_prompt_and_its_answer(messages):
     cell = cell_of(messages)
@@ -78,7 +63,7 @@ def test_a_conversation_is_its_prompt_and_its_answer(messages):
 def test_the_words_of_a_prompt_are_those_that_were_said():
     cell = cell_of(turns("system: Be brief.", 'user: Say "a".', "assistant: a", "user: Now b.", "assistant: b"))
     assert prompt_words(cell) == 'Be brief.\nSay "a".\na\nNow b.'
-    assert shown_prompt(cell) == 'system: Be brief.\nuser: Say "a".\nassistant: a\nuser: Now b.'
+    assert shown_prompt(cell) == 'system: Be brief. · user: Say "a". · assistant: a · user: Now b.'
     assert shown_prompt(cell_of(turns("user: One question", "assistant: b"))) == "One question"
     assert prompt_words("no chat") == shown_prompt("no chat") == "no chat"
 
@@ -86,3 +71,22 @@ def test_the_words_of_a_prompt_are_those_that_were_said():
 def test_what_else_a_turn_says_is_no_part_of_it():
     cell = json.dumps([{"role": "user", "content": "a", "id": 1}, {"role": "assistant", "content": "b"}])
     assert messages_of(cell) == turns("user: a", "assistant: b")
+
+
+def test_the_suite_names_every_fault():
+    named = [
+        (expectation["kwargs"]["fault"], expectation["meta"]["reason"])
+        for expectation in load_suite("text_generation.yaml", Path())["expectations"]
+        if "fault" in expectation["kwargs"]
+    ]
+    assert named == [(fault, fault) for fault in FAULTS]
+
+
+def test_each_row_is_set_apart_for_its_own_reason_and_looked_at_once(gate, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr("expectations.chats.fault_of", lambda cell: looked_at.append(cell) or fault_of(cell))
+    rows = [{"messages": cell_of(turns(f"user: {number}", "assistant: b"))} for number in range(30)]
+    rows += [{"messages": cell_of(turns("user: a"))}, {"messages": "a"}, {"messages": cell_of(turns("assistant: a"))}]
+    gate(rows, load_suite("text_generation.yaml", Path()), columns={"messages": "messages"})
+    assert [row["reasons"] for row in gate.quarantine] == ["no answer", "no conversation", "roles out of order"]
+    assert len(looked_at) == len(rows)

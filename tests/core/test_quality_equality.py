@@ -59,6 +59,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("expect_column_values_to_be_lists_of_text", {"column": "words"}),
     ("expect_column_values_to_be_entity_tags", {"column": "tags", "mostly": 0.5}),
     ("expect_column_pair_lists_to_be_of_equal_length", {"column_A": "words", "column_B": "tags"}),
+    ("expect_column_values_to_be_conversations_without", {"column": "words", "fault": "no conversation"}),
     # columns, not rows
     ("expect_column_to_exist", {"column": "label"}),
     ("expect_column_to_exist", {"column": "nowhere"}),

@@ -35,6 +35,24 @@ def both(labels, ours, theirs=None):
     return (one, None) if theirs is None else shared_codes(one, from_table(table(labels, theirs)))
 
 
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "cell", "said"),
+    [
+        ("token-classification", "tokens", '["Trains", "to", "Oslo"]', "Trains to Oslo"),
+    ],
+)
+def test_an_example_in_json_is_shown_as_people_read_it(tmp_path, kind, role, cell, said):
+    data = report_input(tmp_path, labels=("a", "b"), texts=[cell] * 60, champion=False, examples="redacted")
+    rows = pa.ipc.open_stream(data.rows.read_bytes()).read_all().rename_columns([role, "channel"])
+    with pa.OSFile(str(data.rows), "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as out:
+        out.write_table(rows)
+    release = data.release.model_copy(update={"kind": kind})
+    assert f'<bdi class="text">{said}</bdi>' in render_report(replace(data, release=release))
+
+
 # --- confusion --------------------------------------------------------------------------------------------------------
 
 
