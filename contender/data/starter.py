@@ -18,6 +18,7 @@ FEW_ROWS = 5_000
 OTHER_METHODS = {
     "head": "head: train only the classifier, faster and weaker",
     "lora": "lora: small matrices beside the weights, in less memory",
+    "qlora": "qlora: the same beside weights of 4 bits, in a quarter of it",
 }
 
 

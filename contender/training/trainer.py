@@ -324,7 +324,10 @@ def _changing(model: Any) -> dict[str, torch.Tensor]:
     frozen, seen, found = _frozen(model), set(), {}
     for name, value in model.state_dict().items():
         place = (value.data_ptr(), value.shape)
-        if name not in frozen and not (value.numel() and place in seen):
+        of_frozen = (
+            name in frozen or name.rpartition(".")[0] in frozen
+        )  # the scales of a weight in 4 bits stand below its name
+        if not of_frozen and not (value.numel() and place in seen):
             seen.add(place)
             found[name] = value.contiguous()
     return found
