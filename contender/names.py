@@ -52,7 +52,7 @@ class Task:
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
     parts: tuple[
         str, ...
-    ] = ()  # columns that together may stand for the example, named in data.columns beside or instead of its role
+    ] = ()  # columns that together may stand for the example: data.columns names them instead of its role
 
 
 PATH = "path"  # the column that says where a picture or a sound came from
@@ -150,6 +150,7 @@ TASKS: dict[str, Task] = {
         explains=False,
         writes=True,
         beams=1,
+        parts=(PROMPT, ANSWER, SYSTEM),
     ),
 }
 
