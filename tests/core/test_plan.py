@@ -167,7 +167,11 @@ TABLE: dict[str, Any] = {
 }
 PAST = TABLE | {"data.features.history": {"time": "at", "entities": ["who"]}}
 WRITING: dict[str, Any] = {"task": "translation", "data.columns": {"source": "body", "target": "intent"}}
-CHAT: dict[str, Any] = {"task": "text-generation", "evaluate.metrics": ["exact_match", "win_rate"], "evaluate.judge": "judge.py:prefer"}
+CHAT: dict[str, Any] = {
+    "task": "text-generation",
+    "evaluate.metrics": ["exact_match", "win_rate"],
+    "evaluate.judge": "judge.py:prefer",
+}
 WITHIN: dict[str, dict[str, Any]] = {
     **{key: WRITING for key in OTHER if key.startswith("model.generation.")},
     **{key: {"data.split.by": "time", "data.split.column": "at"} for key in ("data.split.column", "data.split.gap")},
