@@ -52,10 +52,18 @@ def wikigold(data: Path, out: Path) -> None:
     shutil.copyfile(data / "CONLL-format" / "data" / "wikigold.conll.txt", out / "wikigold.conll")
 
 
+def wikisql_mlx(data: Path, out: Path) -> None:
+    """Questions about tables and the SQL that answers them: train.jsonl, valid.jsonl, test.jsonl, as prompt and completion."""
+    for name in ("train", "valid", "test"):
+        rows = (json.loads(line)["text"].rpartition("\nA: ") for line in _lines(data / f"{name}.jsonl"))
+        _write(out / f"{name}.jsonl", ({"prompt": asked, "completion": sql} for asked, _, sql in rows))
+
+
 DATASETS: dict[str, Convert] = {
     "scitldr_a": scitldr_a,
     "small_parallel_enja": small_parallel_enja,
     "wikigold": wikigold,
+    "wikisql_mlx": wikisql_mlx,
     "wnut17": wnut17,
 }
 

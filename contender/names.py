@@ -52,7 +52,7 @@ class Task:
     media: Literal["image", "audio"] | None = None  # its examples are files: the role of the same name holds them
     parts: tuple[
         str, ...
-    ] = ()  # columns that together may stand for the example, named in data.columns beside or instead of its role
+    ] = ()  # columns that together may stand for the example: data.columns names them instead of its role
 
 
 PATH = "path"  # the column that says where a picture or a sound came from
@@ -144,12 +144,13 @@ TASKS: dict[str, Task] = {
         labels="none",
         metrics=(*CHAT_METRICS, *TEXT_METRICS),
         default_metrics=("perplexity", "exact_match"),
-        methods=("full", "qlora", "lora"),
+        methods=("full", "lora", "qlora"),
         inits=("pretrained", "scratch"),
         words=True,
         explains=False,
         writes=True,
         beams=1,
+        parts=(PROMPT, ANSWER, SYSTEM),
     ),
 }
 

@@ -1,50 +1,41 @@
-"""What data looks like: its columns, which of them seem to hold text and label, how many rows, how long, how often repeated.
+"""What data looks like: its columns, what they seem to be for (contender/data/shapes.py), how many rows, how long, how often repeated.
 
 For `contender init`, which writes a pipeline from it. Every guess is shown to the user as a guess.
 """
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from contender.data.formats import format_of
+from contender.data.shapes import DISTINCT, ColumnProfile, Shape, medium_of, shape_of
 from contender.data.source import ReadOptions, ingest, peek
+from contender.names import TASKS
 from contender.records import FileSet, Record
-from contender.text import NAME_LENGTH, listed, shorten, shorten_keys
+from contender.text import listed, shorten_keys
 
-DISTINCT = 2_000  # a column with more values than this is no label
 LABELS_KEPT = 1_000
 SAMPLE = 1 << 20  # bytes of the first file, to guess how it is written
-TEXT_NAMES = (
-    *("text", "body", "content", "message", "comment", "sentence", "question", "utterance"),
-    *("review", "tweet", "query", "description", "title"),
-)
-LABEL_NAMES = ("label", "intent", "category", "class", "target", "sentiment", "topic", "tag", "type", "y")
 QUANTILES = (0.5, 0.95, 1.0)
-
-
-class ColumnProfile(Record):
-    """One column: how many different values it has (None: more than are counted), and its mean length in characters."""
-
-    name: str
-    kind: str
-    distinct: int | None
-    nulls: int
-    mean_length: float
-
-    def shortened(self) -> ColumnProfile:
-        return self.model_copy(update={"name": shorten(self.name, NAME_LENGTH)})
+# Task → what its example and its answer are called in one line.
+CALLED = {
+    "token-classification": ("words", "tags"),
+    "image-classification": ("pictures", "labels"),
+    "audio-classification": ("sounds", "labels"),
+    "translation": ("texts", "translations"),
+    "summarization": ("texts", "summaries"),
+}
 
 
 class DataProfile(Record):
     """What `inspect` found; `text` and `label` are guesses, None where no column looks like one.
 
-    Where `task` is token-classification they are lists, of words and of their tags: `labels` counts words, `text_length` too.
+    Where `task` is token-classification they are lists, of words and of their tags: `labels` counts words, `text_length` too. In other
+    tasks `text` is what their example is in, and `label` what is answered. `left_out`: answers that nobody wanted.
     """
 
     task: str = "text-classification"
@@ -59,26 +50,41 @@ class DataProfile(Record):
     text_length: dict[str, int] = {}
     repeated_texts: int = 0
     faulty_rows: int = 0
+    left_out: int = 0
 
     @property
     def sentence(self) -> str:
         """The profile in one line."""
-        files = f"{self.rows:,} rows in {self.files:,} {'file' if self.files == 1 else 'files'}"
-        if self.task == "token-classification":
-            return f"{files}, words in {listed([str(self.text)])}, {len(self.labels):,} tags in {listed([str(self.label)])}"
+        found = f"{self.rows:,} rows in {self.files:,} {'file' if self.files == 1 else 'files'}"
         labels = (
             f"{len(self.labels):,} labels in {listed([self.label])}"
             if self.label
             else "no column that looks like a label"
         )
+        if self.task == "text-generation":
+            answers = f" with answers in {listed([self.label])}" if self.label else ""
+            return f"{found}, conversations in {listed([str(self.text)])}{answers}"
+        if self.task == "tabular-classification":
+            return f"{found}, {labels}, {len(self.columns) - 1:,} columns beside it"
+        if self.task in CALLED:
+            example, answers = CALLED[self.task]
+            counted = f"{len(self.labels):,} " if self.labels else ""
+            return (
+                f"{found}, {example} in {listed([str(self.text)])}, {counted}{answers} in {listed([str(self.label)])}"
+            )
         text = f"text in {listed([self.text])}" if self.text else "no column that looks like text"
-        return f"{files}, {text}, {labels}"
+        return f"{found}, {text}, {labels}"
 
 
 def inspect(source: str, base: Path, profile: str | None = None) -> DataProfile:
     """Reads the whole source once, in bounded memory, and describes it; the errors are those of `peek` and `ingest`."""
-    peeked = peek(source, ReadOptions(), base=base, profile=profile)
-    options = _guess_options(source, peeked, base, profile)
+    medium = medium_of(source, base, profile)
+    if medium is None:
+        peeked = peek(source, ReadOptions(), base=base, profile=profile)
+        options = _guess_options(source, peeked, base, profile)
+    else:
+        options = ReadOptions(media=medium, media_column=medium)
+        peeked = peek(source, options, base=base, profile=profile)
     with tempfile.TemporaryDirectory(prefix="contender-") as folder:
         rows = Path(folder, "rows.arrow")
         read = ingest(source, peeked, options, rows, base=base, required=(), profile=profile)
@@ -115,7 +121,6 @@ def _guess_options(source: str, peeked: FileSet, base: Path, profile: str | None
 def _described(read: FileSet, options: ReadOptions, rows: Path) -> DataProfile:
     from contender.data.delimited import FAULT
     from contender.data.rowfile import read_batches
-    from contender.data.tagged import tag_figures, tagged_columns
     from contender.data.values import as_text
 
     tallies = {name: _Tally(name) for name in read.columns}
@@ -127,26 +132,39 @@ def _described(read: FileSet, options: ReadOptions, rows: Path) -> DataProfile:
         if FAULT in batch.schema.names:
             faulty += batch.num_rows - batch.column(FAULT).null_count
     columns = tuple(tally.profile() for tally in tallies.values())
-    tagged = tagged_columns(rows)
-    text = tagged[0] if tagged else _text_column(columns)
-    label = tagged[1] if tagged else _label_column(columns, text, read.rows)
-    labels = dict(tallies[label].values.most_common(LABELS_KEPT)) if label else {}
-    figures = _text_figures(rows, text) if text else {}
-    if tagged:
-        labels, lengths = tag_figures(rows, *tagged)
-        figures |= {"task": "token-classification", "text_length": _quantiles(lengths)}
+    shape = shape_of(rows, columns, read.rows, options.media)
+    named = (shape.text, shape.label)
+    labels = dict(tallies[shape.label].values.most_common(LABELS_KEPT)) if shape.label else {}
     return DataProfile(
+        **{
+            "labels": shorten_keys(labels) if TASKS[shape.task].labels == "one" else {},
+            **_figures(rows, shape),
+        },
+        task=shape.task,
         files=len(read.files),
         skipped=len(read.skipped),
         rows=read.rows,
         options=options,
-        columns=tuple(column if column.name in (text, label) else column.shortened() for column in columns),
-        text=text,
-        label=label,
-        labels=shorten_keys(labels),
+        columns=tuple(column if column.name in named else column.shortened() for column in columns),
+        text=shape.text,
+        label=shape.label,
         faulty_rows=faulty,
-        **figures,
     )
+
+
+def _figures(rows: Path, shape: Shape) -> dict[str, Any]:
+    """What is worth knowing of the examples of a task."""
+    from contender.data.tagged import tag_figures
+
+    if shape.layout is not None:
+        return _chat_figures(rows)
+    if shape.text is None or not TASKS[shape.task].words:
+        return {}
+    figures = _text_figures(_texts_in(rows, shape.text))
+    if shape.task == "token-classification":
+        labels, lengths = tag_figures(rows, shape.text, str(shape.label))
+        figures |= {"labels": shorten_keys(labels), "text_length": _quantiles(lengths)}
+    return figures
 
 
 class _Tally:
@@ -181,51 +199,46 @@ class _Tally:
         )
 
 
-def _text_column(columns: tuple[ColumnProfile, ...]) -> str | None:
-    """The column named like a text, else the one with the longest values, if they are longer than a word."""
-    candidates = [column for column in columns if column.kind == "string"]
-    named = _named(candidates, TEXT_NAMES)
-    longest = max(candidates, key=lambda column: column.mean_length, default=None)
-    if named and longest and named.mean_length * 4 >= longest.mean_length:
-        return named.name
-    return longest.name if longest and longest.mean_length >= 8 else None
-
-
-def _label_column(columns: tuple[ColumnProfile, ...], text: str | None, rows: int) -> str | None:
-    """The column named like a label, else the one with the fewest values, two or more, that come again and again."""
-    most = max(2, min(DISTINCT, rows // 2))
-    candidates = [one for one in columns if one.name != text and one.distinct and 2 <= one.distinct <= most]
-    if named := _named(candidates, LABEL_NAMES):
-        return named.name
-    best = min(candidates, key=lambda column: column.distinct or 0, default=None)
-    return best.name if best and (best.distinct or 0) * 5 <= rows else None
-
-
-def _named(columns: list[ColumnProfile], names: Sequence[str]) -> ColumnProfile | None:
-    """The column whose name has the earliest of `names` as a word: "sms_text" has "text", "context" does not."""
-    for name in names:
-        for column in columns:
-            if name in re.split(r"[^a-z0-9]+", column.name.lower()):
-                return column
-    return None
-
-
-def _text_figures(rows: Path, text: str) -> dict[str, Any]:
-    """Quantiles of the text's length in characters, and how many rows repeat an earlier text."""
-    import numpy as np
-    import pyarrow.compute as pc
-
-    from contender.data.normalise import hashes
+def _texts_in(rows: Path, column: str) -> Iterator[list[str]]:
     from contender.data.rowfile import read_batches
     from contender.data.values import as_text
 
-    lengths, texts = [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
     for batch in read_batches(rows):
-        column = as_text(batch.column(text)).drop_null()
-        lengths.append(pc.utf8_length(column).to_numpy())
-        texts.append(np.array(hashes(column.to_pylist(), 0), np.uint64))
-    length, every = np.concatenate(lengths), np.concatenate(texts)
-    return {"text_length": _quantiles(length), "repeated_texts": len(every) - len(np.unique(every))}
+        yield as_text(batch.column(column)).drop_null().to_pylist()
+
+
+def _chat_figures(rows: Path) -> dict[str, Any]:
+    """Of what is said before the answers that somebody wanted, and how many others there are."""
+    from contender.data.chatrows import ChatRows
+    from contender.data.chats import MESSAGES, prompt_words
+    from contender.data.rowfile import read_batches
+
+    left_out = 0
+
+    def prompts() -> Iterator[list[str]]:
+        nonlocal left_out
+        read = ChatRows({MESSAGES: MESSAGES})
+        for batch in read_batches(rows):
+            made, wanted = read.of_table(batch, "")
+            cells = made.column(MESSAGES) if wanted is None else made.column(MESSAGES).filter(wanted)
+            left_out += batch.num_rows - len(cells)
+            yield list(map(prompt_words, cells.drop_null().to_pylist()))
+
+    return {**_text_figures(prompts()), "left_out": left_out}
+
+
+def _text_figures(every: Iterable[list[str]]) -> dict[str, Any]:
+    """Quantiles of the texts' length in characters, and how many rows repeat an earlier text."""
+    import numpy as np
+
+    from contender.data.normalise import hashes
+
+    lengths, texts = [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
+    for some in every:
+        lengths.append(np.array(list(map(len, some)), np.int32))
+        texts.append(np.array(hashes(some, 0), np.uint64))
+    length, known = np.concatenate(lengths), np.concatenate(texts)
+    return {"text_length": _quantiles(length), "repeated_texts": len(known) - len(np.unique(known))}
 
 
 def _quantiles(lengths: Any) -> dict[str, int]:

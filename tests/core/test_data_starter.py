@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from chats import turns
 from hypothesis import given
 from hypothesis import strategies as st
+from media import pictures, sounds
 from ruamel.yaml import YAML
 
 from contender.data.dialects import guess_delimiter, guess_encoding, guess_header
@@ -191,3 +194,142 @@ def test_sentences_with_tags_are_a_task_of_their_own(tmp_path, written):
     assert said["data"]["columns"] == {"tokens": names[0], "tags": names[1]}
     assert said["data"]["split"]["key"] == "tokens"
     assert said["evaluate"]["metrics"] == ["entity_f1", "token_accuracy"]
+
+
+def written(folder: Path, source: str) -> dict:
+    """The pipeline of a source, which a run would take."""
+    from contender.loading import load_pipeline
+
+    (folder / "x.yaml").write_text(starter_pipeline(inspect(source, folder), "x", source))
+    load_pipeline(folder / "x.yaml")
+    return YAML(typ="safe").load(folder / "x.yaml")
+
+
+def rows_file(folder: Path, rows: list[dict], name: str = "a.jsonl") -> Path:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("medium", ["image", "audio"])
+def test_pictures_and_sounds_in_folders_are_a_task_of_their_own(tmp_path, medium, packed):
+    files, ending = (pictures(8), "png") if medium == "image" else (sounds(8), "wav")
+    folder = tmp_path / "signs"
+    for number, (content, label) in enumerate(files):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / f"{number}.{ending}").write_bytes(content)
+    if packed:
+        (tmp_path / "packed").mkdir()
+        shutil.make_archive(str(tmp_path / "packed" / "signs"), "gztar", folder)
+    source = "packed" if packed else "signs"
+    found = inspect(source, tmp_path)
+    assert (found.task, found.rows, found.labels) == (f"{medium}-classification", 8, {"left": 4, "right": 4})
+    made = written(tmp_path, source)
+    assert made["data"]["columns"] == {medium: medium, "label": "label"}
+    assert made["model"] == {"base": f"builtin:{medium}-convnet", "init": "scratch"}
+
+
+def test_a_table_of_paths_is_one_of_pictures(tmp_path):
+    rows = [{"file": f"p/{n}.png", "kind": label} for n, (_, label) in enumerate(pictures(20))]
+    (tmp_path / "s" / "p").mkdir(parents=True)
+    for row, (content, _) in zip(rows, pictures(20), strict=True):
+        (tmp_path / "s" / row["file"]).write_bytes(content)
+    rows_file(tmp_path, rows, "s/all.jsonl")
+    assert inspect("s", tmp_path).sentence == "20 rows in 1 file, pictures in 'file', 2 labels in 'kind'"
+    assert written(tmp_path, "s")["data"]["columns"] == {"image": "file", "label": "kind"}
+
+
+def test_files_in_one_folder_have_no_label_and_the_pipeline_says_so(tmp_path):
+    (tmp_path / "s").mkdir()
+    for number, (content, _) in enumerate(pictures(3)):
+        (tmp_path / "s" / f"{number}.png").write_bytes(content)
+    assert "sort them into folders" in starter_pipeline(inspect("s", tmp_path), "x", "s")
+
+
+def test_a_table_with_a_label_and_no_text_is_tabular(tmp_path):
+    rows = [
+        {"id": n, "amount": n * 1.5, "branch": ["north", "south"][n % 2], "tx_fraud": n % 5 == 0} for n in range(60)
+    ]
+    made = written(rows_file(tmp_path, rows), "a.jsonl")
+    assert (made["task"], made["data"]["columns"]) == ("tabular-classification", {"label": "tx_fraud"})
+    assert made["model"]["base"] == "builtin:tabular" and "key" not in made["data"]["split"]
+
+
+def test_a_column_of_two_whose_name_says_label_is_the_plainer_one(tmp_path):
+    rows = [{"fraud_kind": n % 3, "fraud": n % 2, "amount": n} for n in range(60)]
+    assert inspect("a.jsonl", rows_file(tmp_path, rows)).label == "fraud"
+
+
+@pytest.mark.parametrize(
+    ("columns", "task"),
+    [
+        (("source", "target"), "translation"),
+        (("en", "ja"), "translation"),
+        (("de-DE", "fr"), "translation"),
+        (("document", "summary"), "summarization"),
+        (("article", "highlights"), "summarization"),
+    ],
+)
+def test_two_columns_of_text_are_read_and_written(tmp_path, columns, task):
+    one, other = columns
+    rows = [{one: f"A sentence of some length, number {n}.", other: f"Some other one, {n}."} for n in range(40)]
+    made = written(rows_file(tmp_path, rows), "a.jsonl")
+    assert (made["task"], list(made["data"]["columns"].values())) == (task, [one, other])
+
+
+def test_source_and_a_much_shorter_target_is_a_summary(tmp_path):
+    rows = [{"source": f"A long text, number {n}. " * 20, "target": [f"A text, {n}."]} for n in range(40)]
+    assert inspect("a.jsonl", rows_file(tmp_path, rows)).task == "summarization"
+
+
+CHATS = [
+    {"messages": turns("user: What is {n}?", "assistant: It is {n}.")},
+    {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+    {"instruction": "Add", "input": "1 {n}", "output": "So and so many: {n}"},
+    {"prompt": "What is {n}?", "completion": "It is {n}."},
+    {"question": "What is {n}?", "answer": "It is {n}."},
+]
+
+
+@pytest.mark.parametrize("row", CHATS, ids=lambda row: next(iter(row)))
+def test_conversations_of_every_layout_are_a_task_of_their_own(tmp_path, row):
+    rows = [json.loads(json.dumps(row).replace("{n}", str(n))) for n in range(40)]
+    made = written(rows_file(tmp_path, rows), "a.jsonl")
+    assert (made["task"], made["data"]["split"]["key"]) == ("text-generation", "messages")
+    assert "columns" not in made["data"] and made["model"]["method"] == "lora"
+
+
+def test_answers_that_nobody_wanted_are_told_before_a_run_leaves_them_out(tmp_path):
+    rows = [{"messages": turns(f"user: {n}", "assistant: b"), "label": n % 4 > 0} for n in range(40)]
+    found = inspect("a.jsonl", rows_file(tmp_path, rows))
+    assert (found.rows, found.left_out) == (40, 10)
+    assert "10 rows are left out" in starter_pipeline(found, "x", "a.jsonl")
+
+
+def test_a_question_whose_answers_are_few_is_a_text_with_a_label(tmp_path):
+    rows = [{"question": f"Is {n} odd or even?", "answer": ["even", "odd"][n % 2]} for n in range(40)]
+    found = inspect("a.jsonl", rows_file(tmp_path, rows))
+    assert (found.task, found.text, found.label) == ("text-classification", "question", "answer")
+
+
+def test_messages_that_are_text_are_no_conversations(tmp_path):
+    rows = [{"messages": f"some text {n}", "label": "ab"[n % 2]} for n in range(40)]
+    assert inspect("a.jsonl", rows_file(tmp_path, rows)).task == "text-classification"
+
+
+@pytest.mark.parametrize(
+    ("source", "task", "column"),
+    [
+        ("llamafactory_demos/glaive_toolcall_en_demo.json.gz", "text-generation", "conversations"),
+        ("llamafactory_demos/identity.json.gz", "text-generation", "instruction"),
+        ("mt_bench/dummy_conversation.json", "text-generation", "conversations"),
+        ("gsm8k/test.jsonl.gz", "text-generation", "question"),
+        ("scitldr_a/dev.jsonl.gz", "summarization", "source"),
+    ],
+)
+def test_real_data_of_other_tasks_is_understood(source, task, column):
+    if not (DATA / source).exists():
+        pytest.skip(f"{DATA / source} is not there: set CONTENDER_DATA")
+    found = inspect(source, DATA)
+    assert (found.task, found.text, found.faulty_rows) == (task, column, 0)
