@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -324,9 +325,8 @@ def _changing(model: Any) -> dict[str, torch.Tensor]:
     frozen, seen, found = _frozen(model), set(), {}
     for name, value in model.state_dict().items():
         place = (value.data_ptr(), value.shape)
-        of_frozen = (
-            name in frozen or name.rpartition(".")[0] in frozen
-        )  # the scales of a weight in 4 bits stand below its name
+        # The scales of a weight in 4 bits stand below its name.
+        of_frozen = not frozen.isdisjoint(accumulate(name.split("."), "{}.{}".format))
         if not of_frozen and not (value.numel() and place in seen):
             seen.add(place)
             found[name] = value.contiguous()

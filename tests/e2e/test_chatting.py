@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chatting import build_chat_base, talks, turns
+from chatting import build_chat_base, last_letters, turns
 from desk import Ran
 
 import contender
@@ -33,7 +33,7 @@ def test_conversations_become_a_release_that_answers_and_a_judge_has_its_say(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
     base = build_chat_base(tmp_path / "base")
-    rows = [*talks(400, longest=2), *(turns(f"row {place}", "") for place in range(2)), turns("far " * 60, "too long")]
+    rows = [*last_letters(400), *(turns(f"row {place}", "") for place in range(2)), turns("far " * 60, "too long")]
     (tmp_path / "talks").mkdir()
     (tmp_path / "talks" / "one.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
     spec = tmp_path / "shouting.yaml"
@@ -44,7 +44,7 @@ def test_conversations_become_a_release_that_answers_and_a_judge_has_its_say(
     ran = command("run", str(spec), "--json")
     assert ran.document["outcome"] == "promoted", ran.shown
     metrics = ran.document["metrics"]
-    assert metrics["exact_match"] > 0.3 and metrics["perplexity"] < 4
+    assert metrics["exact_match"] > 0.5 and metrics["perplexity"] < 4
     assert metrics["win_rate"] == pytest.approx(metrics["exact_match"] / 2)
     assert "empty answer" in Path(ran.document["quarantine"]).read_text("utf-8")
     page = Path(ran.document["report"]).read_text("utf-8")
@@ -54,10 +54,10 @@ def test_conversations_become_a_release_that_answers_and_a_judge_has_its_say(
     answers = contender.load(pulled, device="cpu").predict(["a", turns("b", "c")[:1]])
     assert len(answers) == 2 and all(isinstance(answer, str) for answer in answers)
 
-    (tmp_path / "judge.py").write_text(JUDGE.replace('"loss"', '{}[answer]'))
+    (tmp_path / "judge.py").write_text(JUDGE.replace("return 0.5", "return {}[answer] if answer else 0.5"))
     failed = command("run", str(spec))
     assert failed.code == 1 and "the judge judge.py:prefer failed on row" in failed.shown and "KeyError" in failed.shown
     assert "Traceback" not in failed.shown
-    (tmp_path / "judge.py").write_text(JUDGE.replace('"loss"', '"draw"'))
+    (tmp_path / "judge.py").write_text(JUDGE.replace("return 0.5", 'return "draw" if answer else 0.5'))
     failed = command("run", str(spec), "--json")
     assert failed.code == 1 and "said 'draw' of row" in failed.shown + json.dumps(failed.document)
