@@ -76,6 +76,12 @@ class ChatRows:
         names = batch.schema.names
         if names in ([], [FAULT]):
             return batch, None
+        missing = [column for part, column in self._given.items() if part != MESSAGES and column not in names]
+        if missing:
+            raise DataError(
+                f"{file} has no column {listed(missing)}; it has {listed(names, 20)}",
+                "Correct data.columns.",
+            )
         layout = layout_of(names, self._given)
         if layout is None:
             raise DataError(

@@ -4,9 +4,9 @@ import gzip
 import json
 import os
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,14 +14,16 @@ from chats import conversations, turns
 from hypothesis import given, settings
 
 from contender.data.chatrows import ChatRows
-from contender.data.chats import fault_of, messages_of
+from contender.data.chats import fault_of, messages_of, prompt_words
 from contender.data.examples import forms
+from contender.data.normalise import NORMALISER
 from contender.data.rowfile import read_batches
 from contender.data.source import ReadOptions, ingest, peek
+from contender.data.split import split
 from contender.data.values import from_python
 from contender.errors import DataError
 from contender.names import TASKS
-from contender.records import FileSet
+from contender.records import FileSet, SplitDefinition
 
 DATA = Path(os.environ.get("CONTENDER_DATA", Path(__file__).parents[3] / "shared" / "data"))
 GIVEN = {"messages": "messages"}
@@ -106,7 +108,7 @@ LAYOUTS = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(conversations())
 def test_a_conversation_is_the_same_from_every_layout(messages):
     written = {name: layout(messages) for name, layout in LAYOUTS.items()}
@@ -221,7 +223,13 @@ def test_columns_of_other_names_are_named_in_the_pipeline(row, columns):
     assert read(row, {**GIVEN, **columns}) == turns("user: a", "assistant: b")
 
 
-@pytest.mark.parametrize("columns", [{}, {"messages": "dialog"}, {"prompt": "frage", "answer": "antwort"}])
+@pytest.mark.parametrize("columns", [{"prompt": "frage", "answer": "antwort"}, {"system": "antwort"}])
+def test_a_column_that_is_named_has_to_be_there(columns):
+    with pytest.raises(DataError, match="no column 'antwort'; it has 'frage', 'messages'"):
+        made([{"frage": "a", "messages": []}], {**GIVEN, **columns})
+
+
+@pytest.mark.parametrize("columns", [{}, {"messages": "dialog"}])
 def test_columns_of_no_layout_are_refused_with_those_that_are_known(columns):
     with pytest.raises(DataError) as caught:
         made([{"frage": "a", "text": "b"}], {**GIVEN, **columns})
@@ -237,8 +245,36 @@ def test_the_same_question_with_another_answer_is_the_same_example():
     ]
     cells = made([{"messages": turns(*one)} for one in said])
     batch = pa.record_batch([pa.array(cells)], names=["chat"])
-    task = replace(TASKS["translation"], example="messages")
+    task = TASKS["text-generation"]
     assert forms(batch, task, {"messages": "chat"}) == ["a question", "a question", "another"]
+
+
+def test_a_held_out_question_is_there_once_and_never_trained_on(tmp_path):
+    """By its prompt: whatever else a model answers, it has seen the question."""
+    said = [turns("system: Be brief.", f"user: Question {n % 100}, all of it?", f"assistant: {n}") for n in range(200)]
+    said += [turns("system: be brief.", f"user: Question  {n}, all of it!", f"assistant: {n}") for n in range(100)]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"messages": one}) for one in said))
+    took(tmp_path, "a.jsonl")
+    np.save(tmp_path / "admitted.npy", np.arange(300))
+    definition = SplitDefinition(
+        by="hash", key="messages", test=0.3, validation=0.1, column=None, gap=0.0, salt="s", normaliser=NORMALISER
+    )
+    where = (tmp_path / "o", tmp_path / "admitted.npy", GIVEN, [], definition, {}, tmp_path)
+    report = split(*where, near_duplicates=0.85, task=TASKS["text-generation"])
+    questions = {
+        name: [
+            prompt_words(cell)
+            for batch in read_batches(tmp_path / f"{name}.arrow")
+            for cell in batch["messages"].to_pylist()
+        ]
+        for name in ("train", "validation", "test")
+    }
+    assert len(set(questions["test"])) == len(questions["test"]) == report.rows["test"] > 10
+    assert report.removed_duplicates > 10 and report.removed_near_duplicates > 10
+    trained = {
+        question.lower().rstrip("?!").replace("  ", " ") for question in questions["train"] + questions["validation"]
+    }
+    assert not trained & {question.lower().rstrip("?!").replace("  ", " ") for question in questions["test"]}
 
 
 @pytest.mark.parametrize(
