@@ -88,12 +88,19 @@ class ChatRows:
                 f"{file} holds no conversations in a layout that is read; its columns are {listed(names, 20)}",
                 f"Known: {LAYOUTS}. Name others in data.columns: {{{MESSAGES}: …}}, or {{{PROMPT}: …, {ANSWER}: …}}.",
             )
-        wanted = batch.column(WANTED) if WANTED in names and pt.is_boolean(batch.schema.field(WANTED).type) else None
+        wanted = wanted_in(batch)
         cells = pa.array(_cells(batch, layout), pa.string())
         gone = {*layout.columns, REJECTED, CHOSEN, self._column, *([WANTED] if wanted is not None else [])}
         columns = {name: batch.column(name) for name in names if name not in gone}
         made = pa.record_batch([*columns.values(), cells], names=[*columns, self._column])
-        return made, None if wanted is None else pc.fill_null(wanted, True)
+        return made, wanted
+
+
+def wanted_in(batch: pa.RecordBatch) -> pa.Array | None:
+    """Which rows hold answers that somebody wanted; None where the table does not say."""
+    if WANTED not in batch.schema.names or not pt.is_boolean(batch.schema.field(WANTED).type):
+        return None
+    return pc.fill_null(batch.column(WANTED), True)
 
 
 def layout_of(names: Sequence[str], given: Mapping[str, str] | None = None) -> Layout | None:

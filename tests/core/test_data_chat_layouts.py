@@ -15,8 +15,10 @@ from hypothesis import given, settings
 
 from contender.data.chatrows import ChatRows
 from contender.data.chats import fault_of, messages_of, prompt_words
+from contender.data.counting import count_rows
 from contender.data.examples import forms
 from contender.data.normalise import NORMALISER
+from contender.data.places import locate
 from contender.data.rowfile import read_batches
 from contender.data.source import ReadOptions, ingest, peek
 from contender.data.split import split
@@ -194,6 +196,9 @@ def test_answers_that_nobody_wanted_are_left_out_and_counted(tmp_path):
     files, table = took(tmp_path, "a.jsonl")
     assert (files.rows, files.files[0].left_out, files.columns) == (6, 3, ("id", "messages"))
     assert table.column("_row").to_pylist() == [2, 3, 5, 6, 8, 9], "rows keep the numbers that their file gives them"
+    place = locate("a.jsonl", tmp_path)
+    [found], options = place.list()[0], ReadOptions(chat=GIVEN)
+    assert count_rows(place, found, files.files[0], options, tmp_path, 100) == (6, True)
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({**row, "label": False}) for row in rows))
     with pytest.raises(DataError, match="holds no rows\nAll 9 say"):
         took(tmp_path, "b.jsonl")
