@@ -19,7 +19,7 @@ from contender.data.counting import count_rows
 from contender.data.examples import forms
 from contender.data.normalise import NORMALISER
 from contender.data.places import locate
-from contender.data.rowfile import read_batches
+from contender.data.rowfile import RowWriter, read_batches
 from contender.data.source import ReadOptions, ingest, peek
 from contender.data.split import split
 from contender.data.values import from_python
@@ -137,6 +137,7 @@ def test_parquet_gives_what_json_gives(tmp_path, layout):
         ({"instruction": "Add", "input": "1 2", "output": "3"}, turns("user: Add\n1 2", "assistant: 3")),
         ({"instruction": "Add", "context": "", "response": "3"}, turns("user: Add", "assistant: 3")),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, turns("user: a", "assistant: b")),
+        ({"prompt": "a", "chosen": turns("user: a", "assistant: b"), "rejected": []}, turns("user: a", "assistant: b")),
         ({"prompt": "[1, 2]", "response": '{"a": 1}'}, turns("user: [1, 2]", 'assistant: {"a": 1}')),
         (
             {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "tools": '[{"f": 1}]'},
@@ -202,6 +203,21 @@ def test_answers_that_nobody_wanted_are_left_out_and_counted(tmp_path):
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({**row, "label": False}) for row in rows))
     with pytest.raises(DataError, match="holds no rows\nAll 9 say"):
         took(tmp_path, "b.jsonl")
+
+
+def test_rows_keep_their_numbers_from_batch_to_batch_and_when_a_file_is_read_again(tmp_path):
+    batch = pa.record_batch([pa.array(["a", "b", "c"])], names=["messages"])
+    writer = RowWriter(tmp_path / "o")
+    for _ in range(2):
+        writer.begin("a")
+        writer.take_back()
+        writer.add(batch, pa.array([False, True, True]))
+        writer.add(batch, pa.array([True, False, False]))
+        writer.add(batch)
+    assert (writer.rows, writer.left_out) == (6, 3)
+    writer.close()
+    [numbers] = {tuple(batch["_row"].to_pylist()) for batch in read_batches(tmp_path / "o")}
+    assert numbers == (2, 3, 4, 7, 8, 9) * 2
 
 
 def test_a_label_that_is_text_leaves_nothing_out():
