@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from chats import conversations, turns
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contender.data.chatrows import ChatRows
-from contender.data.chats import fault_of, messages_of, prompt_words
+from contender.data.chats import FAULTS, fault_of, messages_of, prompt_words
 from contender.data.counting import count_rows
 from contender.data.examples import forms
 from contender.data.normalise import NORMALISER
@@ -185,6 +186,40 @@ def test_what_stands_beside_a_conversation_has_its_place_in_it(row, said):
 def test_what_is_no_conversation_is_left_for_the_gate_to_name(row, fault):
     [cell, _] = made([row, {**row, **dict.fromkeys(row, "x")}])
     assert fault_of(cell) == fault
+
+
+ANYTHING = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.sampled_from(["", "[", "user", "assistant", "a", '[{"role": 1}]'])
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["role", "content", "from", "value", "tool_calls", "function_call", "function"]), inner
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["messages", "conversations", "chosen"]), ANYTHING, ANYTHING, ANYTHING)
+def test_whatever_a_row_holds_it_is_a_conversation_or_has_a_fault(turns, one, other, third):
+    rows = [
+        {turns: one, "chosen": other, "system": third, "tools": one},
+        {"instruction": one, "input": third, "output": other, "history": third},
+        {"prompt": one, "completion": other, "system": one},
+    ]
+    for row in rows:
+        [cell] = made([row])
+        assert cell is None or (messages_of(cell) is None) == (fault_of(cell) in FAULTS)
+
+
+def test_what_is_too_deep_to_be_written_is_no_conversation():
+    deep = "[" * 960 + "]" * 960
+    for depth in range(900, 1000):
+        rows = [{"messages": '[{"role": "user", "content": ' + "[" * depth + "]" * depth + "}]"}, {"messages": deep}]
+        assert {fault_of(cell) for cell in made(rows)} <= {"no conversation", "content that is no text"}
 
 
 def test_rows_without_a_conversation_are_null():
