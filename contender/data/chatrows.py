@@ -76,18 +76,32 @@ class ChatRows:
         names = batch.schema.names
         if names in ([], [FAULT]):
             return batch, None
+        shown = [name for name in names if name != FAULT]
+        missing = [column for part, column in self._given.items() if part != MESSAGES and column not in names]
+        if missing:
+            raise DataError(
+                f"{file} has no column {listed(missing)}; it has {listed(shown, 20)}",
+                "Correct data.columns.",
+            )
         layout = layout_of(names, self._given)
         if layout is None:
             raise DataError(
-                f"{file} holds no conversations in a layout that is read; its columns are {listed(names, 20)}",
+                f"{file} holds no conversations in a layout that is read; its columns are {listed(shown, 20)}",
                 f"Known: {LAYOUTS}. Name others in data.columns: {{{MESSAGES}: …}}, or {{{PROMPT}: …, {ANSWER}: …}}.",
             )
-        wanted = batch.column(WANTED) if WANTED in names and pt.is_boolean(batch.schema.field(WANTED).type) else None
+        wanted = wanted_in(batch)
         cells = pa.array(_cells(batch, layout), pa.string())
         gone = {*layout.columns, REJECTED, CHOSEN, self._column, *([WANTED] if wanted is not None else [])}
         columns = {name: batch.column(name) for name in names if name not in gone}
         made = pa.record_batch([*columns.values(), cells], names=[*columns, self._column])
-        return made, None if wanted is None else pc.fill_null(wanted, True)
+        return made, wanted
+
+
+def wanted_in(batch: pa.RecordBatch) -> pa.Array | None:
+    """Which rows hold answers that somebody wanted; None where the table does not say."""
+    if WANTED not in batch.schema.names or not pt.is_boolean(batch.schema.field(WANTED).type):
+        return None
+    return pc.fill_null(batch.column(WANTED), True)
 
 
 def layout_of(names: Sequence[str], given: Mapping[str, str] | None = None) -> Layout | None:
@@ -139,11 +153,16 @@ def _cells(batch: pa.RecordBatch, layout: Layout) -> Iterator[str | None]:
         parts = {part: values[row] for part, values in read.items()}
         if faulty or all(parts.get(part) is None for part in ("turns", "prompt", "answer")):
             yield None
-        elif layout.turns is None:
-            yield _written(_of_pair(parts), parts)
-        else:
-            turns = _of_turns(parts)
-            yield _text(parts["turns"]) if turns is None else _written(turns, parts)
+            continue
+        try:
+            yield _cell(parts, layout)
+        except RecursionError:  # what could just be parsed may be too deep to be written
+            yield ""
+
+
+def _cell(parts: Mapping[str, Any], layout: Layout) -> str:
+    turns = _of_pair(parts) if layout.turns is None else _of_turns(parts)
+    return _text(parts["turns"]) if turns is None else _written(turns, parts)
 
 
 def _values(batch: pa.RecordBatch, column: str) -> list[Any]:
@@ -237,10 +256,11 @@ def _turn(turn: Any) -> Any:
     role = turn["role"] if turn.get("role") is not None else turn.get("from")
     content = turn["content"] if turn.get("content") is not None else turn.get("value")
     role = SAME_ROLES.get(role, role) if isinstance(role, str) else role
+    content = _joined(content)
     calls = _calls(turn) if role == "assistant" else []
-    if calls:
-        content = "\n".join(filter(None, (_joined(content), *calls)))
-    return {"role": role, "content": _joined(content)}
+    if calls and (content is None or isinstance(content, str)):
+        content = "\n".join(filter(None, (content, *calls)))
+    return {"role": role, "content": content}
 
 
 def _joined(content: Any) -> Any:
@@ -254,12 +274,14 @@ def _joined(content: Any) -> Any:
 
 def _calls(turn: Mapping[str, Any]) -> list[str]:
     """The calls of a turn, each as the JSON of its name and arguments, as ShareGPT's layout writes one."""
-    calls = [call.get("function", call) for call in turn.get("tool_calls") or () if isinstance(call, dict)]
-    if isinstance(turn.get("function_call"), dict):
-        calls.append(turn["function_call"])
+    called = turn.get("tool_calls")
+    calls = (
+        [call.get("function", call) for call in called if isinstance(call, dict)] if isinstance(called, list) else []
+    )
     return [
         json.dumps({"name": call.get("name"), "arguments": _arguments(call)}, ensure_ascii=False, default=str)
-        for call in calls
+        for call in (*calls, turn.get("function_call"))
+        if isinstance(call, dict)
     ]
 
 

@@ -79,7 +79,8 @@ def _hash_of(stream: BinaryIO, found: Found, size: int) -> str:
 def _count(
     stream: BinaryIO, found: Found, options: ReadOptions, folder: Path, enough: int, how: str
 ) -> tuple[int, str | None]:
-    """Rows, and the sha256 of the bytes where all of them were read."""
+    """Rows, those that a snapshot leaves out excepted, and the sha256 of the bytes where all of them were read."""
+    from contender.data.chatrows import wanted_in
     from contender.data.ingest import batches
     from contender.data.mediarows import members_in
     from contender.data.streams import Hashed, gzip_errors, unpacked
@@ -98,7 +99,8 @@ def _count(
             hashed.drain()
             return rows, hashed.sha256
         for batch in batches(unzipped, form, found.path, hashed, options, folder, how):
-            rows += batch.num_rows
+            wanted = wanted_in(batch) if options.chat else None
+            rows += batch.num_rows if wanted is None else wanted.true_count
             if rows >= enough:
                 return rows, None
     hashed.drain()

@@ -4,24 +4,29 @@ import gzip
 import json
 import os
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from chats import conversations, turns
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contender.data.chatrows import ChatRows
-from contender.data.chats import fault_of, messages_of
+from contender.data.chats import FAULTS, fault_of, messages_of, prompt_words
+from contender.data.counting import count_rows
 from contender.data.examples import forms
-from contender.data.rowfile import read_batches
+from contender.data.normalise import NORMALISER
+from contender.data.places import locate
+from contender.data.rowfile import RowWriter, read_batches
 from contender.data.source import ReadOptions, ingest, peek
+from contender.data.split import split
 from contender.data.values import from_python
 from contender.errors import DataError
 from contender.names import TASKS
-from contender.records import FileSet
+from contender.records import FileSet, SplitDefinition
 
 DATA = Path(os.environ.get("CONTENDER_DATA", Path(__file__).parents[3] / "shared" / "data"))
 GIVEN = {"messages": "messages"}
@@ -106,7 +111,7 @@ LAYOUTS = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(conversations())
 def test_a_conversation_is_the_same_from_every_layout(messages):
     written = {name: layout(messages) for name, layout in LAYOUTS.items()}
@@ -133,6 +138,7 @@ def test_parquet_gives_what_json_gives(tmp_path, layout):
         ({"instruction": "Add", "input": "1 2", "output": "3"}, turns("user: Add\n1 2", "assistant: 3")),
         ({"instruction": "Add", "context": "", "response": "3"}, turns("user: Add", "assistant: 3")),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, turns("user: a", "assistant: b")),
+        ({"prompt": "a", "chosen": turns("user: a", "assistant: b"), "rejected": []}, turns("user: a", "assistant: b")),
         ({"prompt": "[1, 2]", "response": '{"a": 1}'}, turns("user: [1, 2]", 'assistant: {"a": 1}')),
         (
             {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "tools": '[{"f": 1}]'},
@@ -182,6 +188,40 @@ def test_what_is_no_conversation_is_left_for_the_gate_to_name(row, fault):
     assert fault_of(cell) == fault
 
 
+ANYTHING = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.sampled_from(["", "[", "user", "assistant", "a", '[{"role": 1}]'])
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["role", "content", "from", "value", "tool_calls", "function_call", "function"]), inner
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["messages", "conversations", "chosen"]), ANYTHING, ANYTHING, ANYTHING)
+def test_whatever_a_row_holds_it_is_a_conversation_or_has_a_fault(turns, one, other, third):
+    rows = [
+        {turns: one, "chosen": other, "system": third, "tools": one},
+        {"instruction": one, "input": third, "output": other, "history": third},
+        {"prompt": one, "completion": other, "system": one},
+    ]
+    for row in rows:
+        [cell] = made([row])
+        assert cell is None or (messages_of(cell) is None) == (fault_of(cell) in FAULTS)
+
+
+def test_what_is_too_deep_to_be_written_is_no_conversation():
+    deep = "[" * 960 + "]" * 960
+    for depth in range(900, 1000):
+        rows = [{"messages": '[{"role": "user", "content": ' + "[" * depth + "]" * depth + "}]"}, {"messages": deep}]
+        assert {fault_of(cell) for cell in made(rows)} <= {"no conversation", "content that is no text"}
+
+
 def test_rows_without_a_conversation_are_null():
     assert made([{"prompt": None, "completion": None, "id": 1}, {"prompt": "a", "completion": "b"}])[0] is None
 
@@ -192,9 +232,27 @@ def test_answers_that_nobody_wanted_are_left_out_and_counted(tmp_path):
     files, table = took(tmp_path, "a.jsonl")
     assert (files.rows, files.files[0].left_out, files.columns) == (6, 3, ("id", "messages"))
     assert table.column("_row").to_pylist() == [2, 3, 5, 6, 8, 9], "rows keep the numbers that their file gives them"
+    place = locate("a.jsonl", tmp_path)
+    [found], options = place.list()[0], ReadOptions(chat=GIVEN)
+    assert count_rows(place, found, files.files[0], options, tmp_path, 100) == (6, True)
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({**row, "label": False}) for row in rows))
     with pytest.raises(DataError, match="holds no rows\nAll 9 say"):
         took(tmp_path, "b.jsonl")
+
+
+def test_rows_keep_their_numbers_from_batch_to_batch_and_when_a_file_is_read_again(tmp_path):
+    batch = pa.record_batch([pa.array(["a", "b", "c"])], names=["messages"])
+    writer = RowWriter(tmp_path / "o")
+    for _ in range(2):
+        writer.begin("a")
+        writer.take_back()
+        writer.add(batch, pa.array([False, True, True]))
+        writer.add(batch, pa.array([True, False, False]))
+        writer.add(batch)
+    assert (writer.rows, writer.left_out) == (6, 3)
+    writer.close()
+    [numbers] = {tuple(batch["_row"].to_pylist()) for batch in read_batches(tmp_path / "o")}
+    assert numbers == (2, 3, 4, 7, 8, 9) * 2
 
 
 def test_a_label_that_is_text_leaves_nothing_out():
@@ -221,7 +279,13 @@ def test_columns_of_other_names_are_named_in_the_pipeline(row, columns):
     assert read(row, {**GIVEN, **columns}) == turns("user: a", "assistant: b")
 
 
-@pytest.mark.parametrize("columns", [{}, {"messages": "dialog"}, {"prompt": "frage", "answer": "antwort"}])
+@pytest.mark.parametrize("columns", [{"prompt": "frage", "answer": "antwort"}, {"system": "antwort"}])
+def test_a_column_that_is_named_has_to_be_there(columns):
+    with pytest.raises(DataError, match="no column 'antwort'; it has 'frage', 'messages'"):
+        made([{"frage": "a", "messages": []}], {**GIVEN, **columns})
+
+
+@pytest.mark.parametrize("columns", [{}, {"messages": "dialog"}])
 def test_columns_of_no_layout_are_refused_with_those_that_are_known(columns):
     with pytest.raises(DataError) as caught:
         made([{"frage": "a", "text": "b"}], {**GIVEN, **columns})
@@ -237,8 +301,36 @@ def test_the_same_question_with_another_answer_is_the_same_example():
     ]
     cells = made([{"messages": turns(*one)} for one in said])
     batch = pa.record_batch([pa.array(cells)], names=["chat"])
-    task = replace(TASKS["translation"], example="messages")
+    task = TASKS["text-generation"]
     assert forms(batch, task, {"messages": "chat"}) == ["a question", "a question", "another"]
+
+
+def test_a_held_out_question_is_there_once_and_never_trained_on(tmp_path):
+    """By its prompt: whatever else a model answers, it has seen the question."""
+    said = [turns("system: Be brief.", f"user: Question {n % 100}, all of it?", f"assistant: {n}") for n in range(200)]
+    said += [turns("system: be brief.", f"user: Question  {n}, all of it!", f"assistant: {n}") for n in range(100)]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"messages": one}) for one in said))
+    took(tmp_path, "a.jsonl")
+    np.save(tmp_path / "admitted.npy", np.arange(300))
+    definition = SplitDefinition(
+        by="hash", key="messages", test=0.3, validation=0.1, column=None, gap=0.0, salt="s", normaliser=NORMALISER
+    )
+    where = (tmp_path / "o", tmp_path / "admitted.npy", GIVEN, [], definition, {}, tmp_path)
+    report = split(*where, near_duplicates=0.85, task=TASKS["text-generation"])
+    questions = {
+        name: [
+            prompt_words(cell)
+            for batch in read_batches(tmp_path / f"{name}.arrow")
+            for cell in batch["messages"].to_pylist()
+        ]
+        for name in ("train", "validation", "test")
+    }
+    assert len(set(questions["test"])) == len(questions["test"]) == report.rows["test"] > 10
+    assert report.removed_duplicates > 10 and report.removed_near_duplicates > 10
+    trained = {
+        question.lower().rstrip("?!").replace("  ", " ") for question in questions["train"] + questions["validation"]
+    }
+    assert not trained & {question.lower().rstrip("?!").replace("  ", " ") for question in questions["test"]}
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_cell_that_is_no_conversation_has_one_fault(cell, fault):
     assert messages_of(cell) is None
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(conversations())
 def test_a_conversation_is_its_prompt_and_its_answer(messages):
     cell = cell_of(messages)

@@ -257,7 +257,7 @@ def test_a_table_with_a_label_and_no_text_is_tabular(tmp_path):
 
 
 def test_a_column_of_two_whose_name_says_label_is_the_plainer_one(tmp_path):
-    rows = [{"fraud_kind": n % 3, "fraud": n % 2, "amount": n} for n in range(60)]
+    rows = [{"fraud": n % 2, "fraud_kind": n % 3, "amount": n} for n in range(60)]
     assert inspect("a.jsonl", rows_file(tmp_path, rows)).label == "fraud"
 
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from chats import turns
 from reports import EVIL, Page, report_input, table
 from scipy.stats import beta
 
+from contender.data.chats import cell_of
 from contender.evaluation.latency import summarise
 from contender.evaluation.metrics import scores
 from contender.evaluation.outcomes import from_table, shared_codes
@@ -42,6 +44,13 @@ def both(labels, ours, theirs=None):
     ("kind", "role", "cell", "said"),
     [
         ("token-classification", "tokens", '["Trains", "to", "Oslo"]', "Trains to Oslo"),
+        ("text-generation", "messages", cell_of(turns("user: Why?", "assistant: So.")), "Why?"),
+        (
+            "text-generation",
+            "messages",
+            cell_of(turns("user: Call 0150", "assistant: b", "user: <b>", "assistant: c")),
+            "user: Call #### · assistant: b · user: &lt;b&gt;",
+        ),
     ],
 )
 def test_an_example_in_json_is_shown_as_people_read_it(tmp_path, kind, role, cell, said):

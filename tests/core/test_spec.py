@@ -363,3 +363,32 @@ def test_what_a_task_does_not_have_is_refused(old: str, new: str, says: str) -> 
 def test_the_metrics_and_the_split_key_left_out_are_those_of_the_task() -> None:
     spec = validate(parse_yaml(MINIMAL.replace("text-classification", "translation"), "p.yaml"))
     assert (spec.data.split.key, spec.evaluate.metrics) == ("source", ("chrf", "bleu"))
+
+
+def test_the_parts_of_a_conversation_may_be_columns_of_any_name() -> None:
+    chat = MINIMAL.replace("text-classification", "text-generation").replace(
+        "tickets/\n", "tickets/\n  columns: {%s}\n"
+    )
+    spec = validate(parse_yaml(chat % "prompt: asked, answer: said, system: rules", "p.yaml"))
+    assert spec.columns == {"messages": "messages"} and spec.data.columns["prompt"] == "asked"
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("prompt: asked", "names prompt, and no answer: name the columns of both"),
+        ("answer: said", "names answer, and no prompt: name the columns of both"),
+        ("prompt: a, answer: b, messages: c", "names prompt and messages: a conversation is in one column"),
+        ("prompt: a, answer: a", "is 'a', which is also the column of prompt"),
+        ("question: a", "unknown role 'question'"),
+    ],
+)
+def test_parts_of_a_conversation_that_make_none_are_refused(columns: str, said: str) -> None:
+    chat = MINIMAL.replace("text-classification", "text-generation")
+    (fault,) = faults(chat.replace("tickets/\n", f"tickets/\n  columns: {{{columns}}}\n"))
+    assert said in fault
+
+
+def test_other_tasks_have_no_parts() -> None:
+    (fault,) = faults(MINIMAL.replace("tickets/\n", "tickets/\n  columns: {prompt: a}\n"))
+    assert "unknown role 'prompt'; known: label, text" in fault

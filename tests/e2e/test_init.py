@@ -51,3 +51,32 @@ def test_real_data_gets_a_pipeline_that_checks(command: Callable[..., Ran], name
     made = command("init", str(DATA / name), "--json")
     assert made.code == 0, made.shown
     assert command("check", made.document["path"]).code == 0
+
+
+STORIES = ("--set", f"model.base={DATA / 'model_stories260K'}")
+FROM_NOTHING = ("--set", "model.base=builtin:t5-mini", "--set", "model.init=scratch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("llamafactory_demos/kto_en_demo.json.gz", STORIES),
+        ("gsm8k/test.jsonl.gz", STORIES),
+        ("sign_digits", ()),
+        ("fraud_handbook_sim/transactions_2018-06.parquet", ()),
+        ("adult/adult-train.csv.gz", ()),
+        ("scitldr_a", FROM_NOTHING),
+    ],
+)
+def test_real_data_of_every_kind_gets_a_pipeline_that_checks(
+    command: Callable[..., Ran], name: str, more: tuple[str, ...]
+) -> None:
+    """`more`: a base that is on this machine, where the one that is written would be fetched."""
+    if not (DATA / name).exists():
+        pytest.skip(f"{DATA / name} is absent; CONTENDER_DATA names its folder")
+    made = command("init", str(DATA / name), "--json")
+    assert made.code == 0, made.shown
+    checked = command("check", made.document["path"], "--json", *more)
+    assert checked.code == 0, checked.shown
+    assert checked.document["rows"] == made.document["profile"]["rows"] - made.document["profile"]["left_out"]
