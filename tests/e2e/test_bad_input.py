@@ -104,6 +104,7 @@ def test_data_that_cannot_be_read_says_what_and_where(desk: Desk, name: str) -> 
     assert not desk.registry.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(DATA))
 def test_data_that_cannot_be_read_leaves_the_champion_as_it_is(live: Desk, name: str) -> None:
     spoil, code, says = DATA[name]
