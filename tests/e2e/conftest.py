@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desk import PIPELINE, Desk, Ran, tickets
+from desk import PIPELINE, Desk, Ran, once, tickets
 
 from deployments.cli import main
 
@@ -35,28 +34,17 @@ def desk(tmp_path: Path, tiny_base: Path, command: Callable[..., Ran], monkeypat
 
 
 @pytest.fixture
-def two_releases(
-    desk: Desk,
-    prefect_server: object,
-    trained_desks: dict[str, tuple[Path, tuple[str, str]]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[str, str]:
-    """A first champion of the desk, and a better one; trained once, and copied into the folder of every further test."""
-    if "two" in trained_desks:
-        kept, releases = trained_desks["two"]
-        shutil.copytree(kept, desk.folder, dirs_exist_ok=True)
-        return releases
-    desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))  # labels at random: whatever is learnt later is better
-    first = desk.retrain()
-    desk.drop("2.csv", tickets(900, seed=2))
-    second = desk.retrain()
-    assert (first.document["outcome"], second.document["outcome"]) == ("promoted", "promoted"), second.shown
-    releases = first.document["release"], second.document["release"]
-    trained_desks["two"] = shutil.copytree(desk.folder, tmp_path_factory.mktemp("trained") / "two"), releases
-    return releases
+def two_releases(desk: Desk, prefect_server: object, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A first champion of the desk, and a better one; trained once, copied for each test."""
 
+    def fill(desk: Desk) -> None:
+        desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))  # labels at random: whatever is learnt later is better
+        first = desk.retrain()
+        desk.drop("2.csv", tickets(900, seed=2))
+        second = desk.retrain()
+        assert (first.document["outcome"], second.document["outcome"]) == ("promoted", "promoted"), second.shown
 
-@pytest.fixture(scope="session")
-def trained_desks() -> dict[str, tuple[Path, tuple[str, str]]]:
-    """What tests of this session trained for others: a copy of the folder, and its releases."""
-    return {}
+    once(desk, tmp_path_factory.getbasetemp() / "two-releases", fill)
+    entries = (json.loads(path.read_text()) for path in sorted((desk.registry / "desk/aliases/production").iterdir()))
+    a, b = (entry["release"] for entry in entries)
+    return a, b
