@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from contender.errors import SpecError, UsageError, known
 from contender.files import expanded, file_url_path
-from contender.names import PLANNED_TASKS
 from contender.overrides import EXAMPLE, dotted_key, override
 from contender.spec import Pipeline, Spec
 from contender.yamlfile import Document, Key, load_yaml
@@ -34,7 +33,6 @@ PLANNED: dict[str, str] = {
 
 # Values that the design names, of keys that exist.
 PLANNED_VALUES: dict[str, Callable[[Any], bool]] = {
-    "task": lambda value: value in PLANNED_TASKS,
     "model.base": lambda value: isinstance(value, list),
 }
 

@@ -158,19 +158,3 @@ TASKS: dict[str, Task] = {
 def labelled(task: str) -> bool:
     """Whether every row of such a task has one label of a closed set; a release of a kind that is not known here has none."""
     return task in TASKS and TASKS[task].labels == "one"
-
-
-# Those that a kind is planned for.
-PLANNED_TASKS = tuple(
-    task
-    for task in (
-        "token-classification",
-        "image-classification",
-        "translation",
-        "summarization",
-        "text-generation",
-        "tabular-classification",
-        "audio-classification",
-    )
-    if task not in TASKS
-)

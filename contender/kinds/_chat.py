@@ -34,8 +34,15 @@ PLAIN = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Assistant:\n' }}{% endif %}"
 )
-# Some templates write the day into the system's turn, and another day would be another training.
+# Some templates write the day into the system's turn, and another day would be another training: here it is always the one that
+# Llama's own templates fall back to, in whichever format.
 DAY = datetime(2024, 7, 26, tzinfo=UTC)
+FORMATS = "aAbBdejmpyYHMSZ"
+ALWAYS = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('%{one}', '{DAY.strftime(f'%{one}')}')" for one in FORMATS)
+    + " }}{%- endmacro +%}"
+)
 PROBE = "qzxanswerqzx"  # a content that no template holds
 
 
@@ -68,10 +75,13 @@ class ChatTokenizer:
     packing: bool = False
     model_max_length: int = 0  # of training; the tokenizer keeps its own, which is the base's
     _special: re.Pattern[str] = field(init=False)
+    _template: str = field(init=False)
 
     def __post_init__(self) -> None:
         tokens = sorted(filter(None, self.tokenizer.all_special_tokens), key=lambda token: (-len(token), token))
         self._special = re.compile("|".join(map(re.escape, tokens)))
+        template = str(self.tokenizer.get_chat_template())
+        self._template = ALWAYS + template if "strftime_now" in template else template
         asked = [{"role": "user", "content": "a"}]
         try:
             written = self._render([*asked, {"role": "assistant", "content": PROBE}], "")
@@ -100,7 +110,7 @@ class ChatTokenizer:
         self.tokenizer.save_pretrained(folder)
 
     def conversation(self, messages: Sequence[Message]) -> Conversation:
-        """A conversation that ends with an answer, with every answer of it marked.
+        """A conversation up to the end of its last answer, with every answer of it marked.
 
         Where the template writes a conversation otherwise once it goes on, as those that leave out earlier thoughts do, only the
         last one: what stands before it then is what a model is asked with. DataError where the template refuses the conversation.
@@ -113,6 +123,8 @@ class ChatTokenizer:
             spans = [last]
         ids, starts = self._encode(whole, [start for start, _ in spans])
         answers = [any(start <= at < end for start, end in _near(spans, at)) for at in starts]
+        end = len(answers) - answers[::-1].index(True)
+        ids, answers = ids[:end], answers[:end]
         if self.appended is not None:
             ids, answers = [*ids, self.appended], [*answers, True]
         return Conversation(ids, answers)
@@ -179,7 +191,7 @@ class ChatTokenizer:
 
         try:
             text = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=asks, strftime_now=DAY.strftime
+                list(messages), tokenize=False, add_generation_prompt=asks, chat_template=self._template
             )
         except TemplateError as error:
             raise DataError(

@@ -99,10 +99,8 @@ class Writer:
 
     def _answer(self, conversation: Conversation) -> int:
         """Tokens of its last turn."""
-        answers = self._chat.conversation(conversation).answers
-        end = len(answers) - answers[::-1].index(True)
-        start = next((place for place in range(end - 1, -1, -1) if not answers[place]), -1)
-        return end - 1 - start
+        answers = self._chat.conversation(conversation).answers[::-1]
+        return answers.index(False) if False in answers else len(answers)
 
     def _padded(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[Any, Any]:
         """input_ids and attention_mask (rows, width)."""

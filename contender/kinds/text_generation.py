@@ -60,6 +60,13 @@ class TextGeneration(Defaults):
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
         return load_base(AUTO, base, self.task, FITS)[0]
 
+    def model_for(self, job: Job, processor: ChatTokenizer) -> Any:
+        if job.method == "qlora":
+            from contender.training.qlora import load_in_4_bits
+
+            return load_in_4_bits(AUTO, Path(job.base), self.task, FITS)
+        return super().model_for(job, processor)
+
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         from contender.training.scratch import changed_config
 

@@ -33,6 +33,10 @@ def find_base(run: Run) -> ResolvedBase:
     from contender.models import resolve_base
 
     model = run.pipeline.spec.model
+    if model.method == "qlora":
+        from contender.training.qlora import check_qlora
+
+        check_qlora()
     if model.base.startswith(RELEASE_BASE):
         base = _release_base(run, model.base)
     else:

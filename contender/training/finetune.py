@@ -29,6 +29,7 @@ from contender.training.lora import merge, save_adapter
 from contender.training.monitor import Monitor
 from contender.training.options import Attempt, Job
 from contender.training.prepare import PLAN, Prepared, job_digest, prepare, restore_plan
+from contender.training.qlora import in_full_precision
 from contender.training.saving import adapter_folder, save_model_files
 from contender.training.trainer import JobTrainer, diverged, figures
 
@@ -152,10 +153,22 @@ def _finish(job: Job, prepared: Prepared) -> None:
         prepared.trained.fold_into(last_layer(prepared.model, len(job.labels), job.base))
     elif prepared.adapted is not None:
         save_adapter(prepared.adapted, adapter_folder(Path(job.output)))
-        merge(prepared.adapted)
+        if job.method == "qlora":
+            prepared.model = _whole(job, prepared)
+        else:
+            merge(prepared.adapted)
     elif prepared.kind.compact_embeddings:
         restore_rows(prepared.model)
     save_model_files(prepared.model, prepared.processor, prepared.plan.max_length, Path(job.output))
+
+
+def _whole(job: Job, prepared: Prepared) -> Any:
+    """The base in full precision with what the adapters learnt, as the one in 4 bits was set up."""
+    model = prepared.kind.load_model(Path(job.base), job.labels)
+    model.generation_config = prepared.model.generation_config
+    for name in ("pad_token_id", "use_cache"):
+        setattr(model.config, name, getattr(prepared.model.config, name))
+    return in_full_precision(prepared.adapted, model)
 
 
 def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt) -> TrainReport:

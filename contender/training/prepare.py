@@ -94,6 +94,8 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     collate: Callable[..., Any] = partial(kind.collate, processor)
     if job.method in ADAPTING:
         adapted = adapt(model, job.task, kind.above_encoder(model), job.lora, job.base)
+        # The Trainer trains nothing of 4 bits unless it sees adapters around it.
+        trained = adapted if job.method == "qlora" else model
     elif job.method == "head":
         trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor, attempt)
         collate = collate_features

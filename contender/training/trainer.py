@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +325,9 @@ def _changing(model: Any) -> dict[str, torch.Tensor]:
     frozen, seen, found = _frozen(model), set(), {}
     for name, value in model.state_dict().items():
         place = (value.data_ptr(), value.shape)
-        if name not in frozen and not (value.numel() and place in seen):
+        # The scales of a weight in 4 bits stand below its name.
+        of_frozen = not frozen.isdisjoint(accumulate(name.split("."), "{}.{}".format))
+        if not of_frozen and not (value.numel() and place in seen):
             seen.add(place)
             found[name] = value.contiguous()
     return found

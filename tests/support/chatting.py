@@ -1,4 +1,4 @@
-"""A small causal language model with a chat template, and conversations that it can learn: an answer is the question turned round."""
+"""A small causal language model with a chat template, and conversations that it can learn: an answer is what was asked, in capitals."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ def talks(count: int, seed: int = 0, longest: int = 3) -> list[Turns]:
     dice = random.Random(seed)
     words = ["".join(dice.choices(LETTERS, k=dice.randint(1, longest))) for _ in range(count)]
     return [turns(word, word.upper()) for word in words]
+
+
+def last_letters(count: int, seed: int = 0) -> list[Turns]:
+    """Words of up to six letters, and the last one of each: learnt at once."""
+    dice = random.Random(seed)
+    words = ["".join(dice.choices(LETTERS, k=dice.randint(1, 6))) for _ in range(count)]
+    return [turns(word, word[-1].upper()) for word in words]
 
 
 def write_talks(path: Path, rows: Iterable[Turns]) -> Path:

@@ -185,9 +185,9 @@ def test_pauses_grow_and_another_entry_ends_them(desk: Desk, clock):
 def test_a_release_that_cannot_be_loaded_is_told_and_the_old_one_stays(desk: Desk, models: list[Path]):
     desk.promote(desk.releases[0])
     desk.follower.look()
-    other = desk.registry.stage(models[1].parent, ReleaseDraft(kind="text-generation", columns={}))
+    other = desk.registry.stage(models[1].parent, ReleaseDraft(kind="text-ranking", columns={}))
     desk.promote(other)
-    assert "unknown kind 'text-generation'" in str(desk.follower.look().trouble)
+    assert "unknown kind 'text-ranking'" in str(desk.follower.look().trouble)
     assert desk.serves == desk.releases[0].release
 
 
