@@ -153,16 +153,9 @@ def _cells(batch: pa.RecordBatch, layout: Layout) -> Iterator[str | None]:
         parts = {part: values[row] for part, values in read.items()}
         if faulty or all(parts.get(part) is None for part in ("turns", "prompt", "answer")):
             yield None
-            continue
-        try:
-            yield _cell(parts, layout)
-        except RecursionError:  # what could just be parsed may be too deep to be written
-            yield ""
-
-
-def _cell(parts: Mapping[str, Any], layout: Layout) -> str:
-    turns = _of_pair(parts) if layout.turns is None else _of_turns(parts)
-    return _text(parts["turns"]) if turns is None else _written(turns, parts)
+        else:
+            turns = _of_pair(parts) if layout.turns is None else _of_turns(parts)
+            yield _text(parts["turns"]) if turns is None else _written(turns, parts)
 
 
 def _values(batch: pa.RecordBatch, column: str) -> list[Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
+TOO_DEEP = "(nested too deep)"
+
 
 def plain(array: pa.Array) -> pa.Array:
     """The array in a type that every later stage reads: dictionaries and views resolved, the exotic as JSON text."""
@@ -109,8 +111,12 @@ def _text(value: Any) -> str | None:
         return value.decode("utf-8", "replace")
     if isinstance(value, float):
         return str(pa.scalar(value).cast(pa.string()).as_py())
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return without_surrogates(text)
+    if isinstance(value, str):
+        return without_surrogates(value)
+    try:
+        return without_surrogates(json.dumps(value, ensure_ascii=False, default=str))
+    except RecursionError:  # what could just be read may be too deep to be written
+        return TOO_DEEP
 
 
 def without_surrogates(text: str) -> str:

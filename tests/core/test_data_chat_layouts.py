@@ -215,11 +215,13 @@ def test_whatever_a_row_holds_it_is_a_conversation_or_has_a_fault(turns, one, ot
         assert cell is None or (messages_of(cell) is None) == (fault_of(cell) in FAULTS)
 
 
-def test_what_is_too_deep_to_be_written_is_no_conversation():
-    deep = "[" * 960 + "]" * 960
-    for depth in range(900, 1000):
-        rows = [{"messages": '[{"role": "user", "content": ' + "[" * depth + "]" * depth + "}]"}, {"messages": deep}]
-        assert {fault_of(cell) for cell in made(rows)} <= {"no conversation", "content that is no text"}
+@pytest.mark.parametrize("given", [GIVEN, {}])
+def test_lists_of_any_depth_stop_nothing(tmp_path, given):
+    lines = ['{"messages": [{"role": "user", "content": %s}]}' % ("[" * n + "]" * n) for n in range(900, 1_000)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, json.dumps({"messages": turns("user: a", "assistant: b")})]))
+    _, table = took(tmp_path, "a.jsonl", given)
+    cells = table.column("messages").to_pylist()
+    assert messages_of(cells[-1]) and set(map(fault_of, cells[:-1])) <= {"no conversation", "content that is no text"}
 
 
 def test_rows_without_a_conversation_are_null():

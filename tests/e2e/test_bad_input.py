@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from desk import Desk, Ran, tickets
+from desk import Desk, Ran, once, tickets
 from limits import files_of_at_most
 
 # how the tickets are spoilt → (exit code, what the error must say)
@@ -28,14 +27,13 @@ def rows(*lines: str) -> bytes:
 @pytest.fixture
 def live(desk: Desk, prefect_server: object, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """A desk with a champion, its tickets gone; trained once, copied for each test."""
-    kept = tmp_path_factory.getbasetemp() / "live-desk"
-    if kept.exists():
-        shutil.copytree(kept, desk.folder, dirs_exist_ok=True)
-    else:
+
+    def fill(desk: Desk) -> None:
         desk.drop("0.csv", tickets(90, seed=9))
         ran = desk.retrain()
         assert (ran.code, ran.document["alias_entry"]) == (0, 1), ran.shown
-        shutil.copytree(desk.folder, kept)
+
+    once(desk, tmp_path_factory.getbasetemp() / "live-desk", fill)
     (desk.folder / "tickets" / "0.csv").unlink()
     return desk
 
@@ -104,6 +102,7 @@ def test_data_that_cannot_be_read_says_what_and_where(desk: Desk, name: str) -> 
     assert not desk.registry.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(DATA))
 def test_data_that_cannot_be_read_leaves_the_champion_as_it_is(live: Desk, name: str) -> None:
     spoil, code, says = DATA[name]

@@ -24,6 +24,7 @@ def until_checkpoint(desk: Desk, run: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_stopped_while_it_trains_continues_where_it_was(desk: Desk) -> None:
     desk.drop("1.csv", tickets(600, seed=1))

@@ -51,17 +51,13 @@ def test_looks_are_counted_and_the_report_says_how_much_is_used(desk: Desk) -> N
 
 
 @pytest.mark.slow
-def test_two_releases_are_judged_again_from_what_the_registry_keeps(desk: Desk) -> None:
-    desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))
-    a = desk.retrain().document["release"]
-    desk.drop("2.csv", tickets(900, seed=2))
-    second = desk.retrain().document
-    b = second["release"]
-
+def test_two_releases_are_judged_again_from_what_the_registry_keeps(desk: Desk, two_releases: tuple[str, str]) -> None:
+    a, b = two_releases
     same = judged(desk, a)
     assert (same.code, same.document["outcome"]) == (0, "done")
     assert (same.document["challenger"], same.document["champion"]) == (b, a)
-    mine, theirs = same.document["verdict"]["rules"][0], second["verdict"]["rules"][0]
+    live = desk.run("history", "desk", "--json").document["live"]
+    mine, theirs = same.document["verdict"]["rules"][0], live["verdict"]["rules"][0]
     assert [mine[key] for key in ("p_value", "alpha", "better", "worse")] == [
         theirs[key] for key in ("p_value", "alpha", "better", "worse")
     ]

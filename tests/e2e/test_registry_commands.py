@@ -15,19 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from desk import Desk, Ran, tickets
 
 
-def two_releases(desk: Desk, *more: str) -> tuple[str, str]:
-    """A first champion, and a better one."""
-    desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))
-    first = desk.retrain(*more)
-    desk.drop("2.csv", tickets(900, seed=2))
-    second = desk.retrain(*more)
-    assert (first.document["outcome"], second.document["outcome"]) == ("promoted", "promoted"), second.shown
-    return first.document["release"], second.document["release"]
-
-
-@pytest.mark.usefixtures("prefect_server")
-def test_a_rollback_and_what_comes_after_it(desk: Desk, tmp_path: Path) -> None:
-    a, b = two_releases(desk)
+@pytest.mark.slow
+def test_a_rollback_and_what_comes_after_it(desk: Desk, two_releases: tuple[str, str], tmp_path: Path) -> None:
+    a, b = two_releases
     late = desk.run("rollback", "desk", "--expect", "1", "--json")
     assert (late.code, late.document["outcome"]) == (3, "superseded")
     assert f"is at entry 2 ({b}" in late.document["error"]["what"]
@@ -63,9 +53,8 @@ def test_a_rollback_and_what_comes_after_it(desk: Desk, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
-def test_two_releases_side_by_side(desk: Desk, tmp_path: Path) -> None:
-    a, b = two_releases(desk)
+def test_two_releases_side_by_side(desk: Desk, two_releases: tuple[str, str], tmp_path: Path) -> None:
+    a, b = two_releases
     page = tmp_path / "diff.html"
     found = desk.run("diff", f"desk@{a}", b, "--html", str(page), "--json")
     assert found.code == 0, found.shown
@@ -119,9 +108,8 @@ def test_a_signed_pipeline_and_who_requires_it(desk: Desk, tmp_path: Path, monke
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
-def test_gc_says_and_then_removes(desk: Desk) -> None:
-    a, b = two_releases(desk)
+def test_gc_says_and_then_removes(desk: Desk, two_releases: tuple[str, str]) -> None:
+    a, b = two_releases
     assert desk.run("gc", "desk", "--keep", "1", "--json").document["found"] == [], "they are young"
     old = time.time() - 40 * 86400
     for path in (desk.registry / "desk" / "releases").rglob("*.json"):

@@ -139,6 +139,7 @@ def test_a_champion_that_moves_under_a_verdict_is_judged_against_anew(
     ]
 
 
+@pytest.mark.slow
 def test_a_run_that_died_behind_its_promotion_finds_it_and_promotes_no_second_time(
     pipeline: Pipeline, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -56,6 +57,15 @@ class Desk:
 
     def retrain(self, *more: str) -> Ran:
         return self.run("run", str(self.pipeline), "--json", *more)
+
+
+def once(desk: Desk, kept: Path, fill: Callable[[Desk], None]) -> None:
+    """Fills a desk; of all tests that keep theirs in the folder `kept` the first one pays for it, and the others get a copy."""
+    if kept.exists():
+        shutil.copytree(kept, desk.folder, dirs_exist_ok=True)
+        return
+    fill(desk)
+    shutil.copytree(desk.folder, kept)
 
 
 def start(desk: Desk, *more: str, command: str = "run", **environment: str) -> subprocess.Popen[str]:

@@ -250,6 +250,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_transformers_alone_loads_a_pulled_folder_as_it_is(pulled):
     texts = [*some_texts(20), "red " * 100]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}

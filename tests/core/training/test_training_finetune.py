@@ -36,7 +36,15 @@ def test_two_trainings_give_the_same_files_wherever_they_run(make_job, tmp_path)
 
 
 # Inside the first epoch, at its last step, inside the second.
-@pytest.mark.parametrize(("method", "stop_at"), [("full", 7), ("full", 19), ("full", 30), ("lora", 30)])
+@pytest.mark.parametrize(
+    ("method", "stop_at"),
+    [
+        ("full", 7),
+        pytest.param("full", 19, marks=pytest.mark.slow),
+        pytest.param("full", 30, marks=pytest.mark.slow),
+        ("lora", 30),
+    ],
+)
 def test_a_resumed_training_ends_with_the_same_files_as_an_undisturbed_one(make_job, tmp_path, method, stop_at):
     whole, stopped = (make_job(output=name, epochs=3, method=method) for name in ("whole", "stopped"))
     train(whole, tmp_path / "job1")
@@ -173,6 +181,7 @@ OPTIONS = {
 UNEVEN = {"train": [("red", "red")] * 40 + [("green word1 word2 word3", "green"), ("blue", "blue")], "validation": []}
 
 
+@pytest.mark.slow
 def test_every_option_has_an_effect_on_the_model(make_job, tmp_path):
     plain = make_job(output="plain", epochs=2, **UNEVEN)
     train(plain, tmp_path / "plain-job")

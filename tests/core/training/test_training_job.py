@@ -207,6 +207,7 @@ def test_a_killed_parent_takes_its_child_with_it(make_job, tmp_path):
     assert child.pid != os.getpid()
 
 
+@pytest.mark.slow
 def test_a_job_whose_parent_was_killed_keeps_what_it_has_done(make_job, tmp_path):
     (tmp_path / "parent.json").write_bytes(make_job(**LONG).to_bytes())
     command = [sys.executable, "-P", "-c", PARENT, str(tmp_path / "parent.json"), str(tmp_path / "job")]
@@ -238,9 +239,9 @@ def test_the_values_on_the_wire_survive_it():
     assert Job.from_bytes(job.to_bytes()) == job
 
 
-@pytest.mark.parametrize(
-    "size", [80_000, pytest.param(200_000, marks=pytest.mark.slow)]
-)  # too little for the weights; for the optimizer, whose writer is torch's
+@pytest.mark.slow
+# Too little for the weights; for the optimizer, whose writer is torch's.
+@pytest.mark.parametrize("size", [80_000, 200_000])
 def test_a_disk_that_fills_up_in_a_checkpoint_is_said_and_the_same_job_goes_on(make_job, tmp_path, size):
     job = make_job(epochs=2)
     with pytest.raises(DiskFull, match="no space left"), files_of_at_most(size):
