@@ -33,12 +33,7 @@ def text_length(
 
     limit = length_limit(tokenizer, model_config)
     if asked != "auto":
-        if asked > limit:
-            raise UsageError(
-                f"train.max_length {asked} is more than the {limit} tokens of the base",
-                f"Set at most {limit}, or auto.",
-            )
-        return asked
+        return within(asked, limit)
     sample = np.unique(np.linspace(0, len(rows) - 1, num=min(len(rows), SAMPLED_ROWS)).astype(np.int64))
     texts = rows.select(sample)[column][:]
     if words:
@@ -47,6 +42,16 @@ def text_length(
     lengths = [len(ids) for ids in encoded["input_ids"]]
     longest = math.ceil(float(np.quantile(lengths, LENGTH_QUANTILE, method="higher")))
     return min(limit, -(-longest // 8) * 8)
+
+
+def within(asked: int, limit: int) -> int:
+    """The length that was asked; UsageError for more than the base can read."""
+    if asked > limit:
+        raise UsageError(
+            f"train.max_length {asked} is more than the {limit} tokens of the base",
+            f"Set at most {limit}, or auto.",
+        )
+    return asked
 
 
 def length_limit(tokenizer: Any, model_config: Any) -> int:

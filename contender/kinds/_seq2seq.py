@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from contender.kinds._generator import BATCH, Generator, TextWriter
 from contender.kinds._lengths import length_limit, text_length
 from contender.kinds._loading import load_base
 from contender.kinds._new_pairs import has_tokenizer, new_model, new_pairs
+from contender.kinds._options import keep_generation, peak_rate
 from contender.kinds._pairs import AUTO, FITS, IGNORED, batch_of, load_pairs, prepare_pairs, sampled, usual_length
 from contender.kinds.base import Defaults
 from contender.names import TASKS
@@ -48,9 +48,7 @@ class Seq2Seq(Defaults):
     def learning_rate(self, method: str, parameters: int) -> float:
         if method == "scratch":
             return SCRATCH_RATE
-        (small, fast), (big, slow) = RATES
-        slope = math.log(slow / fast) / math.log(big / small)
-        rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
+        rate = peak_rate(parameters, RATES, LOWEST_RATE, HIGHEST_RATE)
         return float(f"{LORA_FACTOR * rate if method == 'lora' else rate:.2g}")
 
     def above_encoder(self, model: Any) -> set[str]:
@@ -81,17 +79,10 @@ class Seq2Seq(Defaults):
         if longest == "auto":
             answers = sampled(datasets.Dataset.from_file(job.train), self._target)
             longest = usual_length(processor.targets(answers, length_limit(processor.tokenizer, model.config)))
-        own = model.generation_config
-        own._from_model_config = False  # else transformers makes another one of config.json when the release is loaded
-        own.update(
-            num_beams=wanted.beams,
-            max_new_tokens=longest,
-            max_length=None,
-            min_length=0,
-            length_penalty=wanted.length_penalty,
-            no_repeat_ngram_size=wanted.no_repeat_ngram,
-            early_stopping=wanted.beams > 1,
-            do_sample=False,
+        keep_generation(
+            model,
+            wanted,
+            longest,
             decoder_start_token_id=processor.start,
             eos_token_id=processor.tokenizer.eos_token_id,
             pad_token_id=processor.pad_token_id,

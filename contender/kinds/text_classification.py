@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from contender.kinds._labels import Classification, label_ids, no_outcomes, outc
 from contender.kinds._lengths import text_length
 from contender.kinds._loaded import check_vocabulary
 from contender.kinds._loading import build, load_base, load_tokenizer, names_of
+from contender.kinds._options import peak_rate
 from contender.models import read_config
 from contender.training.devices import wait_passively
 from contender.training.scratch import changed_config
@@ -50,9 +50,7 @@ class TextClassification(Classification):
     def learning_rate(self, method: str, parameters: int) -> float:
         if method in FIXED_RATES:
             return FIXED_RATES[method]
-        (small, fast), (big, slow) = MEASURED_RATES
-        slope = math.log(slow / fast) / math.log(big / small)
-        rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
+        rate = peak_rate(parameters, MEASURED_RATES, LOWEST_RATE, HIGHEST_RATE)
         return float(f"{max(LORA_FACTOR * rate, LOWEST_LORA_RATE) if method == 'lora' else rate:.2g}")
 
     def load_processor(self, base: Path) -> Any:

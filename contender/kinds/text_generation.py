@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from contender.data.chats import MESSAGES, answer_of, fault_of, messages_of, prompt_of
-from contender.errors import DataError, UsageError
+from contender.errors import DataError
 from contender.kinds._chat import AUTO, FITS, load_chat
 from contender.kinds._chatwriter import BATCH, ChatWriter, Writer
-from contender.kinds._lengths import length_limit
+from contender.kinds._lengths import length_limit, within
 from contender.kinds._loading import build, load_base
+from contender.kinds._options import keep_generation, peak_rate
 from contender.kinds._packing import IGNORED, batch_of, packed, refuse_leaks
 from contender.kinds._pairs import sampled, usual_length
 from contender.kinds.base import Defaults
@@ -46,9 +46,7 @@ class TextGeneration(Defaults):
     def learning_rate(self, method: str, parameters: int) -> float:
         if method == "scratch":
             return SCRATCH_RATE
-        (small, fast), (big, slow) = RATES
-        slope = math.log(slow / fast) / math.log(big / small)
-        rate = min(max(fast * (max(parameters, 1) / small) ** slope, LOWEST_RATE), HIGHEST_RATE)
+        rate = peak_rate(parameters, RATES, LOWEST_RATE, HIGHEST_RATE)
         return float(f"{rate if method == 'full' else ADAPTER_FACTOR * rate:.2g}")
 
     def above_encoder(self, model: Any) -> set[str]:
@@ -81,24 +79,18 @@ class TextGeneration(Defaults):
         if processor.packing:
             refuse_leaks(model, job.base)
         wanted = job.generation
-        longest: int | str = wanted.max_new_tokens
+        longest = wanted.max_new_tokens
         if longest == "auto":
             cells = sampled(datasets.Dataset.from_file(job.train), MESSAGES)
             answers = [answer_of(_messages(row, cell)) for row, cell in enumerate(cells)]
             ids = processor.tokenizer(answers, add_special_tokens=False, verbose=False)["input_ids"]
             limit = length_limit(processor.tokenizer, model.config)
-            longest = min(usual_length([[*own, 0] for own in ids]), max(1, limit // 2))
-        own = model.generation_config
-        own._from_model_config = False  # else transformers makes another one of config.json when the release is loaded
-        own.update(
-            num_beams=wanted.beams,
-            max_new_tokens=longest,
-            max_length=None,
-            min_length=0,
-            length_penalty=wanted.length_penalty,
-            no_repeat_ngram_size=wanted.no_repeat_ngram,
-            early_stopping=wanted.beams > 1,
-            do_sample=False,
+            usual: int = min(usual_length([[*own, 0] for own in ids]), max(1, limit // 2))
+            longest = usual
+        keep_generation(
+            model,
+            wanted,
+            longest,
             temperature=None,
             top_p=None,
             top_k=None,
@@ -120,12 +112,7 @@ class TextGeneration(Defaults):
         """Tokens of a conversation, or of a pack of them: what was asked, or the longest of the rows, within the base's context."""
         limit = length_limit(processor.tokenizer, model_config)
         if asked != "auto":
-            if asked > limit:
-                raise UsageError(
-                    f"train.max_length {asked} is more than the {limit} tokens of the base",
-                    f"Set at most {limit}, or auto.",
-                )
-            return asked
+            return within(asked, limit)
         cells = sampled(rows, MESSAGES)
         lengths = (len(processor.conversation(_messages(row, cell)).ids) for row, cell in enumerate(cells))
         return min(limit, -(-max(lengths) // 8) * 8)

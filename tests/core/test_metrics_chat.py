@@ -64,6 +64,24 @@ def test_a_lower_perplexity_is_a_gain_and_other_tokens_are_not_compared():
     evidence("exact_match", ours, other, keys)
 
 
+def test_a_report_shows_no_difference_of_perplexities_in_other_tokens():
+    from contender.records import SetEvaluation
+    from contender.reporting.comparison import Pair, compared
+    from contender.verdict import Verdict
+
+    def held(value):
+        return SetEvaluation(set="test", set_digest="", rows=4, metrics={"perplexity": value, "exact_match": 0.5})
+
+    def rows(tokens):
+        sides = [outcomes(list("abcd"), list("abdc"), nll=[1, 2, 3, 4], tokens=[own] * 4) for own in (2, tokens)]
+        sides = [side.add_column(0, "key", pa.array(range(4), pa.uint64())) for side in sides]
+        verdict = Verdict(verdict="KEEP", sentence="", rules=(), judged_against=1, champion="r-0")
+        return compared(Pair(held(3.0), held(4.0), *sides), verdict, ["perplexity", "exact_match"])
+
+    assert [row.champion for row in rows(2)] == [4.0, 0.5]
+    assert [row.champion for row in rows(3)] == [None, 0.5]
+
+
 def test_exact_match_forgives_space_around_an_answer_and_nothing_else():
     table = outcomes(["a b", "c", "D", "e"], [" a b\n", "c", "d", "c"])
     assert compute(table, ["exact_match"])["exact_match"] == 0.5
