@@ -41,7 +41,7 @@ class Degradation(Section):
 
     metric: Metric | None = Field(default=None, description="default: the first of evaluate.metrics")
     bound: Annotated[float, Field(ge=0)] = Field(
-        description="the lowest value that is good enough; of log_loss and calibration_error the highest"
+        description="the lowest value that is good enough; of log_loss, perplexity and calibration_error the highest"
     )
     min_rows: Annotated[int, Field(ge=1)] = Field(default=100, description="new labelled rows, before it is asked")
 

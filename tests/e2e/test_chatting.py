@@ -17,7 +17,7 @@ name: shouting
 task: text-generation
 data: {{source: talks/, split: {{test: 0.3, validation: 0.15, near_duplicates: null}}}}
 model: {{base: {base}, generation: {{max_new_tokens: 8}}}}
-train: {{epochs: 12, batch_size: 4, learning_rate: 1.0e-2, precision: fp32, early_stopping: 0, max_length: 128, packing: true}}
+train: {{epochs: 7, batch_size: 4, learning_rate: 1.0e-2, precision: fp32, early_stopping: 0, max_length: 128, packing: true}}
 evaluate: {{metrics: [exact_match, perplexity, win_rate], answer: '^(.*?)!?$', judge: judge.py:prefer}}
 """
 JUDGE = """\
