@@ -13,7 +13,7 @@ from typing import Any
 from contender.errors import ModelError
 
 IGNORED = -100  # in labels: no token of an answer; as transformers and torch have it
-LEAK = 1e-2  # logits: what rounding does stays far below, and what another conversation does far above
+LEAK = 1e-2  # of the largest logit: what rounding does stays far below, and what another conversation does far above
 TRIED = 24  # tokens of each conversation that a base is tried with
 
 
@@ -80,7 +80,7 @@ def refuse_leaks(model: Any, base: str) -> None:
         raise _unpackable(base, str(error).splitlines()[0]) from error
     finally:
         model.train(training)
-    if not apart <= LEAK * max(1.0, float(single.abs().max())):
+    if not apart <= LEAK * float(single.abs().max()):
         raise _unpackable(base, "one conversation sees another in the same row")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contender.evaluation.metrics import METRICS
+from contender.errors import UsageError
+from contender.evaluation.metrics import METRICS, metric
 from contender.evaluation.outcomes import from_table
 from contender.judging.resampling import bootstrap
 from contender.records import RuleResult, SetEvaluation, Verdict
@@ -58,17 +60,20 @@ class Pair:
 
 def compared(pair: Pair, verdict: Verdict, metrics: Sequence[str]) -> list[MetricRow]:
     """The metrics on the pair's set; the judge's own bounds where it drew some, so that no page says another thing than the verdict."""
-    errors = _standard_errors(pair, metrics)
+    alike = _comparable(pair, metrics)
+    errors = _standard_errors(pair, metrics, alike)
     on = pair.challenger.set
     floors = {rule.metric: rule.threshold for rule in verdict.rules if (rule.kind, rule.set) == ("floor", on)}
     drawn = {rule.metric: rule for rule in reversed(verdict.rules) if (rule.kind, rule.set) == ("comparison", on)}
-    return [_row(pair, name, errors[name], floors.get(name), drawn.get(name)) for name in metrics]
+    return [_row(pair, name, errors[name], floors.get(name), drawn.get(name), name in alike) for name in metrics]
 
 
-def _row(pair: Pair, name: str, error: float, floor: float | None, rule: RuleResult | None) -> MetricRow:
+def _row(
+    pair: Pair, name: str, error: float, floor: float | None, rule: RuleResult | None, comparable: bool
+) -> MetricRow:
     facts = METRICS[name]
     challenger = pair.challenger.metrics[name]
-    other = pair.champion.metrics.get(name) if pair.champion else None
+    other = pair.champion.metrics.get(name) if pair.champion and comparable else None
     centre = challenger if other is None else challenger - other
     low, high, level = centre - Z * error, centre + Z * error, "95%"
     if rule and rule.alpha and rule.low is not None and rule.high is not None:
@@ -80,9 +85,23 @@ def _row(pair: Pair, name: str, error: float, floor: float | None, rule: RuleRes
     )
 
 
-def _standard_errors(pair: Pair, metrics: Sequence[str]) -> dict[str, float]:
+def _comparable(pair: Pair, metrics: Sequence[str]) -> set[str]:
+    """Those of the metrics whose values of both models are in the same units."""
+    if pair.champion_outcomes is None:
+        return set(metrics)
+    models = from_table(pair.outcomes), from_table(pair.champion_outcomes)
+    found = set()
+    for name in metrics:
+        with suppress(UsageError):
+            metric(name).check_comparable(*models)
+            found.add(name)
+    return found
+
+
+def _standard_errors(pair: Pair, metrics: Sequence[str], comparable: Collection[str]) -> dict[str, float]:
     """Metric → bootstrap standard error of the difference (or of the value), split keys drawn with replacement."""
     ours = from_table(pair.outcomes)
     theirs = None if pair.champion_outcomes is None else from_table(pair.champion_outcomes)
     keys = pair.outcomes.column("key").to_numpy()
-    return {name: bootstrap(name, ours, theirs, keys, SEED, RESAMPLES).error for name in metrics}
+    beside = {name: theirs if name in comparable else None for name in metrics}
+    return {name: bootstrap(name, ours, other, keys, SEED, RESAMPLES).error for name, other in beside.items()}

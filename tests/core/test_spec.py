@@ -168,14 +168,16 @@ def test_a_wrong_value_says_what_is_allowed(extra: str, says: str) -> None:
     assert any(says in fault for fault in faults(MINIMAL + extra + "\n"))
 
 
-@pytest.mark.parametrize("metric", [name for name in METRIC_NAMES if name != "log_loss"])
+@pytest.mark.parametrize("metric", [name for name in METRIC_NAMES if name not in ("log_loss", "perplexity")])
 def test_a_floor_above_what_the_metric_can_reach_is_refused(metric: str) -> None:
     (fault,) = faults(MINIMAL + f"promote: {{floors: {{{metric}: 90}}}}\n")
     assert fault.startswith("p.yaml:7:20: ") and "write 0.9" in fault
 
 
-def test_a_floor_of_log_loss_has_no_upper_bound() -> None:
-    assert validate(parse_yaml(MINIMAL + "promote: {floors: {log_loss: 2.5}}\n", "p.yaml")).promote.floors
+def test_a_floor_of_log_loss_or_perplexity_has_no_upper_bound() -> None:
+    for metric in ("log_loss", "perplexity"):
+        text = MINIMAL + f"promote: {{floors: {{{metric}: 2.5}}}}\n"
+        assert validate(parse_yaml(text, "p.yaml")).promote.floors
 
 
 @pytest.mark.parametrize(
