@@ -61,6 +61,18 @@ def wikisql_mlx(data: Path, out: Path) -> None:
         _write(out / f"{name}.jsonl", ({"prompt": asked, "completion": sql} for asked, _, sql in rows))
 
 
+def banking77(data: Path, out: Path) -> None:
+    """Questions to a bank, by 77 intents: train.csv and test.csv, as they are."""
+    for name in ("train.csv", "test.csv"):
+        shutil.copyfile(data / name, out / name)
+
+
+def gsm8k(data: Path, out: Path) -> None:
+    """School mathematics, questions and worked answers: train.jsonl.gz and test.jsonl.gz, as they are."""
+    for name in ("train.jsonl.gz", "test.jsonl.gz"):
+        shutil.copyfile(data / name, out / name)
+
+
 def trec(data: Path, out: Path) -> None:
     """Questions by the type of their answer: train.jsonl and test.jsonl; label is one of 6, fine one of 50."""
     for name in ("train", "test"):
@@ -144,8 +156,10 @@ def fraud_handbook_sim(data: Path, out: Path) -> None:
 
 DATASETS: dict[str, Convert] = {
     "adult": adult,
+    "banking77": banking77,
     "fraud_handbook_sim": fraud_handbook_sim,
     "fsdd": fsdd,
+    "gsm8k": gsm8k,
     "scitldr_a": scitldr_a,
     "sign_digits": sign_digits,
     "small_parallel_enja": small_parallel_enja,

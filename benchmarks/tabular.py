@@ -130,7 +130,7 @@ def fraud_beside(folder: Path) -> Iterator[Row]:
 
 def contender(name: str, folder: Path, overrides: list[str]) -> Row:
     (folder / f"{name}.yaml").write_text(PIPELINES[name])
-    command = [str(Path(sys.executable).parent / "contender"), "run", str(folder / f"{name}.yaml"), "--json"]
+    command = [sys.executable, "-P", "-m", "deployments.cli", "run", str(folder / f"{name}.yaml"), "--json"]
     done = subprocess.run(command + [f"--set={pair}" for pair in overrides], stdout=subprocess.PIPE, check=False)
     document = json.loads(done.stdout)
     if not document.get("metrics"):
