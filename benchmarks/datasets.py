@@ -6,11 +6,13 @@ Reads CONTENDER_DATA/NAME, or ../shared/data/NAME beside the checkout. Without a
 from __future__ import annotations
 
 import argparse
+import csv
 import gzip
 import json
 import os
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -59,9 +61,109 @@ def wikisql_mlx(data: Path, out: Path) -> None:
         _write(out / f"{name}.jsonl", ({"prompt": asked, "completion": sql} for asked, _, sql in rows))
 
 
+def banking77(data: Path, out: Path) -> None:
+    """Questions to a bank, by 77 intents: train.csv and test.csv, as they are."""
+    for name in ("train.csv", "test.csv"):
+        shutil.copyfile(data / name, out / name)
+
+
+def gsm8k(data: Path, out: Path) -> None:
+    """School mathematics, questions and worked answers: train.jsonl.gz and test.jsonl.gz, as they are."""
+    for name in ("train.jsonl.gz", "test.jsonl.gz"):
+        shutil.copyfile(data / name, out / name)
+
+
+def trec(data: Path, out: Path) -> None:
+    """Questions by the type of their answer: train.jsonl and test.jsonl; label is one of 6, fine one of 50."""
+    for name in ("train", "test"):
+        lines = (data / f"TREC.{name}").read_text(encoding="latin-1").splitlines()
+        pairs = (line.split(" ", 1) for line in lines)
+        _write(
+            out / f"{name}.jsonl", ({"text": text, "label": fine.split(":")[0], "fine": fine} for fine, text in pairs)
+        )
+
+
+def sign_digits(data: Path, out: Path) -> None:
+    """Pictures of hand signs, in folders by digit: train.zip as it is; there is no official split."""
+    shutil.copyfile(data / "sign_digits.zip", out / "train.zip")
+
+
+SPEAKER = "theo"  # whom a model of fsdd's other speakers is tried on
+OFFICIAL_TEST = 5  # recordings of each digit and speaker below this number are fsdd's own test set
+
+
+def fsdd(data: Path, out: Path) -> None:
+    """Spoken digits: a tar.gz for each speaker as it is, and tables of path, digit and speaker of each recording.
+
+    train.csv and test.csv are the official split, others.csv and theo.csv one speaker apart from the others.
+    """
+    rows = []
+    for archive in sorted(data.glob("*.tar.gz")):
+        shutil.copyfile(archive, out / archive.name)
+        with tarfile.open(archive) as members:
+            names = [name for name in members.getnames() if name.endswith(".wav")]
+        rows += [(f"{archive.name}!{name}", *Path(name).stem.split("_")) for name in names]
+    tables = {
+        "train": [row for row in rows if int(row[3]) >= OFFICIAL_TEST],
+        "test": [row for row in rows if int(row[3]) < OFFICIAL_TEST],
+        "others": [row for row in rows if row[2] != SPEAKER],
+        SPEAKER: [row for row in rows if row[2] == SPEAKER],
+    }
+    for name, chosen in tables.items():
+        with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
+            table = csv.writer(stream)
+            table.writerow(("audio", "label", "speaker"))
+            table.writerows(row[:3] for row in chosen)
+
+
+ADULT = [
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "education_num",
+    "marital_status",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "capital_gain",
+    "capital_loss",
+    "hours_per_week",
+    "native_country",
+    "income",
+]
+
+
+def adult(data: Path, out: Path) -> None:
+    """Who earns more than 50K a year: train.csv and test.csv with a header, labels written alike."""
+    for name in ("train", "test"):
+        with (
+            gzip.open(data / f"adult-{name}.csv.gz", "rt", encoding="utf-8") as source,
+            (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as sink,
+        ):
+            table = csv.writer(sink)
+            table.writerow(ADULT)
+            whole = (cells for cells in csv.reader(source) if len(cells) == len(ADULT))
+            table.writerows([*(cell.strip() for cell in cells[:-1]), cells[-1].strip().rstrip(".")] for cells in whole)
+
+
+def fraud_handbook_sim(data: Path, out: Path) -> None:
+    """Simulated card transactions: a parquet file for each month, as they are."""
+    for path in sorted(data.glob("*.parquet")):
+        shutil.copyfile(path, out / path.name)
+
+
 DATASETS: dict[str, Convert] = {
+    "adult": adult,
+    "banking77": banking77,
+    "fraud_handbook_sim": fraud_handbook_sim,
+    "fsdd": fsdd,
+    "gsm8k": gsm8k,
     "scitldr_a": scitldr_a,
+    "sign_digits": sign_digits,
     "small_parallel_enja": small_parallel_enja,
+    "trec": trec,
     "wikigold": wikigold,
     "wikisql_mlx": wikisql_mlx,
     "wnut17": wnut17,

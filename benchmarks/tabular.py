@@ -1,4 +1,4 @@
-"""Tables through the command line, beside scikit-learn on the same rows: `python benchmarks/tabular.py adult|fraud [--set a.b=c]…`.
+"""Tables through the command line, beside scikit-learn on the same rows: `python -m benchmarks.tabular adult|fraud [--set a.b=c]…`.
 
 adult: income above 50K, official test rows. fraud: simulated card transactions of the Fraud Detection Handbook in time order, its
 features of the past, the newest week to test, a week's gap. Reads CONTENDER_DATA, or ../shared/data beside the checkout.
@@ -7,11 +7,7 @@ features of the past, the newest week to test, a week's gap. Reads CONTENDER_DAT
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,25 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("CONTENDER_DATA") or ROOT.parent / "shared" / "data")
-ADULT = [
-    "age",
-    "workclass",
-    "fnlwgt",
-    "education",
-    "education_num",
-    "marital_status",
-    "occupation",
-    "relationship",
-    "race",
-    "sex",
-    "capital_gain",
-    "capital_loss",
-    "hours_per_week",
-    "native_country",
-    "income",
-]
+from benchmarks.datasets import ADULT, DATA, DATASETS
 
 PIPELINES = {
     "adult": """\
@@ -60,7 +38,7 @@ evaluate: {metrics: [accuracy, average_precision, roc_auc]}
 name: fraud
 task: tabular-classification
 data:
-  source: rows/
+  source: "*.parquet"
   columns: {label: TX_FRAUD}
   features:
     drop: [TX_FRAUD_SCENARIO]
@@ -79,25 +57,6 @@ PUBLISHED = {
     ],
 }
 Row = tuple[str, dict[str, float], float]
-
-
-def write_adult(folder: Path) -> None:
-    for name in ("train", "test"):
-        with (
-            gzip.open(DATA / "adult" / f"adult-{name}.csv.gz", "rt") as source,
-            (folder / f"{name}.csv").open("w") as sink,
-        ):
-            writer = csv.writer(sink)
-            writer.writerow(ADULT)
-            for cells in csv.reader(source):
-                if len(cells) == len(ADULT):
-                    writer.writerow([*(cell.strip() for cell in cells[:-1]), cells[-1].strip().rstrip(".")])
-
-
-def write_fraud(folder: Path) -> None:
-    (folder / "rows").mkdir()
-    for path in sorted((DATA / "fraud_handbook_sim").glob("*.parquet")):
-        shutil.copyfile(path, folder / "rows" / path.name)
 
 
 def measured(name: str, model: Any, sets: dict[str, tuple[Any, Any]]) -> Row:
@@ -155,7 +114,7 @@ def fraud_beside(folder: Path) -> Iterator[Row]:
     history = History(
         time="TX_DATETIME", entities=("CUSTOMER_ID", "TERMINAL_ID"), values=("TX_AMOUNT",), label_delay=7 * DAY
     )
-    rows = pa.concat_tables([pq.read_table(path) for path in sorted((folder / "rows").iterdir())])
+    rows = pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("*.parquet"))])
     table = with_history(rows, history, "TX_FRAUD", "1")
     times = seconds_of(table.column("TX_DATETIME"), "TX_DATETIME")
     features = np.stack([table.column(name).to_numpy() for name in ("TX_AMOUNT", *history.names)], axis=1)
@@ -171,7 +130,7 @@ def fraud_beside(folder: Path) -> Iterator[Row]:
 
 def contender(name: str, folder: Path, overrides: list[str]) -> Row:
     (folder / f"{name}.yaml").write_text(PIPELINES[name])
-    command = [str(Path(sys.executable).parent / "contender"), "run", str(folder / f"{name}.yaml"), "--json"]
+    command = [sys.executable, "-P", "-m", "deployments.cli", "run", str(folder / f"{name}.yaml"), "--json"]
     done = subprocess.run(command + [f"--set={pair}" for pair in overrides], stdout=subprocess.PIPE, check=False)
     document = json.loads(done.stdout)
     if not document.get("metrics"):
@@ -185,13 +144,13 @@ def main() -> int:
     options.add_argument("data", choices=sorted(PIPELINES))
     options.add_argument("--set", action="append", default=[], metavar="A.B=C")
     given = options.parse_args()
-    write, beside = {"adult": (write_adult, adult_beside), "fraud": (write_fraud, fraud_beside)}[given.data]
+    data, beside = {"adult": ("adult", adult_beside), "fraud": ("fraud_handbook_sim", fraud_beside)}[given.data]
     if not DATA.is_dir():
         print(f"{DATA} is absent; CONTENDER_DATA names it", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(folder)
+        DATASETS[data](DATA / data, folder)
         found = [contender(given.data, folder, given.set), *beside(folder)]
     metrics = ["accuracy", "average_precision", "roc_auc", "recall_at_p80"]
     table = Table("model", *metrics, "seconds to train", title=f"{given.data}: held-out rows")

@@ -41,13 +41,17 @@ class LabelChange:
 
 @dataclass(frozen=True)
 class Example:
-    """One held-out row; `text` is None where the report shows none, a reading where nobody knows why a model said so."""
+    """One held-out row; `text` is None where the report shows none, a reading where nobody knows why a model said so.
+
+    Answers that are written are text of rows, as what was to be answered is: shown like `text`, and None where that is. `confidence`
+    is None where a model says none.
+    """
 
     row: int
     text: str | None
-    label: str
-    challenger: str
-    confidence: float
+    label: str | None
+    challenger: str | None
+    confidence: float | None
     champion: str | None
     why: Reading | None = None
     champion_why: Reading | None = None
@@ -64,6 +68,7 @@ class Findings:
     broken_count: int
     wrong_count: int
     rows: int
+    written: bool = False  # whether answers are texts
 
 
 def find(data: ReportInput) -> Findings:
@@ -79,6 +84,7 @@ def find(data: ReportInput) -> Findings:
         broken_count=int(both.broken.sum()),
         wrong_count=int(both.wrong.sum()),
         rows=both.ours.rows,
+        written=_is_written(data),
     )
 
 
@@ -129,10 +135,10 @@ def _examples(data: ReportInput, both: Paired, chosen: Array) -> list[Example]:
         Example(
             row=row,
             text=None if text is None else shown_text(text, data.examples),
-            label=ours.names[ours.labels[row]],
-            challenger=_answer(ours, row),
-            confidence=float(ours.confidence[row]) if ours.confidence is not None else 0.0,
-            champion=_answer(theirs, row) if theirs else None,
+            label=_told(data, str(ours.names[ours.labels[row]])),
+            challenger=_told(data, _answer(ours, row)),
+            confidence=float(ours.confidence[row]) if ours.confidence is not None else None,
+            champion=_told(data, _answer(theirs, row)) if theirs else None,
             why=_reading(data, text, why.get(row), _answer(ours, row)),
             champion_why=_reading(data, text, champion_why.get(row), _answer(theirs, row)) if theirs else None,
         )
@@ -142,6 +148,17 @@ def _examples(data: ReportInput, both: Paired, chosen: Array) -> list[Example]:
 
 def _answer(model: Outcomes, row: int) -> str:
     return str(model.names[model.predictions[row]])
+
+
+def _is_written(data: ReportInput) -> bool:
+    return data.release.kind in TASKS and TASKS[data.release.kind].writes
+
+
+def _told(data: ReportInput, answer: str) -> str | None:
+    """A label as it is; of an answer that is written what may be shown of a row's text."""
+    if not _is_written(data):
+        return answer
+    return None if data.examples == "none" else shown_text(answer, data.examples)
 
 
 def _reading(data: ReportInput, text: str | None, found: Attribution | None, answer: str) -> Reading | None:

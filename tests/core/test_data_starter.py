@@ -15,8 +15,9 @@ from ruamel.yaml import YAML
 from contender.data.dialects import guess_delimiter, guess_encoding, guess_header
 from contender.data.inspect import DataProfile, inspect
 from contender.data.source import ReadOptions, ingest, peek
-from contender.data.starter import pipeline_name, starter_pipeline, yaml_text
+from contender.data.starter import MODELS, pipeline_name, starter_pipeline, yaml_text
 from contender.errors import DataError, UsageError
+from contender.names import TASKS
 
 DATA = Path(os.environ.get("CONTENDER_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -163,6 +164,10 @@ def test_real_data_is_understood_and_its_pipeline_loads(tmp_path, source, rows, 
     target = tmp_path / "x.yaml"
     target.write_text(starter_pipeline(found, pipeline_name(source), str(DATA / source)))
     assert load_pipeline(target).spec.data.source == str(DATA / source)
+
+
+def test_every_task_has_a_model_to_start_with():
+    assert set(MODELS) == set(TASKS) != set()
 
 
 SENTENCES = [

@@ -20,6 +20,7 @@ from contender.records import AliasEntry, Decision, FileSet, Snapshot, SourceFil
 from contender.reporting.calibration import reliability, reliability_chart
 from contender.reporting.confusion import MARKED, MOST_CONFUSED, SHADES, confusion_matrix
 from contender.reporting.data import History
+from contender.reporting.findings import find
 from contender.reporting.history import history_chart, story
 from contender.reporting.report import render_report
 from contender.reporting.timings import latency_chart
@@ -60,6 +61,31 @@ def test_an_example_in_json_is_shown_as_people_read_it(tmp_path, kind, role, cel
         out.write_table(rows)
     release = data.release.model_copy(update={"kind": kind})
     assert f'<bdi class="text">{said}</bdi>' in render_report(replace(data, release=release))
+
+
+@pytest.mark.parametrize(
+    ("examples", "said"),
+    [("none", None), ("redacted", "Call ####, or [e-mail]"), ("full", "Call 0150, or a@b.example")],
+)
+def test_a_written_answer_is_text_of_a_row_and_shown_as_one(tmp_path, examples, said):
+    answer = "Call 0150, or a@b.example"
+    data = report_input(tmp_path, labels=(answer, f"{answer} again"), champion=False, examples=examples)
+    page = render_report(
+        replace(
+            data,
+            release=data.release.model_copy(update={"kind": "summarization", "label_names": ()}),
+            split=data.split.model_copy(update={"labels": (), "label_counts": {}}),
+            quality=data.quality.model_copy(update={"label_shares": {}}),
+        )
+    )
+    assert (answer in page) == (examples == "full")
+    assert said is None or f"<span>reference <b><bdi>{said}</bdi></b></span>" in page
+
+
+def test_a_model_that_says_no_confidence_has_none_in_its_examples(tmp_path):
+    data = report_input(tmp_path, champion=False)
+    found = find(replace(data, outcomes=data.outcomes.drop_columns(["confidence"])))
+    assert found.wrong and {example.confidence for example in found.wrong} == {None}
 
 
 # --- confusion --------------------------------------------------------------------------------------------------------
