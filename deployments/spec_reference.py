@@ -40,6 +40,8 @@ MEANINGS = {
     "train": "stage: a model is trained; a new release, unless its bytes are the same",
     "release": "stage: what stands in the release's manifest",
     "evaluate": "stage: champion and challenger answer the held-out rows",
+    "rate": "stage: what the spec says of answers that are there; no model answers again",
+    "monitor": "stage: the champion is tried on new rows",
     "judge": "the verdict: the same outcomes are judged again",
     "registry": "where releases and decisions are, and under which name",
     "alias": "which alias moves",
