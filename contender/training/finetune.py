@@ -221,7 +221,7 @@ def _notes(job: Job, prepared: Prepared, attempt: Attempt) -> Iterator[str]:
     if "cut" in prepared.train.column_names and (cut := int(np.sum(prepared.train["cut"][:]))):
         rows, length = len(prepared.train), prepared.plan.max_length
         yield f"{cut:,} of {rows:,} training rows are longer than {length:,} tokens and were cut"
-    if (left_out := prepared.rows - _examples(prepared)) and "examples" in prepared.train.column_names:
+    if "examples" in prepared.train.column_names and (left_out := prepared.rows - _examples(prepared)):
         rows, length = prepared.rows, prepared.plan.max_length
         yield f"{left_out:,} of {rows:,} training rows are longer than {length:,} tokens and were left out"
     at_once = attempt.at_once(job)
