@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from chatting import CHATML, build_chat_base, chat_job, talks, turns, write_talks
+from chatting import CHATML, build_chat_base, chat_job, last_letters, talks, turns, write_talks
 from fitting import train
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -396,13 +396,13 @@ def test_it_learns_and_a_resumed_training_ends_with_the_same_files(bases, packin
     size = {"packing": True, "batch_size": 2, "max_length": 128} if packing else {}
 
     def job(output):
-        rows = talks(400, longest=2), talks(60, 1, longest=2)
+        rows = last_letters(400), last_letters(60, 1)
         return chat_job(tmp_path, bases(), *rows, output, epochs=4, early_stopping=0, **size)
 
     report = train(job("whole"), tmp_path / "job1")
-    assert report.best_metric < 1.1 and report.examples == 1600
+    assert report.best_metric < 0.9 and report.examples == 1600
     outcomes = CHAT.predict(tmp_path / "whole", tmp_path / "validation.arrow").to_pydict()
-    assert sum(map(str.__eq__, outcomes["label"], outcomes["prediction"])) > 8
+    assert sum(map(str.__eq__, outcomes["label"], outcomes["prediction"])) > 30
     stop = report.steps * 2 // 3
     with pytest.raises(Stopped):
         train(job("stopped"), tmp_path / "job2", stop)
