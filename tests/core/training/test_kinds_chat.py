@@ -378,7 +378,8 @@ def test_a_loaded_release_answers_texts_turns_and_rows_alike(release):
 
 
 def test_rates_fall_with_size_and_adapters_learn_faster():
-    assert CHAT.learning_rate("full", 124_000_000) == 5e-5
+    assert CHAT.learning_rate("full", 260_000) == 2e-3 > CHAT.learning_rate("full", 124_000_000) > 5e-5
+    assert CHAT.learning_rate("lora", 260_000) == 6e-3
     assert CHAT.learning_rate("full", 7_000_000_000) == 1e-5
     assert CHAT.learning_rate("lora", 7_000_000_000) == CHAT.learning_rate("qlora", 7_000_000_000) == 1e-4
 
