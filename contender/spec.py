@@ -105,6 +105,11 @@ class Evaluate(Section):
         default=None,
         description="for win_rate: file.py:function beside the YAML; (prompt, answer, reference) → 0 to 1, or win, tie, loss",
     )
+    out_of_scope: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="of text classification: the label that means none of the others, which in-scope accuracy, out-of-scope recall and "
+        "precision tell from them",
+    )
     slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
 
     @field_validator("metrics")
@@ -253,6 +258,11 @@ class Spec(Section):
         if self.train.packing and self.task != "text-generation":
             yield ("train", "packing"), f"is for text-generation, and {self.task} packs nothing"
         yield from self._answer_faults()
+        yield from specrules.scope_faults(
+            self.evaluate.out_of_scope,
+            self.task,
+            {*self.evaluate.metrics, *self.promote.floors, *self._compared_metrics},
+        )
         if not self.facts.writes and self.model.generation != GenerationOptions():
             yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
 
@@ -295,6 +305,13 @@ class Spec(Section):
             yield ("promote", "guards", "slices"), "guards the columns of evaluate.slices, and there are none"
         if guards.golden.max_drop is not None and not self.data.golden:
             yield ("promote", "guards", "golden"), "guards the sets of data.golden, and there are none"
+
+    @property
+    def _compared_metrics(self) -> set[str]:
+        """That rules and triggers name themselves."""
+        worse = self.triggers.degradation
+        named = [leaf.metric for leaf, _ in self.promote.versus_champion.leaves()] + ([worse.metric] if worse else [])
+        return {name for name in named if name is not None}
 
     @property
     def facts(self) -> Task:

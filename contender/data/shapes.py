@@ -15,7 +15,7 @@ from contender.data.formats import MEDIA, Media, format_of, is_media
 from contender.data.places import Place, locate
 from contender.data.rowfile import read_batches
 from contender.data.streams import Hashed, gzip_errors, unpacked
-from contender.data.tagged import tagged_columns
+from contender.data.tagged import label_lists, tagged_columns
 from contender.data.values import as_text
 from contender.records import Record
 from contender.text import NAME_LENGTH, shorten
@@ -101,6 +101,9 @@ def shape_of(rows: Path, columns: Sequence[ColumnProfile], count: int, medium: M
         return Shape(f"{medium}-classification", medium, "label")
     if tagged := tagged_columns(rows):
         return Shape("token-classification", *tagged)
+    if labels := label_lists(rows):
+        others = [column for column in columns if column.name != labels]
+        return Shape("multi-label-classification", _text_column(others, count), labels)
     label = _label_column(columns, None, count)
     for name, of in _paths(rows).items():
         return Shape(f"{of}-classification", name, _label_column(columns, name, count))

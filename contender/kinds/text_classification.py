@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from contender.attribution import Attribution
     from contender.records import ReleaseManifest
 
-PROBLEM = "single_label_classification"
 FITS = "a base whose architecture has a sequence-classification form in transformers"
 
 # Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
@@ -43,6 +42,7 @@ class TextClassification(Classification):
     task = "text-classification"
     revision = 2
     compact_embeddings = True
+    problem = "single_label_classification"  # as transformers calls it
 
     def learning_rate(self, method: str, parameters: int) -> float:
         if method in FIXED_RATES:
@@ -66,11 +66,11 @@ class TextClassification(Classification):
         return tokenizer
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        return load_base(AUTO, base, self.task, FITS, labels, problem_type=PROBLEM)[0]
+        return load_base(AUTO, base, self.task, FITS, labels, problem_type=self.problem)[0]
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         config = changed_config(base, changes)
-        config.update(names_of(labels) | {"problem_type": PROBLEM})
+        config.update(names_of(labels) | {"problem_type": self.problem})
         return build(AUTO, config, base, self.task, FITS)
 
     def warm_up(self, base: Path) -> None:
