@@ -175,12 +175,12 @@ def sst2(data: Path, out: Path) -> None:
 
 
 def tweet_eval(data: Path, out: Path) -> None:
-    """Emotions of tweets: train.jsonl, dev.jsonl, test.jsonl."""
+    """Emotions of tweets: emotion-train.jsonl, emotion-dev.jsonl, emotion-test.jsonl."""
     emotion = data / "emotion"
     names = dict(line.split("\t") for line in _lines(emotion / "mapping.txt"))
     for name, file in {"train": "train", "dev": "val", "test": "test"}.items():
         pairs = zip(_lines(emotion / f"{file}_text.txt"), _lines(emotion / f"{file}_labels.txt"), strict=True)
-        _write(out / f"{name}.jsonl", ({"text": text, "label": names[label]} for text, label in pairs))
+        _write(out / f"emotion-{name}.jsonl", ({"text": text, "label": names[label]} for text, label in pairs))
 
 
 DATASETS: dict[str, Convert] = {
