@@ -17,6 +17,7 @@ from great_expectations.expectations.metrics.map_metric_provider import (
 )
 
 from contender.data.jsonlists import texts_of
+from expectations.labels import ExpectColumnValuesToBeKnownLabels
 from expectations.sentences import Sentence
 from expectations.text import VISIBLE, matches
 
@@ -64,7 +65,7 @@ class ColumnValuesListKnownLabels(ColumnMapMetricProvider):  # type: ignore[misc
         return column.map(lambda value: known.issuperset(texts_of(value) or ())).astype(bool)
 
 
-class ExpectColumnValuesToListKnownLabels(Sentence, ColumnMapExpectation):  # type: ignore[misc]
+class ExpectColumnValuesToListKnownLabels(ExpectColumnValuesToBeKnownLabels):
     """Expect every label of every list to be one of the reference's, or one that is let in by name.
 
     As expect_column_values_to_be_known_labels, of lists.
@@ -73,9 +74,5 @@ class ExpectColumnValuesToListKnownLabels(Sentence, ColumnMapExpectation):  # ty
           kwargs: {column: labels, reference: {$PARAMETER: reference_label_shares}, new: [refund]}
     """
 
-    reference: dict[str, float] | list[str]
-    new: list[str] = []
     map_metric = "column_values.list_known_labels"
-    success_keys = ("reference", "new", "mostly")
-    args_keys = ("column", "reference", "new")
     sentence: ClassVar[str] = "$column values must list labels that the champion was trained on: $reference."
