@@ -328,11 +328,10 @@ def _checked(report: SplitReport, task: Task) -> SplitReport:
         )
     classes = report.label_counts[TRAIN]
     if task.labels != "none" and len(classes) < 2:
-        only = next(iter(classes), None)
+        only = next(iter(classes), "")
+        alike = f"all {report.rows[TRAIN]:,} training rows have the label {only!r}"
         raise DataError(
-            f"the {report.rows[TRAIN]:,} training rows have no label but {only!r}"
-            if only
-            else "no training row has a label",
+            alike if task.labels == "one" else f"the training rows have fewer than two labels: {only or 'none'}",
             f"A classifier needs rows of two labels or more: check data.columns.{task.target}, or bring rows of other labels.",
         )
     return report
