@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from reports import Page, report_input
 
 from contender.data.jsonlists import label_counts, label_sets
 from contender.data.split import split
 from contender.errors import DataError
 from contender.names import TASKS
 from contender.records import ReleaseManifest, SplitDefinition
+from contender.reporting.card import render_card
+from contender.reporting.entities import label_types
+from contender.reporting.report import render_report
 from contender.stages.monitoring import measured
 
 TASK = TASKS["multi-label-classification"]
@@ -96,3 +102,24 @@ def test_the_series_tells_labels_that_the_champion_does_not_know_and_how_shares_
     assert other["unknown_labels"] == 10
     assert other["drift"].labels > other["drift"].by_chance
     assert looked_at(*["[]"] * 30)["drift"] is None
+
+
+def test_report_and_card_tell_of_each_label_by_itself(tmp_path):
+    given = report_input(tmp_path, labels=('["a", "b"]', "[]", '["b"]'))
+    changes = {"kind": "multi-label-classification", "label_names": ("a", "b")}
+    data = replace(given, release=given.release.model_copy(update=changes))
+    told = {item.type: (item.there, item.champion_f1 is not None) for item in label_types(data.paired)}
+    assert told == {"b": (40, True), "a": (20, True)}
+    page = Page(render_report(data)).text
+    assert "Labels, each by itself" in page
+    assert "A label is right where the row has it too." in page
+    assert "Confusion" not in page
+    card = render_card(data)
+    assert 'pipeline_tag: "text-classification"' in card
+    assert '"text-classification", model="DIR", top_k=None' in card
+    assert "each label whose probability reaches `threshold`" in card
+    assert "It chooses one of its labels" not in card
+    assert "Weakest labels on `test`: a (" in card or "Weakest labels on `test`: b (" in card
+    plain = render_card(given)
+    assert "top_k" not in plain
+    assert "It chooses one of its labels" in plain
