@@ -101,9 +101,6 @@ def shape_of(rows: Path, columns: Sequence[ColumnProfile], count: int, medium: M
         return Shape(f"{medium}-classification", medium, "label")
     if tagged := tagged_columns(rows):
         return Shape("token-classification", *tagged)
-    if labels := label_lists(rows):
-        others = [column for column in columns if column.name != labels]
-        return Shape("multi-label-classification", _text_column(others, count), labels)
     label = _label_column(columns, None, count)
     for name, of in _paths(rows).items():
         return Shape(f"{of}-classification", name, _label_column(columns, name, count))
@@ -111,6 +108,9 @@ def shape_of(rows: Path, columns: Sequence[ColumnProfile], count: int, medium: M
         return Shape("text-generation", layout.turns or layout.prompt, layout.answer, layout)
     if written := _written(columns, count):
         return written
+    if labels := label_lists(rows):
+        others = [column for column in columns if column.name != labels]
+        return Shape("multi-label-classification", _text_column(others, count), labels)
     text = _text_column(columns, count)
     if text is None and label is not None:
         return Shape("tabular-classification", None, _table_label(columns, count))
