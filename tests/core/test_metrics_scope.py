@@ -130,7 +130,7 @@ def test_a_label_that_no_training_row_has_is_refused_with_those_that_there_are()
 
 def test_two_evaluations_by_other_labels_of_scope_are_two():
     about = ("r", None, {"test": "0"}, {"accuracy": 1}, "cpu", "fp32")
-    assert len({evaluation_id(*about), evaluation_id(*about, "oos"), evaluation_id(*about, "none")}) == 3
+    assert len({evaluation_id(*about, out_of_scope=label) for label in (None, "oos", "none")}) == 3
 
 
 @pytest.fixture
