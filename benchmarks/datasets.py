@@ -23,6 +23,7 @@ DATA = Path(os.environ.get("CONTENDER_DATA") or ROOT.parent / "shared" / "data")
 
 Convert = Callable[[Path, Path], None]  # from the folder of the data to the folder of the files
 
+SENTIMENTS = {"0": "negative", "1": "positive"}  # as sst2 has them
 PART = 10_000  # lines of small_parallel_enja's own five parts
 
 
@@ -154,16 +155,47 @@ def fraud_handbook_sim(data: Path, out: Path) -> None:
         shutil.copyfile(path, out / path.name)
 
 
+def clinc150(data: Path, out: Path) -> None:
+    """Requests of 150 intents, and such that none fits (`oos`): train.jsonl, dev.jsonl, test.jsonl, out-of-scope rows among them."""
+    sets = json.loads("".join(_lines(data / "data_full.json.gz")))
+    for name, parts in {
+        "train": ("train", "oos_train"),
+        "dev": ("val", "oos_val"),
+        "test": ("test", "oos_test"),
+    }.items():
+        rows = (row for part in parts for row in sets[part])
+        _write(out / f"{name}.jsonl", ({"text": text, "label": label} for text, label in rows))
+
+
+def sst2(data: Path, out: Path) -> None:
+    """Sentiment of sentences: train.jsonl, dev.jsonl, test.jsonl."""
+    for name in ("train", "dev", "test"):
+        rows = (line.rsplit("\t", 1) for line in _lines(data / f"{name}.tsv"))
+        _write(out / f"{name}.jsonl", ({"text": text, "label": SENTIMENTS[label]} for text, label in rows))
+
+
+def tweet_eval(data: Path, out: Path) -> None:
+    """Emotions of tweets: emotion-train.jsonl, emotion-dev.jsonl, emotion-test.jsonl."""
+    emotion = data / "emotion"
+    names = dict(line.split("\t") for line in _lines(emotion / "mapping.txt"))
+    for name, file in {"train": "train", "dev": "val", "test": "test"}.items():
+        pairs = zip(_lines(emotion / f"{file}_text.txt"), _lines(emotion / f"{file}_labels.txt"), strict=True)
+        _write(out / f"emotion-{name}.jsonl", ({"text": text, "label": names[label]} for text, label in pairs))
+
+
 DATASETS: dict[str, Convert] = {
     "adult": adult,
     "banking77": banking77,
+    "clinc150": clinc150,
     "fraud_handbook_sim": fraud_handbook_sim,
     "fsdd": fsdd,
     "gsm8k": gsm8k,
     "scitldr_a": scitldr_a,
     "sign_digits": sign_digits,
     "small_parallel_enja": small_parallel_enja,
+    "sst2": sst2,
     "trec": trec,
+    "tweet_eval": tweet_eval,
     "wikigold": wikigold,
     "wikisql_mlx": wikisql_mlx,
     "wnut17": wnut17,

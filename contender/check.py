@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
-from contender.data.jsonlists import texts_of
+from contender.data.jsonlists import label_counts
+from contender.evaluation.scope import check_scope
+from contender.judging.fairness import FEWEST_UNITS
 from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
 from contender.judging.spending import alpha_of
+from contender.judging.words import in_sentence
+from contender.names import Labels
 from contender.notifications import unresolved
-from contender.plan import columns, judged_set
+from contender.plan import columns, features, judged_set
 from contender.records import Record, Snapshot
 from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
@@ -25,22 +27,43 @@ from contender.stages.data import look, take_snapshot
 from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
 from contender.upcoming import NextStarts, next_starts
+from contender.workspace import Staged
+
+ACCURACY = "accuracy"  # the only metric whose smallest gain follows from the number of rows
 
 
 class NextLook(Record):
-    """What a run's comparison could show on a held-out set, were its true gain in accuracy."""
+    """What a run's comparisons could show on a held-out set. Of accuracy that is known before; of another metric it depends on how
+    unlike both models' answers are, which nobody knows."""
 
     set: str
     generation: int
     look: int
     units: int = Field(description="about so many rows or keys would be judged")
-    smallest_gain: float | None = Field(description="true gain that is shown with 80% power; None: none is")
+    metrics: tuple[str, ...] = Field(description="that the two models are compared by")
+    smallest_gain: float | None = Field(
+        description="true gain of accuracy that is shown with 80% power; None: none is, or accuracy is not compared"
+    )
 
     @property
     def text(self) -> str:
-        gain = f"{self.smallest_gain:.1%} of accuracy with 80% power" if self.smallest_gain else "nothing: too few rows"
         again = f" (look {self.look} of generation {self.generation})" if self.look > 1 or self.generation > 1 else ""
-        return f"{self.set}; smallest gain that it can show: {gain}{again}"
+        return f"{self.set}; {'; '.join(self._gains)}{again}"
+
+    @property
+    def _gains(self) -> Iterator[str]:
+        if self.units < FEWEST_UNITS:
+            yield "smallest gain that it can show: nothing: too few rows"
+            return
+        if ACCURACY in self.metrics:
+            shown = (
+                f"{self.smallest_gain:.1%} of accuracy with 80% power"
+                if self.smallest_gain
+                else "nothing: too few rows"
+            )
+            yield f"smallest gain that it can show: {shown}"
+        if others := [in_sentence(name) for name in self.metrics if name != ACCURACY]:
+            yield f"about {self.units:,} rows to compare {' and '.join(others)} on, whose smallest gain depends on the models' answers"
 
 
 class Plan(Record):
@@ -54,7 +77,7 @@ class Plan(Record):
     expected_rows: dict[str, int]
     steps: int
     judged_on: str
-    smallest_gain: float | None = Field(description="of the looks the one that shows least")
+    smallest_gain: float | None = Field(description="of accuracy, of the looks the one that shows least")
     looks: tuple[NextLook, ...]
     champion: str | None
     decided: bool
@@ -92,10 +115,11 @@ def check(pipeline: Pipeline) -> Plan:
     snapshot = take_snapshot(run, seen)
     facts = pipeline.spec.facts
     labels = _label_counts(snapshot.folder / "source.arrow", columns(pipeline)[facts.target], facts.labels)
+    check_scope(pipeline.spec.evaluate.out_of_scope, labels)
     expected = _expected_rows(pipeline, snapshot.record, snapshot.folder / "source.arrow")
     rules = rules_of(pipeline)
     looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())
-    gain = _largest([look.smallest_gain for look in looks])
+    gain = _largest([look.smallest_gain for look in looks if ACCURACY in look.metrics])
     entry = run.registry.champion(pipeline.spec.promote.alias)
     train = pipeline.spec.train
     return Plan(
@@ -114,7 +138,11 @@ def check(pipeline: Pipeline) -> Plan:
         schedules=next_starts(pipeline, datetime.now(UTC)),
         triggers=dict(_triggers(pipeline)),
         notify=tuple(f"{', '.join(one.on)} → {', '.join(one.to)}" for one in pipeline.spec.notify),
-        warnings=(*_warnings(gain, rules, labels, snapshot.record), *unresolved(pipeline)),
+        warnings=(
+            *_warnings(looks, rules, labels, snapshot.record),
+            *_of_columns(pipeline, snapshot),
+            *unresolved(pipeline),
+        ),
     )
 
 
@@ -133,23 +161,15 @@ def _triggers(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
         yield "webhook", f"POST /hooks/{pipeline.spec.name}, scheme {hook.scheme}"
 
 
-def _label_counts(rows: Path, column: str, labels: Literal["one", "list", "none"]) -> dict[str, int]:
+def _label_counts(rows: Path, column: str, labels: Labels) -> dict[str, int]:
     """Rows of each label, as text like in every later stage, the commonest first; rows without a label belong to none.
 
     Of lists how often each label is in one; nothing where the task has no labels.
     """
-    import pyarrow.compute as pc
-
     from contender.data.source import open_rows
     from contender.data.values import as_text
 
-    counts: Counter[str] = Counter()
-    if labels != "none":
-        values = pc.value_counts(as_text(open_rows(rows).data.column(column)).drop_null())
-        for entry in values.to_pylist():
-            for label in [entry["values"]] if labels == "one" else texts_of(entry["values"]) or ():
-                counts[label] += entry["counts"]
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+    return dict(label_counts(as_text(open_rows(rows).data.column(column)), labels)) if labels != "none" else {}
 
 
 def _expected_rows(pipeline: Pipeline, snapshot: Snapshot, source: Path) -> dict[str, int]:
@@ -178,26 +198,51 @@ def _next_look(run: Run, rules: Rules, name: str, rows: int) -> NextLook:
     elif looks and place.look == 1:
         rows -= judged
     alpha = alpha_of(place.look, rules.versus.confidence)
+    leaves = [(leaf, share) for leaf, share in rules.versus.leaves() if rules.set_of(leaf) == name]
     gains = [
         smallest_gain(rows, alpha * share, min_gain=leaf.min_gain)
-        for leaf, share in rules.versus.leaves()
-        if rules.set_of(leaf) == name
+        for leaf, share in leaves
+        if rules.metric_of(leaf) == ACCURACY
     ]
-    return NextLook(set=name, generation=place.generation, look=place.look, units=rows, smallest_gain=_largest(gains))
+    return NextLook(
+        set=name,
+        generation=place.generation,
+        look=place.look,
+        units=rows,
+        metrics=tuple(dict.fromkeys(rules.metric_of(leaf) for leaf, _ in leaves)),
+        smallest_gain=_largest(gains),
+    )
 
 
 def _largest(gains: Sequence[float | None]) -> float | None:
-    """The largest of them; None where one is."""
+    """The largest of them; None where one is, or there is none."""
     known = [gain for gain in gains if gain is not None]
-    return max(known) if len(known) == len(gains) else None
+    return max(known) if known and len(known) == len(gains) else None
 
 
-def _warnings(gain: float | None, rules: Rules, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
+def _of_columns(pipeline: Pipeline, snapshot: Staged[Snapshot]) -> Iterator[str]:
+    """Columns of a table that a run would leave out, or refuse; looked for in the rows as they are, before any is held out."""
+    from contender.data.leaking import look_at, shares
+
+    if pipeline.spec.facts.example is not None or not snapshot.record.source.rows:
+        return
+    named = {*(pipeline.spec.data.features.columns or ()), *pipeline.spec.data.features.made}
+    read = set(features(pipeline, snapshot.record.source.columns)) - set(pipeline.spec.data.features.made)
+    found = look_at(snapshot.folder / "source.arrow", read, columns(pipeline)["label"])
+    if found.constant:
+        yield f"all rows hold the same in {listed(found.constant)}: not read"
+    if leaks := {name: share for name, share in found.leaks.items() if name not in named}:
+        yield f"columns give the label away, and a run would stop: {shares(leaks)}; name them under data.features.drop"
+
+
+def _warnings(looks: Sequence[NextLook], rules: Rules, labels: dict[str, int], snapshot: Snapshot) -> list[str]:
     found = [f"skipped {shorten(file.path, 300)}: {file.reason}" for file in snapshot.source.skipped[:20]]
     if unwanted := sum(file.left_out for file in snapshot.source.files):
         found.append(f"{unwanted:,} rows are left out: their label says that nobody wanted the answer")
     wanted = rules.versus.detectable_gain + max(leaf.min_gain for leaf, _ in rules.versus.leaves())
-    if gain is None or gain > wanted:
+    known = [look.smallest_gain for look in looks if ACCURACY in look.metrics or look.units < FEWEST_UNITS]
+    gain = _largest(known)
+    if known and (gain is None or gain > wanted):
         shown = "no gain" if gain is None else f"only gains above {gain:.1%}"
         found.append(
             f"the held-out set can show {shown}: most better models will end as inconclusive; hold out more rows"

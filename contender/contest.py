@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contender.errors import AliasMoved, Missing
+from contender.evaluation.scope import with_scope
 from contender.plan import rating, stage_key
 from contender.progress import Note, tell
 from contender.records import (
@@ -119,6 +120,7 @@ def evaluate_both(
         "revisions": metric_revisions(spec.evaluate.metrics),
         "device": device,
         "dtype": dtype,
+        **({"out_of_scope": label} if (label := spec.evaluate.out_of_scope) else {}),
     }
 
     def compute(folder: Path) -> Evaluation:
@@ -156,7 +158,8 @@ def outcomes_of(run: Run, release: ReleaseManifest, split: Staged[SplitReport], 
     """A release's outcomes on a held-out set, as a pyarrow table: one row each, in the set's order."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(predict(run, release, split, name).folder / "outcomes.parquet")
+    found = pq.read_table(predict(run, release, split, name).folder / "outcomes.parquet")
+    return with_scope(found, run.pipeline.spec.evaluate.out_of_scope)
 
 
 def _evaluate(run: Run, release: ReleaseManifest, split: Staged[SplitReport]) -> tuple[SetEvaluation, ...]:

@@ -101,11 +101,10 @@ class Observation(Record):
 COLUMNS = ("when (UTC)", "champion", "rows", "metric", "value", "95% bounds", "drift of labels", "unknown labels")
 
 
-def shares(labels: pa.ChunkedArray) -> dict[str, float]:
-    """Label → share of the rows."""
-    import pyarrow.compute as pc
-
-    return {entry["values"]: entry["counts"] / len(labels) for entry in pc.value_counts(labels).to_pylist()}
+def shares(counts: Mapping[str, int]) -> dict[str, float]:
+    """Label → share of all labels, which are as many as rows where each has one."""
+    every = sum(counts.values())
+    return {label: count / every for label, count in counts.items()}
 
 
 def distance(before: Mapping[str, float], after: Mapping[str, float]) -> float:

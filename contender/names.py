@@ -5,15 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# Of one label of a closed set for each example; of how well one of them, the positive class, is told from the others; of tags, one for
-# each word; of texts.
+# Of one label of a closed set for each example; of how well one of them, the positive class, is told from the others; of the one that
+# means none of the others; of any number of labels of a closed set; of tags, one for each word; of texts.
 LABEL_METRICS = ("accuracy", "precision", "recall", "f1_macro", "f1_weighted", "log_loss", "calibration_error")
 RANKING_METRICS = ("average_precision", "roc_auc", "recall_at_p50", "recall_at_p80", "recall_at_p90", "recall_at_p95")
+SCOPE_METRICS = ("in_scope_accuracy", "out_of_scope_recall", "out_of_scope_precision")
+MULTI_LABEL_METRICS = ("f1_micro", "f1_macro_labels", "precision_micro", "recall_micro")
 TAG_METRICS = ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
 TEXT_METRICS = ("bleu", "bleu_char", "chrf", "rouge1", "rouge2", "rougeL")
 # Of answers in a conversation.
 CHAT_METRICS = ("perplexity", "exact_match", "win_rate")
-METRIC_NAMES = (*LABEL_METRICS, *RANKING_METRICS, *TAG_METRICS, *TEXT_METRICS, *CHAT_METRICS)
+METRIC_NAMES = (
+    *LABEL_METRICS,
+    *RANKING_METRICS,
+    *SCOPE_METRICS,
+    *MULTI_LABEL_METRICS,
+    *TAG_METRICS,
+    *TEXT_METRICS,
+    *CHAT_METRICS,
+)
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss", "perplexity")
 
@@ -24,6 +34,8 @@ BUILTIN = "builtin:"
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
 
+Labels = Literal["one", "list", "set", "none"]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -31,15 +43,15 @@ class Task:
 
     `example` is the role that identifies an example: no held-out row is there twice, rows with a held-out one's leave training, and it
     decides the split by default. None: all columns but the target together, which are all read then. `labels`: whether the target is
-    one label of a closed set, a JSON list of them, or anything (none). `words`: whether examples are text, of which near-duplicates
-    are found. `explains`: whether answers can be explained by what of the example spoke for them. `writes`: whether an answer is text
-    that the model writes, by model.generation.
+    one label of a closed set, a JSON list of them in their order, any number of them whose order says nothing (set), or anything
+    (none). `words`: whether examples are text, of which near-duplicates are found. `explains`: whether answers can be explained by
+    what of the example spoke for them. `writes`: whether an answer is text that the model writes, by model.generation.
     """
 
     roles: tuple[str, ...]
     example: str | None
     target: str
-    labels: Literal["one", "list", "none"]
+    labels: Labels
     metrics: tuple[str, ...]
     default_metrics: tuple[str, ...]
     methods: tuple[str, ...]
@@ -101,12 +113,24 @@ TASKS: dict[str, Task] = {
         example="text",
         target="label",
         labels="one",
-        metrics=LABEL_METRICS,
+        metrics=(*LABEL_METRICS, *SCOPE_METRICS),
         default_metrics=("accuracy", "f1_macro"),
         methods=("full", "lora", "head"),
         inits=("pretrained", "scratch"),
         words=True,
         explains=True,
+    ),
+    "multi-label-classification": Task(
+        roles=("text", "labels"),
+        example="text",
+        target="labels",
+        labels="set",
+        metrics=(*MULTI_LABEL_METRICS, "accuracy"),
+        default_metrics=("f1_micro", "f1_macro_labels", "accuracy"),
+        methods=("full", "lora", "head"),
+        inits=("pretrained", "scratch"),
+        words=True,
+        explains=False,
     ),
     "token-classification": Task(
         roles=("tokens", "tags"),
@@ -158,3 +182,8 @@ TASKS: dict[str, Task] = {
 def labelled(task: str) -> bool:
     """Whether every row of such a task has one label of a closed set; a release of a kind that is not known here has none."""
     return task in TASKS and TASKS[task].labels == "one"
+
+
+def multi_labelled(task: str) -> bool:
+    """Whether every row of such a task has any number of labels of a closed set."""
+    return task in TASKS and TASKS[task].labels == "set"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from contender.names import EXAMPLE, PATH
+from contender.names import EXAMPLE, PATH, SCOPE_METRICS
 from contender.records import digest
 from contender.spec import Pipeline
 
@@ -72,6 +72,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "evaluate.positive": frozenset({"split", "train"}),
     "evaluate.answer": frozenset({"rate", "monitor", "evaluate", "judge"}),
     "evaluate.judge": frozenset({"rate", "monitor", "evaluate", "judge"}),
+    "evaluate.out_of_scope": frozenset({"evaluate"}),
     "evaluate.slices": frozenset({"snapshot", "split", "evaluate"}),
     "promote.to": frozenset({"registry"}),
     "promote.alias": frozenset({"alias"}),
@@ -149,6 +150,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "primary": spec.evaluate.metrics[0],
             "features": data.features.model_dump(),
             "positive": spec.evaluate.positive,
+            **({"out_of_scope": chosen} if (chosen := chosen_by_scope(pipeline)) else {}),
         },
         "release": {"task": spec.task, "columns": columns(pipeline)},
         "evaluate": {
@@ -156,6 +158,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "metrics": spec.evaluate.metrics,
             "slices": spec.evaluate.slices,
             **rated,
+            **({"out_of_scope": label} if (label := spec.evaluate.out_of_scope) else {}),
         },
         "judge": {
             "on": judged_set(pipeline),
@@ -233,6 +236,12 @@ def kept_columns(pipeline: Pipeline, found: Sequence[str]) -> tuple[str, ...]:
     people; `found`: what there is."""
     paths = {PATH} if pipeline.spec.facts.media else set()
     return tuple(sorted({*pipeline.spec.evaluate.slices, *features(pipeline, found), *paths}))
+
+
+def chosen_by_scope(pipeline: Pipeline) -> str | None:
+    """The label that means out of scope where the best checkpoint is chosen by it; else a training need not know it."""
+    evaluate = pipeline.spec.evaluate
+    return evaluate.out_of_scope if evaluate.metrics[0] in SCOPE_METRICS else None
 
 
 def judged_set(pipeline: Pipeline) -> str:

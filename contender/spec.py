@@ -13,14 +13,13 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    field_validator,
     model_validator,
 )
 from pydantic.json_schema import WithJsonSchema
 
 from contender import specrules
 from contender.errors import known
-from contender.evaluation.answers import answer_pattern, judge_name
+from contender.evaluatespec import Evaluate
 from contender.features import Features
 from contender.features import faults as feature_faults
 from contender.files import expanded
@@ -84,37 +83,6 @@ class Quality(Section):
         default=1_000_000,
         description="an expectation that cannot be checked in chunks or in SQLite is refused above it",
     )
-
-
-class Evaluate(Section):
-    """What is measured on held-out sets; the first metric is the primary one."""
-
-    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        default=("accuracy", "f1_macro"),
-        description="what is measured; the first one decides; the default is the task's",
-    )
-    positive: Annotated[str, Field(min_length=1)] | None = Field(
-        default=None,
-        description="of a table: the label that average precision and its kin find; default: the rarest in training",
-    )
-    answer: Annotated[str, Field(min_length=1), AfterValidator(answer_pattern)] | None = Field(
-        default=None,
-        description="for exact_match: a regular expression (RE2) whose first group is what counts of a text, such as '#### (.+)'",
-    )
-    judge: Annotated[str, AfterValidator(judge_name)] | None = Field(
-        default=None,
-        description="for win_rate: file.py:function beside the YAML; (prompt, answer, reference) → 0 to 1, or win, tie, loss",
-    )
-    slices: tuple[Column, ...] = Field(default=(), description="columns for whose values the metrics are reported too")
-
-    @field_validator("metrics")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            specrules.metric(name)
-        if len(set(value)) < len(value):
-            raise ValueError("names a metric twice")
-        return value
 
 
 class Promote(Section):
@@ -253,6 +221,11 @@ class Spec(Section):
         if self.train.packing and self.task != "text-generation":
             yield ("train", "packing"), f"is for text-generation, and {self.task} packs nothing"
         yield from self._answer_faults()
+        yield from specrules.scope_faults(
+            self.evaluate.out_of_scope,
+            self.task,
+            {*self.evaluate.metrics, *self.promote.floors, *self._compared_metrics},
+        )
         if not self.facts.writes and self.model.generation != GenerationOptions():
             yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
 
@@ -295,6 +268,13 @@ class Spec(Section):
             yield ("promote", "guards", "slices"), "guards the columns of evaluate.slices, and there are none"
         if guards.golden.max_drop is not None and not self.data.golden:
             yield ("promote", "guards", "golden"), "guards the sets of data.golden, and there are none"
+
+    @property
+    def _compared_metrics(self) -> set[str]:
+        """That rules and triggers name themselves."""
+        worse = self.triggers.degradation
+        named = [leaf.metric for leaf, _ in self.promote.versus_champion.leaves()] + ([worse.metric] if worse else [])
+        return {name for name in named if name is not None}
 
     @property
     def facts(self) -> Task:

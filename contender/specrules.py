@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from contender.errors import UsageError, known
 from contender.files import file_url_path
-from contender.names import ANSWER, METRIC_NAMES, PROMPT, RELEASE_BASE, TASKS, Task
+from contender.names import ANSWER, METRIC_NAMES, PROMPT, RELEASE_BASE, SCOPE_METRICS, TASKS, Task
 
 SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
 UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[A-Za-z][A-Za-z0-9+.-]*://")
@@ -129,6 +129,18 @@ def parts_fault(columns: Mapping[str, str], facts: Task) -> str | None:
         return f"names {given[0]} and {facts.example}: a conversation is in one column, or in those of its parts"
     missing = [part for part in (PROMPT, ANSWER) if part not in given]
     return f"names {given[0]}, and no {missing[0]}: name the columns of both" if missing else None
+
+
+def scope_faults(label: str | None, task: str, metrics: Collection[str]) -> Iterator[Fault]:
+    """What is wrong with the label that means out of scope, beside the metrics that a spec asks for."""
+    needing = [name for name in SCOPE_METRICS if name in metrics]
+    if label is not None and not set(SCOPE_METRICS) & set(TASKS[task].metrics):
+        yield (
+            ("evaluate", "out_of_scope"),
+            f"is for the labels of a text, and {task} has none that means none of the others",
+        )
+    elif label is None and needing:
+        yield ("evaluate", "out_of_scope"), f"is missing: {needing[0]} needs the label that means none of the others"
 
 
 DURATION = re.compile(r"(?P<count>\d+(\.\d+)?)\s*(?P<unit>s|m|h|d)")

@@ -154,13 +154,15 @@ def _described(read: FileSet, options: ReadOptions, rows: Path) -> DataProfile:
 
 def _figures(rows: Path, shape: Shape) -> dict[str, Any]:
     """What is worth knowing of the examples of a task."""
-    from contender.data.tagged import tag_figures
+    from contender.data.tagged import label_figures, tag_figures
 
     if shape.layout is not None:
         return _chat_figures(rows)
     if shape.text is None or not TASKS[shape.task].words:
         return {}
     figures = _text_figures(_texts_in(rows, shape.text))
+    if shape.task == "multi-label-classification":
+        figures |= {"labels": shorten_keys(label_figures(rows, str(shape.label)))}
     if shape.task == "token-classification":
         labels, lengths = tag_figures(rows, shape.text, str(shape.label))
         figures |= {"labels": shorten_keys(labels), "text_length": _quantiles(lengths)}

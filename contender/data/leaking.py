@@ -6,7 +6,8 @@ many numbers by a small tree of thresholds, learned from every second row and tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,22 +27,45 @@ GIVEN_AWAY = 0.995  # of what the commonest label leaves wrong
 
 def refuse_leaks(rows: Path, columns: Iterable[str]) -> None:
     """DataError naming the columns, of those given, that give away the label of the training rows in the row file `rows`."""
-    from contender.data.values import as_text
-    from contender.evaluation.evaluate import read_columns
-
-    names = sorted(columns)
-    table = read_columns(rows, [*names, "label"])
-    places = np.unique(np.linspace(0, table.num_rows - 1, num=min(table.num_rows, SAMPLED)).astype(np.int64))
-    table = table.take(places)
-    labels = _codes(as_text(table.column("label")))
-    found = {name: share for name in names if (share := explained(table.column(name), labels)) >= GIVEN_AWAY}
-    if found:
-        shown = ", ".join(f"{name} ({share:.1%})" for name, share in found.items())
+    shown = shares(look_at(rows, columns, "label").leaks)
+    if shown:
         raise DataError(
             f"columns give the label away, each by itself: {shown} of what the commonest label gets wrong",
             "What is only known once the label is must not be read: name it under data.features.drop. Where it is known before, "
             "list the columns that are read under data.features.columns.",
         )
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Of the columns of a table: which hold one value alone, and which give the label away, with the share that they explain."""
+
+    constant: tuple[str, ...]
+    leaks: dict[str, float]
+
+
+def look_at(rows: Path, columns: Iterable[str], label: str) -> Looked:
+    """What a sample of a row file says of some of its columns; `label` is the column of the label. Rows without one are left out."""
+    from contender.data.values import as_text
+    from contender.evaluation.evaluate import read_columns
+
+    names = sorted(columns)
+    table = read_columns(rows, [*names, label])
+    places = np.unique(np.linspace(0, table.num_rows - 1, num=min(table.num_rows, SAMPLED)).astype(np.int64))
+    table = table.take(places)
+    table = table.filter(table.column(label).is_valid())
+    labels = _codes(as_text(table.column(label)))
+    cells = {name: as_text(table.column(name)) for name in names}
+    explaining = {name: explained(column, labels) for name, column in cells.items()}
+    return Looked(
+        constant=tuple(name for name, column in cells.items() if len(column.unique()) < 2),
+        leaks={name: share for name, share in explaining.items() if share >= GIVEN_AWAY},
+    )
+
+
+def shares(leaks: Mapping[str, float]) -> str:
+    """Columns that give the label away, in words."""
+    return ", ".join(f"{name} ({share:.1%})" for name, share in leaks.items())
 
 
 def explained(column: pa.ChunkedArray, labels: np.ndarray) -> float:

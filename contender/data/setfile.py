@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contender.data.jsonlists import label_sets
 from contender.data.values import as_text
 from contender.names import TASKS, Task
 from contender.records import sha256_hex
@@ -40,7 +41,7 @@ class SetWriter:
     def add(self, batch: pa.RecordBatch, keys: np.ndarray[Any, Any]) -> None:
         if not batch.num_rows:
             return
-        roles = [as_text(batch.column(column)) for column in self._columns.values()]
+        roles = [self._cells(batch, role) for role in self._columns]
         kept = [self._kept(batch, name) for name in self._keep]
         arrays = [*roles, *kept, pa.array(keys, pa.uint64())]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
@@ -68,6 +69,10 @@ class SetWriter:
             yield target
         else:
             yield from json.loads(target)
+
+    def _cells(self, batch: pa.RecordBatch, role: str) -> pa.Array:
+        cells = as_text(batch.column(self._columns[role]))
+        return label_sets(cells) if self._task.labels == "set" and role == self._task.target else cells
 
     def _kept(self, batch: pa.RecordBatch, name: str) -> pa.Array:
         there = name in batch.schema.names

@@ -15,7 +15,7 @@ from contender.data.formats import MEDIA, Media, format_of, is_media
 from contender.data.places import Place, locate
 from contender.data.rowfile import read_batches
 from contender.data.streams import Hashed, gzip_errors, unpacked
-from contender.data.tagged import tagged_columns
+from contender.data.tagged import label_lists, tagged_columns
 from contender.data.values import as_text
 from contender.records import Record
 from contender.text import NAME_LENGTH, shorten
@@ -108,6 +108,9 @@ def shape_of(rows: Path, columns: Sequence[ColumnProfile], count: int, medium: M
         return Shape("text-generation", layout.turns or layout.prompt, layout.answer, layout)
     if written := _written(columns, count):
         return written
+    if labels := label_lists(rows):
+        others = [column for column in columns if column.name != labels]
+        return Shape("multi-label-classification", _text_column(others, count), labels)
     text = _text_column(columns, count)
     if text is None and label is not None:
         return Shape("tabular-classification", None, _table_label(columns, count))

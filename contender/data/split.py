@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from contender.data.examples import forms
 from contender.data.heldout import Conflicts, Held
+from contender.data.jsonlists import label_sets
 from contender.data.near import HeldTexts, NearDuplicates
 from contender.data.normalise import NORMALISER, hashes, plain_hashes, seed_of
 from contender.data.rowfile import FILE, ROW, read_batches
@@ -166,11 +167,12 @@ class _Dealing:
         return np.array(hashes((key or "" for key in keys), self.key_seed), np.uint64)
 
     def labels(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
-        """Hashes of the targets as they are; all alike where the same example may well have several right answers."""
+        """Hashes of the targets, of sets in no order; all alike where the same example may well have several right answers."""
         if self.task.labels == "none":
             return np.zeros(batch.num_rows, np.uint64)
-        labels = as_text(batch.column(self.columns[self.task.target])).to_pylist()
-        return np.array(plain_hashes(labels, seed_of(self.definition.salt, "label")), np.uint64)
+        cells = as_text(batch.column(self.columns[self.task.target]))
+        labels = label_sets(cells) if self.task.labels == "set" else cells
+        return np.array(plain_hashes(labels.to_pylist(), seed_of(self.definition.salt, "label")), np.uint64)
 
 
 def _set_names(definition: SplitDefinition, held: Mapping[str, Held]) -> list[str]:
@@ -326,8 +328,10 @@ def _checked(report: SplitReport, task: Task) -> SplitReport:
         )
     classes = report.label_counts[TRAIN]
     if task.labels != "none" and len(classes) < 2:
+        only = next(iter(classes), "")
+        alike = f"all {report.rows[TRAIN]:,} training rows have the label {only!r}"
         raise DataError(
-            f"all {report.rows[TRAIN]:,} training rows have the label {next(iter(classes), '')!r}",
-            "A classifier needs rows of two labels or more: check data.columns.label, or bring rows of other labels.",
+            alike if task.labels == "one" else f"the training rows have fewer than two labels: {only or 'none'}",
+            f"A classifier needs rows of two labels or more: check data.columns.{task.target}, or bring rows of other labels.",
         )
     return report

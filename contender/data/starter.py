@@ -15,12 +15,17 @@ PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./*-]*(?: [A-Za-z0-9_./*-]+)*")
 NOT_TEXT = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan"])
 SHOWN_LABELS = 8
 FEW_ROWS = 5_000
+HEAD = "head: train only the classifier, faster and weaker"
 LORA = "lora: small matrices beside the weights, in less memory"
 # Task → the lines of its model. A base that any data can start with, and what to think about.
 MODELS = {
     "text-classification": (
         "base: {default}",
-        "method: full              # or head: train only the classifier, faster and weaker",
+        f"method: full              # or {HEAD}",
+    ),
+    "multi-label-classification": (
+        "base: {default}",
+        f"method: full              # or {HEAD}",
     ),
     "token-classification": ("base: {default}", f"method: full              # or {LORA}"),
     "image-classification": (

@@ -48,10 +48,13 @@ def evaluation_id(
     device: str,
     dtype: str,
     rated: Mapping[str, Any] | None = None,
+    out_of_scope: str | None = None,
 ) -> str:
     """`e-` and 16 hex over all that an evaluation depends on; `sets` maps each held-out set to its digest, `rated`: see plan.rating."""
-    known = [release, champion, dict(sets), dict(revisions), device, dtype]
-    return f"e-{digest([*known, dict(rated)] if rated else known)[:16]}"
+    known: list[Any] = [release, champion, dict(sets), dict(revisions), device, dtype]
+    known += [dict(rated)] if rated else []
+    known += [out_of_scope] if out_of_scope is not None else []
+    return f"e-{digest(known)[:16]}"
 
 
 def read_columns(rows: Path, columns: Sequence[str]) -> pa.Table:

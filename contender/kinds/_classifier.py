@@ -43,7 +43,10 @@ class LoadedClassifier:
 
         with self._computing, torch.inference_mode():
             inputs = {key: value.to(self.device) for key, value in batch.items()}
-            return softmax(self._model(**inputs).logits.float().cpu().numpy())
+            return self._of_logits(self._model(**inputs).logits.float().cpu().numpy())
+
+    def _of_logits(self, logits: np.ndarray) -> np.ndarray:
+        return softmax(logits)
 
 
 class Classifier(LoadedClassifier):
@@ -128,7 +131,7 @@ class ReleasedClassifier:
         self.labels = tuple(classifier.names)
         self._classifier = classifier
 
-    def predict(self, inputs: Sequence[Any], *, batch_size: int = BATCH) -> list[Prediction]:
+    def predict(self, inputs: Sequence[Any], *, batch_size: int = BATCH) -> list[Any]:
         import numpy as np
 
         check_call(inputs, batch_size)
@@ -143,9 +146,13 @@ class ReleasedClassifier:
             )
         orders = np.argsort(-probabilities, axis=-1, kind="stable")
         return [
-            Prediction({self.labels[label]: float(row[label]) for label in order})
+            self._answer({self.labels[label]: float(row[label]) for label in order})
             for row, order in zip(probabilities, orders, strict=True)
         ]
+
+    def _answer(self, scores: dict[str, float]) -> Any:
+        """One answer, of every label's probability, the highest first."""
+        return Prediction(scores)
 
     def _example(self, place: int, given: Any) -> Any:
         """What the classifier takes, of one input; UsageError where it is none."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import DataError
+from contender.evaluation.scope import with_scope
 from contender.kinds._classifier import softmax
 from contender.kinds._loaded import encoder_names
 from contender.kinds.base import Defaults
@@ -42,13 +43,25 @@ class Classification(Defaults):
     def scores(
         self, kept: np.ndarray, label_ids: np.ndarray, labels: Sequence[str], names: Sequence[str]
     ) -> dict[str, float]:
-        import numpy as np
-
         from contender.evaluation.metrics import compute
 
-        truth = [labels[index] for index in label_ids]
-        keys = np.arange(len(truth), dtype=np.uint64)
-        return compute(outcomes_of(keys, truth, softmax(kept), labels), names)
+        return compute(_on_validation(kept, label_ids, labels), names)
+
+    def scorer(self, job: Job) -> Callable[..., dict[str, float]]:
+        from contender.evaluation.metrics import compute
+
+        def found(kept: np.ndarray, label_ids: np.ndarray) -> dict[str, float]:
+            outcomes = _on_validation(kept, label_ids, job.labels)
+            return compute(with_scope(outcomes, job.out_of_scope), [job.primary_metric])
+
+        return found
+
+
+def _on_validation(kept: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> pa.Table:
+    import numpy as np
+
+    truth = [labels[index] for index in label_ids]
+    return outcomes_of(np.arange(len(truth), dtype=np.uint64), truth, softmax(kept), labels)
 
 
 def label_ids(found: Sequence[str], labels: Mapping[str, int]) -> list[int]:

@@ -8,8 +8,11 @@ from typing import Any
 
 from contender.errors import ModelError, UsageError
 from contender.kinds._loaded import check_weights
+from contender.models import read_config
 from contender.training.devices import best_device
 from contender.training.loading import quiet_loading
+
+DEVIATION = 0.02  # of a new layer's weights, where the architecture names none
 
 
 def first_line(error: BaseException) -> str:
@@ -40,8 +43,8 @@ def load_base(
 ) -> tuple[Any, dict[str, Any]]:
     """A base in fp32, and what from_pretrained tells of its loading; `auto`: the class of transformers that loads it.
 
-    With `labels` its head is one for these, drawn anew where the base had one for more or fewer. `config`: what else is to differ
-    from the base's configuration. ModelError, with the advice to use what `fits`, where it cannot be loaded or lacks weights.
+    With `labels` its head is one for these, drawn anew where the base had one for others. `config`: what else is to differ from the
+    base's configuration. ModelError, with the advice to use what `fits`, where it cannot be loaded or lacks weights.
     """
     import torch
     import transformers
@@ -63,7 +66,35 @@ def load_base(
             f"the base model in {base} cannot be loaded for {task}: {first_line(error)}", f"Use {fits}."
         ) from error
     check_weights(model, loaded, base)
+    if labels is not None:
+        _forget_other_labels(model, loaded, base, labels)
     return model, loaded
+
+
+def _forget_other_labels(model: Any, loaded: dict[str, Any], base: Path, labels: Sequence[str]) -> None:
+    """Draws the last layer anew where the base was a classifier for as many other labels, whose answers it would begin with."""
+    from torch import nn
+
+    told = read_config(base, base.name).get("id2label") or {}
+    before = [told[index] for index in sorted(told, key=int)]
+    if len(before) != len(labels) or before == list(labels):
+        return
+    own = {id(module) for module in model.base_model.modules()}
+    layers = [
+        (name, module)
+        for name, module in model.named_modules()
+        if id(module) not in own and isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)
+    ]
+    name, layer = next((one for one in reversed(layers) if one[1].weight.shape[0] == len(labels)), ("", None))
+    if layer is None:
+        raise ModelError(
+            f"the base model in {base} answers with other labels, and has no last layer that could forget them",
+            "Use the base that it was made from.",
+        )
+    if f"{name}.weight" not in loaded["missing_keys"]:
+        nn.init.normal_(layer.weight, std=getattr(model.config, "initializer_range", DEVIATION))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def build(auto: str, config: Any, base: Path, task: str, fits: str) -> Any:

@@ -104,7 +104,7 @@ class TokenClassifier(ReleasedClassifier):
         super().__init__(manifest, tagger)
         self._tagger = tagger
 
-    def predict(self, inputs: Sequence[Any], *, batch_size: int = BATCH) -> list[Tagged]:  # type: ignore[override]
+    def predict(self, inputs: Sequence[Any], *, batch_size: int = BATCH) -> list[Tagged]:
         import numpy as np
 
         check_call(inputs, batch_size)

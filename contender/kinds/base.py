@@ -35,6 +35,14 @@ class Prediction:
         return next(iter(self.scores.values()))
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """One answer of any number of labels: those that it has, in order; every label with its own probability, the highest first."""
+
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+
+
 class Model(Protocol):
     """A release in memory that answers, as its manifest says. Several threads may ask at once."""
 
@@ -45,7 +53,7 @@ class Model(Protocol):
     def predict(self, inputs: Sequence[str | Mapping[str, Any]], *, batch_size: int = 64) -> Sequence[Any]:
         """One answer for each input, in their order: an example by itself, or a row of the columns that it was trained on.
 
-        A classifier answers with a `Prediction`, a kind that writes text with that text.
+        A classifier answers with a `Prediction`, one of any number of labels with `Labelled`, a kind that writes text with that text.
         `batch_size`: inputs computed at a time. UsageError for what is no input, ModelError where the answer is no number.
         """
 

@@ -13,7 +13,6 @@ from contender.kinds._lengths import text_length
 from contender.kinds._loaded import check_vocabulary
 from contender.kinds._loading import build, load_base, load_tokenizer, names_of
 from contender.kinds._options import peak_rate
-from contender.models import read_config
 from contender.training.devices import wait_passively
 from contender.training.scratch import changed_config
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from contender.attribution import Attribution
     from contender.records import ReleaseManifest
 
-PROBLEM = "single_label_classification"
 FITS = "a base whose architecture has a sequence-classification form in transformers"
 
 # Peak learning rates that worked best on real data: parameters of the base → rate. Between them, linear in the logarithms.
@@ -35,8 +33,6 @@ FIXED_RATES = {"head": 1e-2, "scratch": 5e-4}
 # ten times 79.2. QLoRA's authors found 1e-4 and 2e-4 for the largest bases.
 LORA_FACTOR, LOWEST_LORA_RATE = 5.0, 1e-4
 
-DEVIATION = 0.02  # of a new layer's weights, where the architecture names none
-
 WINDOW = 8_192  # rows predicted at a time: sorted by length inside, bounded in memory
 
 
@@ -46,6 +42,7 @@ class TextClassification(Classification):
     task = "text-classification"
     revision = 2
     compact_embeddings = True
+    problem = "single_label_classification"  # as transformers calls it
 
     def learning_rate(self, method: str, parameters: int) -> float:
         if method in FIXED_RATES:
@@ -67,14 +64,11 @@ class TextClassification(Classification):
         return tokenizer
 
     def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        model, loaded = load_base(AUTO, base, self.task, FITS, labels, problem_type=PROBLEM)
-        if not self.above_encoder(model) & set(loaded["missing_keys"]):
-            _forget_other_labels(model, base, labels)
-        return model
+        return load_base(AUTO, base, self.task, FITS, labels, problem_type=self.problem)[0]
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         config = changed_config(base, changes)
-        config.update(names_of(labels) | {"problem_type": PROBLEM})
+        config.update(names_of(labels) | {"problem_type": self.problem})
         return build(AUTO, config, base, self.task, FITS)
 
     def warm_up(self, base: Path) -> None:
@@ -151,17 +145,3 @@ class TextClassification(Classification):
 
 
 KIND = TextClassification()
-
-
-def _forget_other_labels(model: Any, base: Path, labels: Sequence[str]) -> None:
-    """Draws the last layer anew where the base was a classifier for as many other labels, whose answers it would begin with."""
-    from torch import nn
-
-    from contender.training.head import last_layer
-
-    told = read_config(base, base.name).get("id2label") or {}
-    before = [told[index] for index in sorted(told, key=int)]
-    if len(before) == len(labels) and before != list(labels):
-        layer = last_layer(model, len(labels), base.name)
-        nn.init.normal_(layer.weight, std=getattr(model.config, "initializer_range", DEVIATION))
-        nn.init.zeros_(layer.bias)

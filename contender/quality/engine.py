@@ -20,6 +20,8 @@ from great_expectations.validator.v1_validator import Validator
 import expectations.chats
 import expectations.duplicates
 import expectations.labels
+import expectations.labelsets
+import expectations.numbers
 import expectations.quantiles
 import expectations.tags
 import expectations.text
@@ -147,6 +149,8 @@ def registered() -> set[str]:
         expectations.chats,
         expectations.duplicates,
         expectations.labels,
+        expectations.labelsets,
+        expectations.numbers,
         expectations.quantiles,
         expectations.tags,
         expectations.text,

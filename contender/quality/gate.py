@@ -6,7 +6,7 @@ in SQLite; rows that fail a critical one are quarantined. The gate says whether 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +51,8 @@ def check(
     """
     out.mkdir(parents=True, exist_ok=True)
     row_file = open_row_file(rows, columns)
-    plan = make_plan(suite, _parameters(reference_label_shares), row_file.names, row_file.types())
+    others = sorted(set(row_file.names) - row_file.roles)
+    plan = make_plan(suite, _parameters(reference_label_shares, others), row_file.names, row_file.types())
     whole = build_suite(suite_name, plan.planned)
     ran = run(plan, row_file, out, Limits(chunk_rows, in_memory_rows), on_rows)
     admitted, shares = quarantine(row_file, ran, out, chunk_rows)
@@ -68,8 +69,9 @@ def check(
     return report
 
 
-def _parameters(shares: Mapping[str, float] | None) -> dict[str, Any]:
+def _parameters(shares: Mapping[str, float] | None, others: Sequence[str]) -> dict[str, Any]:
     return {
+        "other_columns": list(others) or None,
         "reference_label_shares": dict(shares) if shares else None,
         "reference_labels": sorted(shares) if shares else None,
     }

@@ -15,6 +15,7 @@ from contender.quality.scopes import PARAMETERS, SCOPES, Scope, columns_of
 from contender.records import Severity
 
 PARAMETER = "$PARAMETER"
+NAMED = 8  # columns of one expectation that are named one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Planned:
     @property
     def column(self) -> str | None:
         named = [name for name in columns_of(self.kwargs) if isinstance(name, str)]
-        return ", ".join(named) or None
+        return (", ".join(named) or None) if len(named) <= NAMED else f"{len(named)} columns"
 
     @property
     def reason(self) -> str:

@@ -10,8 +10,9 @@ from string import Template
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow.compute as pc
 
+from contender.data.jsonlists import label_counts
+from contender.names import Labels
 from contender.quality.engine import Result, exception_of
 from contender.quality.plan import Plan, Planned
 from contender.quality.quarantine import Quarantine
@@ -20,6 +21,7 @@ from contender.quality.running import Ran
 from contender.records import ExpectationResult, QualityReport
 from contender.text import terminal_safe
 
+TARGETS: dict[str, Labels] = {"label": "one", "labels": "set"}  # roles whose labels are of a closed set
 MAX_REASONS = 5
 MAX_OBSERVED = 300
 # Why stands in an exception, which may quote a row: it stays in the workspace, as rows do.
@@ -46,13 +48,12 @@ def quarantine(rows: RowFile, ran: Ran, out: Path, chunk_rows: int) -> tuple[np.
 
 
 def _count_labels(counts: dict[str, int], rows: RowFile, table: Any, bad: np.ndarray) -> None:
-    if "label" not in rows.roles:
-        return
-    labels = rows.view(table, ["label"]).column("label")
-    kept = labels.filter(~bad) if bad.any() else labels
-    for entry in pc.value_counts(kept.combine_chunks()).to_pylist():
-        if entry["values"] is not None:
-            counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+    for role, labels in TARGETS.items():
+        if role in rows.roles:
+            cells = rows.view(table, [role]).column(role)
+            kept = cells.filter(~bad) if bad.any() else cells
+            for label, count in label_counts(kept.combine_chunks(), labels).items():
+                counts[label] = counts.get(label, 0) + count
 
 
 def make_report(

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-PARAMETERS = ("reference_label_shares", "reference_labels")  # what a run knows, for `$PARAMETER` in a suite
+# What a run knows, for `$PARAMETER` in a suite.
+PARAMETERS = ("reference_label_shares", "reference_labels", "other_columns")
 _COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
 
 
@@ -73,6 +74,8 @@ _CUSTOM_ROW = """
 expect_column_values_to_be_visible expect_column_values_to_be_undamaged_text expect_column_values_to_be_known_labels
 expect_column_values_to_be_lists_of_text expect_column_values_to_be_entity_tags
 expect_column_pair_lists_to_be_of_equal_length expect_column_values_to_be_conversations_without
+expect_column_values_to_list_visible_texts expect_column_values_to_list_known_labels
+expect_multicolumn_values_to_be_finite
 """
 _CUSTOM_TABLE = """
 expect_column_pair_duplicates_to_agree expect_column_pair_rows_to_be_distinct expect_column_every_value_to_have_rows

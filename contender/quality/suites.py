@@ -119,7 +119,7 @@ def _parameter_faults(document: Document, parameters: Any) -> Iterator[str]:
         return
     for name in parameters or ():
         if name in PARAMETERS:
-            yield f"{document.where((*path, name))}: {name} comes from the champion's training data; use another name"
+            yield f"{document.where((*path, name))}: {name} comes from the run; use another name"
 
 
 def _expectation_faults(document: Document, path: Key, expectation: Any) -> Iterator[str]:

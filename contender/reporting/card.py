@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment
 
 from contender.evaluation.metrics import METRICS
 from contender.evaluation.outcomes import from_table
-from contender.names import labelled
+from contender.names import labelled, multi_labelled
 from contender.reporting.data import ReportInput
+from contender.reporting.entities import label_counts
 from contender.reporting.page import templates
 from contender.reporting.report import lineage
 from contender.text import markdown_safe, shorten
@@ -26,7 +26,10 @@ WEAKEST = 3
 FEWEST_ROWS = 5  # of a label before its recall is worth a sentence
 
 # Our metric → the Hub's name for it, which its metric pages and leaderboards are filed under.
-HUB_METRICS = {"f1_macro": "f1", "f1_weighted": "f1"}
+HUB_METRICS = {"f1_macro": "f1", "f1_weighted": "f1"} | {"f1_micro": "f1", "f1_macro_labels": "f1"}
+HUB_METRICS |= {"precision_micro": "precision", "recall_micro": "recall"}
+# Our task → the Hub's name for what its pipelines do, where that is another.
+HUB_TASKS = {"multi-label-classification": "text-classification"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ def render_card(data: ReportInput) -> str:
             verdict_mark=MARKS[data.verdict.verdict],
             weakest=weakest_labels(data),
             labelled=labelled(data.release.kind),
+            label_sets=multi_labelled(data.release.kind),
+            hub_task=hub_task(data),
         )
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -62,7 +67,7 @@ def front_matter(data: ReportInput, base: str) -> str:
     """YAML 1.2, every string in JSON's quotes, which YAML reads: no label or name can become another key."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
-        "pipeline_tag": data.release.kind,
+        "pipeline_tag": hub_task(data),
         "tags": ["contender", data.pipeline],
         "metrics": sorted({HUB_METRICS.get(name, name) for name in data.metrics}),
     }
@@ -74,21 +79,30 @@ def front_matter(data: ReportInput, base: str) -> str:
 
 def weakest_labels(data: ReportInput) -> list[WeakLabel]:
     """Labels of which the fewest rows are right, among those with rows enough to tell; none of a kind without such labels."""
-    if not labelled(data.release.kind):
+    if not labelled(data.release.kind) and not multi_labelled(data.release.kind):
         return []
     outcomes = from_table(data.outcomes)
-    counts = outcomes.per_class
-    order = [place for place in np.argsort(counts.recall, kind="stable") if counts.support[place] >= FEWEST_ROWS]
-    found = [
-        WeakLabel(outcomes.names[place], int(counts.support[place]), float(counts.recall[place])) for place in order
-    ]
-    return [label for label in found[:WEAKEST] if label.recall < 1]
+    if multi_labelled(data.release.kind):
+        found = [
+            WeakLabel(label, there, right / max(there, 1))
+            for label, (right, _, there) in label_counts(outcomes).items()
+        ]
+    else:
+        counts = zip(outcomes.names, outcomes.per_class.support, outcomes.per_class.recall, strict=True)
+        found = [WeakLabel(name, int(rows), float(recall)) for name, rows, recall in counts]
+    known = sorted((label for label in found if label.rows >= FEWEST_ROWS), key=lambda label: label.recall)
+    return [label for label in known[:WEAKEST] if label.recall < 1]
+
+
+def hub_task(data: ReportInput) -> str:
+    """What the Hub, and pipelines of transformers, call the task."""
+    return HUB_TASKS.get(data.release.kind, data.release.kind)
 
 
 def _results(data: ReportInput) -> list[dict[str, Any]]:
     return [
         {
-            "task": {"type": data.release.kind},
+            "task": {"type": hub_task(data)},
             "dataset": {"name": f"{data.pipeline} {held.set}", "type": data.pipeline, "split": held.set},
             "metrics": [
                 {"type": HUB_METRICS.get(name, name), "name": METRICS[name].title, "value": round(number, 6)}

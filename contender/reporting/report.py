@@ -9,12 +9,12 @@ from contender.attribution import TOLERATED_GAP
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
-from contender.names import labelled
+from contender.names import labelled, multi_labelled
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES
 from contender.reporting.data import ReportInput
-from contender.reporting.entities import entity_types
+from contender.reporting.entities import entity_types, label_types
 from contender.reporting.findings import PER_PAIR, Findings, find
 from contender.reporting.history import history_chart
 from contender.reporting.models import of_models
@@ -96,7 +96,7 @@ def _looked_into(data: ReportInput) -> dict[str, Any]:
     lowest = min([share for item in findings.changes for share in (item.challenger, item.champion)], default=0.0)
     return {
         "findings": findings,
-        "entity_types": entity_types(data.paired) if "entity_f1" in data.metrics else [],
+        **_by_type(data),
         "per_pair": PER_PAIR,
         "tolerated_gap": TOLERATED_GAP,
         "agreement": _agreement(findings) if data.champion else None,
@@ -105,6 +105,13 @@ def _looked_into(data: ReportInput) -> dict[str, Any]:
         "label_scale": Scale(0.0, largest or 1.0, 0.0, 200.0),
         "share_scale": Scale(math.floor(lowest * 10) / 10, 1.0, 8.0, 192.0),
     }
+
+
+def _by_type(data: ReportInput) -> dict[str, Any]:
+    """What answers are made of, of a kind that gives several labels to a row, or finds entities."""
+    sets = multi_labelled(data.release.kind)
+    types = label_types(data.paired) if sets else entity_types(data.paired) if "entity_f1" in data.metrics else []
+    return {"entity_types": types, "label_sets": sets}
 
 
 def _agreement(findings: Findings) -> dict[str, float]:

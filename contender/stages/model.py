@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from contender import stopping
 from contender.datafiles import data_files
+from contender.evaluation.scope import check_scope
 from contender.kinds import kind
-from contender.plan import columns, rating, stage_key
+from contender.plan import chosen_by_scope, columns, rating, stage_key
 from contender.progress import Note, tell
 from contender.records import (
     AliasEntry,
@@ -72,6 +73,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
     from contender.training.sharing import SharedCheckpoints
 
     spec = run.pipeline.spec
+    check_scope(spec.evaluate.out_of_scope, split.record.label_counts["train"])
     key = stage_key(
         run.pipeline,
         "train",
@@ -111,6 +113,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
             columns={role: role for role in columns(run.pipeline)},
             labels=split.record.labels,
             **table_of(run.pipeline, split),
+            out_of_scope=chosen_by_scope(run.pipeline),
             options=spec.train,
             generation=spec.model.generation,
             primary_metric=spec.evaluate.metrics[0],

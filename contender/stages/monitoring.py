@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from contender.contest import Champion
+from contender.data.jsonlists import label_counts, texts_of
 from contender.errors import Damaged
+from contender.evaluation.scope import with_scope
 from contender.files import sha256_file
 from contender.kinds import kind
 from contender.monitoring import LEVEL, Observation, degraded, drift_of, shares
-from contender.names import TASKS, Task, labelled
+from contender.names import TASKS, Task
 from contender.plan import stage_key
 from contender.progress import Note, tell
 from contender.records import ReleaseManifest, Snapshot, SplitReport
@@ -80,7 +82,10 @@ def degradation(run: Run, champion: Champion) -> str | None:
         return None
     series, metric = run.registry.monitoring, rule.metric or run.pipeline.spec.evaluate.metrics[0]
     digest = champion.manifest.digest
-    return _unless_damaged(lambda: degraded(rule, metric, digest, series.all(), series.outcomes))
+    label = run.pipeline.spec.evaluate.out_of_scope
+    return _unless_damaged(
+        lambda: degraded(rule, metric, digest, series.all(), lambda one: with_scope(series.outcomes(one), label))
+    )
 
 
 def is_monitored(run: Run, champion: Champion, seen: Snapshot) -> bool:
@@ -164,6 +169,7 @@ def _added(
     from contender.registry.observations import ID
 
     assert champion.entry is not None
+    asked = run.pipeline.spec.evaluate
     outcomes = pq.read_table(scored.folder / "outcomes.parquet").drop_columns(["row"])
     outcomes = outcomes.add_column(0, ID, pa.array(ids, pa.uint64()))
     about = {
@@ -172,12 +178,16 @@ def _added(
         "champion": release.release,
         "champion_digest": release.digest,
         "snapshot": snapshot.digest,
-        "primary": run.pipeline.spec.evaluate.metrics[0],
+        "primary": asked.metrics[0],
     }
 
     def describe(left: pa.Table, n: int, file: str) -> Observation:
         return Observation(
-            n=n, outcomes=file, at=now(), **about, **measured(left, release, run.pipeline.spec.evaluate.metrics)
+            n=n,
+            outcomes=file,
+            at=now(),
+            **about,
+            **measured(with_scope(left, asked.out_of_scope), release, asked.metrics),
         )
 
     return _unless_damaged(lambda: run.registry.monitoring.add(outcomes, describe))
@@ -193,10 +203,15 @@ def measured(outcomes: pa.Table, release: ReleaseManifest, metrics: Sequence[str
     from contender.judging.floors import value_bounds
 
     prepared, keys = from_table(outcomes), outcomes.column("key").to_numpy()
-    labels, predictions = outcomes.column("label"), outcomes.column("prediction")
+    kind_of = TASKS[release.kind].labels
+    labels, predictions = (label_counts(outcomes.column(name), kind_of) for name in ("label", "prediction"))
     before = release.lineage.get("label_shares")
-    known = set(release.label_names) if labelled(release.kind) else set()
-    strange = [entry["counts"] for entry in pc.value_counts(labels).to_pylist() if entry["values"] not in known]
+    known = set(release.label_names) if kind_of in ("one", "set") else set()
+    strange = [
+        entry["counts"]
+        for entry in pc.value_counts(outcomes.column("label")).to_pylist()
+        if not known.issuperset([entry["values"]] if kind_of == "one" else texts_of(entry["values"]) or ())
+    ]
     enough = len(np.unique(keys)) >= FEWEST_UNITS
     return {
         "rows": outcomes.num_rows,
@@ -204,7 +219,7 @@ def measured(outcomes: pa.Table, release: ReleaseManifest, metrics: Sequence[str
         "bounds": value_bounds(metrics[0], prepared, keys, (1 - LEVEL) / 2) if enough else None,
         "unknown_labels": sum(strange) if known else 0,
         "confidence": None if prepared.confidence is None else float(prepared.confidence.mean()),
-        "drift": drift_of(before, shares(labels), shares(predictions), outcomes.num_rows) if before else None,
+        "drift": drift_of(before, shares(labels), shares(predictions), labels.total()) if before and labels else None,
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from contender import contest
 from contender.errors import ContenderError, DataError
+from contender.evaluation.scope import with_scope
 from contender.noise import NoiseReport, Trial, noise_key, size, spread
 from contender.plan import REVISIONS, judged_set, parts
 from contender.progress import Note, tell
@@ -80,7 +81,7 @@ def try_out(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], pl
     started, seed, on = time.monotonic(), run.pipeline.spec.train.seed, judged_set(run.pipeline)
     tell(Note("noise", "started"))
     digest, predicted = predict_trained(run, model, split, on)
-    outcomes = pq.read_table(predicted.folder / "outcomes.parquet")
+    outcomes = with_scope(pq.read_table(predicted.folder / "outcomes.parquet"), run.pipeline.spec.evaluate.out_of_scope)
     trial = Trial(
         seed=seed,
         model=digest,
@@ -115,6 +116,7 @@ def keep_noise(run: Run, base: ResolvedBase, split: Staged[SplitReport], trials:
         "versions": versions,
         "metrics": metric_revisions(metrics),
         "on": on,
+        **({"out_of_scope": label} if (label := run.pipeline.spec.evaluate.out_of_scope) else {}),
         "seeds": seeds,
         "models": [trial.model for trial in trials],
         "device": [_all(trial.device for trial in trials), _all(trial.dtype for trial in trials)],

@@ -122,4 +122,5 @@ def standardising(features: datasets.Dataset) -> tuple[torch.Tensor, torch.Tenso
 
 def collate_features(examples: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
     features = torch.from_numpy(np.stack([np.asarray(example["features"], np.float32) for example in examples]))
-    return {"features": features, "labels": torch.tensor([int(example["labels"]) for example in examples])}
+    labels = torch.from_numpy(np.stack([np.asarray(example["labels"], np.int64) for example in examples]))
+    return {"features": features, "labels": labels}

@@ -25,6 +25,7 @@ LONGEST_END = 5  # parts of a module's name, between its dots
 # Hugging Face task → what peft calls it, so that its Auto classes know how to load the adapter.
 PEFT_TASKS = {
     "text-classification": "SEQ_CLS",
+    "multi-label-classification": "SEQ_CLS",
     "token-classification": "TOKEN_CLS",
     "text-generation": "CAUSAL_LM",
     "translation": "SEQ_2_SEQ_LM",

@@ -118,6 +118,9 @@ class Job(Record):
     features: tuple[str, ...] = Field(default=(), description="of a table: the columns that are read")
     categorical: tuple[str, ...] = Field(default=(), description="of those: columns of numbers that are names")
     positive: str | None = Field(default=None, description="of a table: the label that rankings are measured by")
+    out_of_scope: str | None = Field(
+        default=None, description="where the primary metric needs it: the label that means none of the others"
+    )
     options: TrainOptions
     generation: GenerationOptions = GenerationOptions()
     primary_metric: str

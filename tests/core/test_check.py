@@ -132,3 +132,40 @@ def test_who_would_be_told_is_shown_and_who_cannot_be(desk: Path, monkeypatch: p
         "notify.to is env:NO_HOOK, and NO_HOOK is not set: here nobody would be told by it; a worker needs its own"
     ]
     assert "s3cr3t" not in str(found)
+
+
+def test_a_gain_is_told_of_accuracy_alone_and_other_metrics_by_their_name(desk: Path) -> None:
+    write_tickets(desk / "tickets" / "1.csv", tickets(2_000, seed=1))
+    found = plan(desk, "evaluate.metrics=[f1_macro, accuracy]")
+    (look,) = found.looks
+    assert (found.smallest_gain, look.smallest_gain, look.metrics) == (None, None, ("f1_macro",))
+    assert "F1 (macro)" in look.text
+    assert "accuracy" not in look.text
+    assert not any("can show" in warning for warning in found.warnings)
+    both = plan(
+        desk, "evaluate.metrics=[f1_macro, accuracy]", "promote.versus_champion={all: [{}, {metric: accuracy}]}"
+    )
+    assert both.smallest_gain is not None
+    assert "of accuracy with 80% power" in both.looks[0].text
+    assert "F1 (macro)" in both.looks[0].text
+
+
+def test_columns_of_a_table_that_say_nothing_or_everything_are_named(tmp_path: Path) -> None:
+    dice = np.random.default_rng(1)
+    fraud = dice.random(400) < 0.3
+    columns = {
+        "amount": dice.random(400),
+        "shop": ["north"] * 400,
+        "refunded": np.where(fraud, "yes", "no"),
+        "fraud": fraud,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    spec = "name: t\ntask: tabular-classification\ndata: {source: rows.parquet, columns: {label: fraud}}\n"
+    (tmp_path / "t.yaml").write_text(spec)
+    said = " ".join(check(load_pipeline(tmp_path / "t.yaml")).warnings)
+    assert "all rows hold the same in 'shop'" in said or "all rows hold the same in shop" in said
+    assert "give the label away, and a run would stop: refunded (100.0%)" in said
+    assert "amount" not in said
+    kept = " ".join(check(load_pipeline(tmp_path / "t.yaml", ("data.features.drop=[refunded, shop]",))).warnings)
+    assert "refunded" not in kept
+    assert "shop" not in kept

@@ -338,3 +338,23 @@ def test_real_data_of_other_tasks_is_understood(source, task, column):
         pytest.skip(f"{DATA / source} is not there: set CONTENDER_DATA")
     found = inspect(source, DATA)
     assert (found.task, found.text, found.faulty_rows) == (task, column, 0)
+
+
+@pytest.mark.parametrize("written", ["jsonl", "parquet"])
+def test_lists_of_labels_are_a_task_of_their_own(tmp_path, written):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sets = [["delivery", "refund"], [], ["refund"]]
+    rows = [{"id": f"{n}", "message": f"parcel {n} is late and I ask", "topics": sets[n % 3]} for n in range(30)]
+    if written == "jsonl":
+        content = "\n".join(map(json.dumps, rows)).encode()
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t")
+        content = (tmp_path / "t").read_bytes()
+    found = profile(tmp_path, content, f"a.{written}")
+    assert (found.task, found.text, found.label) == ("multi-label-classification", "message", "topics")
+    assert found.labels == {"refund": 20, "delivery": 10}
+    said = starter(found)
+    assert said["data"]["columns"] == {"text": "message", "labels": "topics"}
+    assert said["evaluate"]["metrics"] == ["f1_micro", "f1_macro_labels", "accuracy"]

@@ -45,6 +45,7 @@ OTHER: dict[str, Any] = {
     "data.features.history.windows": ["2d"],
     "data.features.history.label_delay": "7d",
     "evaluate.positive": "yes",
+    "evaluate.out_of_scope": "oos",
     "data.split.by": "time",
     "data.split.column": "when",
     "data.split.gap": "2d",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from contender.errors import UsageError
+from contender.names import TASKS
 from contender.quality.report import _rows_stop
 from contender.quality.suites import load_suite, shipped_suites
 
@@ -38,11 +39,13 @@ def suite_of(*expectations: dict[str, Any]) -> dict[str, Any]:
 
 def shares(rows: Rows) -> dict[str, float]:
     labels = [row["label"] for row in rows if "label" in row]
+    labels += [label for row in rows if "labels" in row for label in json.loads(row["labels"])]
     return {label: labels.count(label) / len(labels) for label in set(labels)}
 
 
 def roles(rows: Rows) -> dict[str, str]:
-    return {name: name for name in rows[0]}
+    known = {role for task in TASKS.values() for role in task.roles}
+    return {name: name for name in rows[0] if name in known}
 
 
 def failed_in(report: Any) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from media import image_base
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
@@ -147,3 +148,21 @@ def test_a_fresh_head_is_a_function_of_the_seed_alone(base: Path, changes: Calla
     ours, theirs = model.state_dict(), plain.state_dict()
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("task", "base"),
+    [("text-classification", "tiny"), ("token-classification", "tiny"), ("image-classification", "image")],
+)
+def test_the_head_of_as_many_other_labels_is_forgotten_and_that_of_the_same_kept(task, base, tiny_base, tmp_path):
+    found = kind(task)
+    start = tiny_base if base == "tiny" else image_base(tmp_path / "image")
+    before = found.load_model(start, LABELS)
+    before.save_pretrained(tmp_path / "before")
+    heads = sorted(found.above_encoder(before))
+    weight = next(name for name in heads if before.state_dict()[name].shape[:1] == (3,) and name.endswith("weight"))
+    same, other = (found.load_model(tmp_path / "before", labels) for labels in (LABELS, ("cold", "mild", "warm")))
+    assert torch.equal(same.state_dict()[weight], before.state_dict()[weight])
+    assert not (other.state_dict()[weight] == before.state_dict()[weight]).any()
+    bias = weight.replace("weight", "bias")
+    assert not other.state_dict()[bias].any()
