@@ -1,4 +1,4 @@
-"""Contender's own architectures among transformers' Auto classes, for whoever imports `contender` and then loads a release.
+"""Contender's own architectures and its int8 among transformers' Auto classes, for whoever imports `contender` and then loads a release.
 
 `AutoModel.from_pretrained(folder)` knows a model type only where its class is registered, and registering imports transformers and
 torch, which takes seconds that a command line does not have. So each is registered at the moment when transformers imports the
@@ -21,6 +21,7 @@ OURS = {
         "contender.kinds._tabular_config",
         "contender.kinds._audio_config",
     ),
+    "transformers.quantizers.auto": ("contender.kinds._int8",),
     "transformers.models.auto.modeling_auto": ("contender.kinds._tabular_model", "contender.kinds._audio_model"),
 }
 

@@ -22,7 +22,7 @@ from contender.plan import columns, features, judged_set
 from contender.records import Record, Snapshot
 from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
-from contender.stages.base import find_base
+from contender.stages.base import find_base, find_student
 from contender.stages.data import look, take_snapshot
 from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
@@ -111,6 +111,7 @@ def check(pipeline: Pipeline) -> Plan:
     """Reads the data as a run would (and keeps what it read for that run); trains nothing, writes nothing to the registry."""
     run = open_run(pipeline, actor="")
     base = find_base(run)
+    find_student(run, base)
     seen = look(run)
     snapshot = take_snapshot(run, seen)
     facts = pipeline.spec.facts

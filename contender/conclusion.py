@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from contender.compression import Compression
 from contender.contest import Champion, promote_settled
 from contender.cost import Cost
 from contender.errors import AliasMoved
@@ -41,6 +42,7 @@ class Contest:
     champion: Champion
     evaluation: Staged[Evaluation]
     verdict: Verdict
+    compressed: Staged[Compression] | None = None  # what the challenger was made of the model
     observation: Observation | None = None  # of the champion, on the rows that were new to it
 
 
@@ -112,6 +114,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         evaluation=contest.evaluation.record.evaluation,
         verdict=contest.verdict,
         training=contest.model.record.figures() | cost_of(run, contest).figures(),
+        compression=contest.compressed.record if contest.compressed else None,
         monitoring=contest.observation,
         report=str(report),
         **quality_places(contest.quality),
@@ -140,8 +143,9 @@ def refuse(
 
 def cost_of(run: Run, contest: Contest) -> Cost:
     """Of the challenger: what training and evaluating it took, whether this run did it or found it."""
+    smaller = contest.compressed.record.training if contest.compressed else None
     return Cost(
-        training_seconds=contest.model.record.seconds,
+        training_seconds=contest.model.record.seconds + (smaller.seconds if smaller else 0.0),
         devices=contest.model.record.devices,
         evaluation_seconds=contest.evaluation.seconds,
         price_per_hour=run.pipeline.spec.resources.budget.price_per_hour,

@@ -25,6 +25,7 @@ from contender.records import (
 )
 from contender.registry import Guard, Registry
 from contender.run import Run, decision_key
+from contender.stages.lineage import is_quantised
 from contender.stages.model import predict, serving
 from contender.stages.telling import staged
 from contender.workspace import Staged
@@ -111,7 +112,7 @@ def evaluate_both(
     from contender.evaluation.evaluate import evaluation_id, metric_revisions
 
     spec = run.pipeline.spec
-    device, dtype = serving()
+    device, dtype = serving(is_quantised(challenger))
     sets = {name: split.record.digests[name] for name in held_out(split.record)}
     identity: dict[str, Any] = {
         "release": challenger.digest,

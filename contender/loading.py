@@ -26,7 +26,6 @@ PLANNED: dict[str, str] = {
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
     "resources.budget.hours": "budgets",
-    "compress": "compression",
     "train.layerwise_decay": "layer-wise learning-rate decay",
     "train.dropout": "dropout",
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 from contender.errors import ModelError, Transient, known
 from contender.files import expanded, is_file, is_folder, sha256_file
-from contender.names import BUILTIN
+from contender.names import BUILTIN, INT8_METHOD
 from contender.records import Record, digest
 from contender.text import shorten
 
@@ -145,6 +145,11 @@ def check_model_folder(folder: Path, name: str, weights: bool = True) -> None:
         raise ModelError(
             f"the base model {name} needs code that comes with it (auto_map in config.json)",
             "Contender runs no code from a model; use a base of an architecture that transformers has.",
+        )
+    if (config.get("quantization_config") or {}).get("quant_method") == INT8_METHOD:
+        raise ModelError(
+            f"the base model {name} is quantised to int8, of which nothing can be trained",
+            "Name the base that it was made from, or a release that was not quantised.",
         )
     for shard in _shards(folder, name) if weights else ():
         _check_safetensors(shard, name)

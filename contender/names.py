@@ -31,6 +31,9 @@ UNBOUNDED_METRICS = ("log_loss", "perplexity")
 RELEASE_BASE = "contender:"
 BUILTIN = "builtin:"
 
+# What a configuration calls the int8 of our own making.
+INT8_METHOD = "contender-int8"
+
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
 
@@ -46,6 +49,7 @@ class Task:
     one label of a closed set, a JSON list of them in their order, any number of them whose order says nothing (set), or anything
     (none). `words`: whether examples are text, of which near-duplicates are found. `explains`: whether answers can be explained by
     what of the example spoke for them. `writes`: whether an answer is text that the model writes, by model.generation.
+    `compresses`: the keys of `compress` that gain something.
     """
 
     roles: tuple[str, ...]
@@ -65,6 +69,7 @@ class Task:
     parts: tuple[
         str, ...
     ] = ()  # columns that together may stand for the example: data.columns names them instead of its role
+    compresses: tuple[Literal["quantize", "distill"], ...] = ()
 
 
 PATH = "path"  # the column that says where a picture or a sound came from
@@ -86,6 +91,7 @@ def _of_media(medium: Literal["image", "audio"]) -> Task:
         words=False,
         explains=False,
         media=medium,
+        compresses=("distill",),
     )
 
 
@@ -119,6 +125,7 @@ TASKS: dict[str, Task] = {
         inits=("pretrained", "scratch"),
         words=True,
         explains=True,
+        compresses=("quantize", "distill"),
     ),
     "multi-label-classification": Task(
         roles=("text", "labels"),
@@ -143,6 +150,7 @@ TASKS: dict[str, Task] = {
         inits=("pretrained",),
         words=True,
         explains=False,
+        compresses=("quantize",),
     ),
     "image-classification": _of_media("image"),
     "audio-classification": _of_media("audio"),

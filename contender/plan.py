@@ -21,6 +21,7 @@ REVISIONS = {
     "split": 2,
     "monitor": 1,
     "train": 2,
+    "compress": 1,
     "fetch": 1,
     "base": 1,
     "predict": 1,
@@ -68,6 +69,10 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.config": frozenset({"train"}),
     "model.generation": frozenset({"train"}),
     "train": frozenset({"train"}),
+    # With the first of them, and no rule of the spec's own, the judge asks for other things.
+    "compress.quantize": frozenset({"compress", "judge"}),
+    "compress.distill.to": frozenset({"compress", "judge"}),
+    "compress.distill": frozenset({"compress"}),
     "evaluate.metrics": frozenset({"evaluate"}),
     "evaluate.positive": frozenset({"split", "train"}),
     "evaluate.answer": frozenset({"rate", "monitor", "evaluate", "judge"}),
@@ -96,7 +101,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
 }
 
 # The stages that a run tells of, in the order of flows/retrain.py. A run without a champion leaves `monitor` out.
-RUN = ("snapshot", "gate", "split", "monitor", "train", "release", "evaluate")
+RUN = ("snapshot", "gate", "split", "monitor", "train", "compress", "release", "evaluate")
 JUDGED = ("judge", "explain", "latency", "report", "promote")
 JUDGED_BY_LATENCY = ("latency", "judge", "explain", "report", "promote")
 # Those of flows/noise.py: some once, and some for each training.
@@ -105,9 +110,10 @@ NOISE_ONCE, NOISE_EACH = ("snapshot", "gate", "split"), ("train", "noise")
 
 def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
     """What a run of the pipeline is expected to do, in order; latencies that a guard asks for are measured before the judge's look."""
+    made = RUN if pipeline.spec.compress.asked else tuple(stage for stage in RUN if stage != "compress")
     judged = JUDGED_BY_LATENCY if pipeline.spec.promote.guards.timed(champion=True) else JUDGED
     explains = pipeline.spec.facts.explains and pipeline.spec.report.examples != "none"
-    return RUN + tuple(stage for stage in judged if stage != "explain" or explains)
+    return made + tuple(stage for stage in judged if stage != "explain" or explains)
 
 
 def noise_stages(runs: int) -> tuple[str, ...]:
@@ -152,6 +158,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "positive": spec.evaluate.positive,
             **({"out_of_scope": chosen} if (chosen := chosen_by_scope(pipeline)) else {}),
         },
+        "compress": spec.compress.model_dump(),
         "release": {"task": spec.task, "columns": columns(pipeline)},
         "evaluate": {
             "sets": sorted(data.golden),

@@ -36,6 +36,8 @@ class Note:
     kept: int | None = None  # of a training: the step of a checkpoint that was written just now
 
 
+TRAINS = ("train", "compress")  # stages that a training is under way in: it stops by itself, at a checkpoint
+
 Listener = Callable[[Note], None]
 
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
@@ -46,7 +48,7 @@ def tell(note: Note, *, stops: bool = True) -> None:
 
     But for those of a training under way: it stops by itself, at a checkpoint. With `stops=False` no listener can stop it either.
     """
-    if stops and (note.stage != "train" or note.kind not in ("moved", "warned", "said")):
+    if stops and (note.stage not in TRAINS or note.kind not in ("moved", "warned", "said")):
         stopping.check()
     for listener in _listeners.get():
         with nullcontext() if stops else suppress(ContenderError):

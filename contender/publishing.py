@@ -106,6 +106,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         quality=contest.quality.record,
         split=contest.split.record,
         training=contest.model.record,
+        compression=contest.compressed.record if contest.compressed else None,
         outcomes=outcomes,
         champion_outcomes=champion_outcomes,
         rows=contest.split.folder / f"{on}.arrow",

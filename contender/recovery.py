@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 from contender.canonical import Record
 from contender.errors import AlreadyExists, Interrupted, KeepsDying, Missing, StoreError, StoreUnavailable, TakenOver
-from contender.progress import Note, listening
+from contender.progress import TRAINS, Note, listening
 from contender.run import now
 from contender.store import Store
 
@@ -115,7 +115,7 @@ class RunAttempts:
     def hear(self, note: Note) -> None:
         """A listener: writes down how far this attempt came, and ends it where a newer one began."""
         due = note.kind in ("started", "finished") or note.kept is not None
-        if not due and (note.stage != "train" or time.monotonic() - self._wrote < LOOK_SECONDS):
+        if not due and (note.stage not in TRAINS or time.monotonic() - self._wrote < LOOK_SECONDS):
             return
         self._point = _moved(self._point, note)
         self._write()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contender.compression import Compression
 from contender.errors import AliasMoved, ContenderError, DataError, Interrupted, OutcomeUnknown
 from contender.machine import cache_folder
 from contender.monitoring import Observation
@@ -94,6 +95,7 @@ class RunResult(Record):
     evaluation: str | None = None
     verdict: Verdict | None = None
     training: dict[str, Any] | None = None
+    compression: Compression | None = None
     monitoring: Observation | None = None
     seconds: float
     stages: tuple[StageTime, ...] = ()

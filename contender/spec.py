@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import WithJsonSchema
 
 from contender import specrules
+from contender.compressspec import Compress, with_defaults
 from contender.errors import known
 from contender.evaluatespec import Evaluate
 from contender.features import Features
@@ -153,6 +154,7 @@ class Spec(Section):
     quality: Quality = Quality()
     model: Model
     train: Annotated[TrainOptions, BeforeValidator(specrules.no_flags)] = TrainOptions()
+    compress: Compress = Compress()
     evaluate: Evaluate = Evaluate()
     promote: Promote = Promote()
     stores: dict[Annotated[str, Field(pattern=r"^s3://.+")], StoreOptions] = Field(
@@ -174,7 +176,7 @@ class Spec(Section):
         task = TASKS.get(value["task"]) if isinstance(value, dict) and isinstance(value.get("task"), str) else None
         if task is None:
             return value
-        value = specrules.filled(value, ("data", "split", "key"), task.example or EXAMPLE)
+        value = specrules.filled(with_defaults(value), ("data", "split", "key"), task.example or EXAMPLE)
         value = specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
         if task.beams is not None:
             value = specrules.filled(value, ("model", "generation", "beams"), task.beams)
@@ -226,6 +228,7 @@ class Spec(Section):
             self.task,
             {*self.evaluate.metrics, *self.promote.floors, *self._compared_metrics},
         )
+        yield from self.compress.faults(self.task, self.facts)
         if not self.facts.writes and self.model.generation != GenerationOptions():
             yield ("model", "generation"), f"is for tasks whose answer is written, and {self.task} writes none"
 

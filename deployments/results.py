@@ -109,7 +109,7 @@ def _compares(rule: RuleResult) -> bool:
     """Whether its estimate is a difference to the champion."""
     from contender.judging.words import MEASURES
 
-    return rule.kind != "floor" and rule.rule not in MEASURES
+    return rule.kind != "floor" and rule.metric not in MEASURES
 
 
 def _difference(rule: RuleResult) -> list[str]:

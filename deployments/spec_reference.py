@@ -38,6 +38,7 @@ MEANINGS = {
     "gate": "stage: the quality gate",
     "split": "stage: which row trains, validates and tests",
     "train": "stage: a model is trained; a new release, unless its bytes are the same",
+    "compress": "stage: the trained model is made smaller; a new release",
     "release": "stage: what stands in the release's manifest",
     "evaluate": "stage: champion and challenger answer the held-out rows",
     "rate": "stage: what the spec says of answers that are there; no model answers again",

@@ -31,7 +31,7 @@ from tasks.quality import check_quality
 from tasks.release import stage_release
 from tasks.snapshot import look, take_snapshot
 from tasks.split import split_rows
-from tasks.training import find_base, fine_tune
+from tasks.training import compress, find_base, find_student, fine_tune
 from tasks.turn import devices_of, turn
 
 ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
@@ -71,6 +71,7 @@ def retrained(run: Run) -> RunResult:
 
     champion = find_champion(run, seen)
     base = find_base(run)
+    student = find_student(run, base) if run.pipeline.spec.compress.distill else None
     snapshot = quality = None
     try:
         snapshot = take_snapshot(run, seen, champion.manifest)
@@ -85,12 +86,14 @@ def retrained(run: Run) -> RunResult:
 
     observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
     model = fine_tune(run, base, split)
-    challenger = stage_release(run, base, model, split, snapshot, quality, champion.entry)
+    compressed = compress(run, student, model, split) if run.pipeline.spec.compress.asked else None
+    challenger = stage_release(run, base, model, compressed, student, split, snapshot, quality, champion.entry)
     stages = {
         "snapshot": snapshot.record,
         "quality": quality,
         "split": split,
         "model": model,
+        "compressed": compressed,
         "observation": observation,
     }
     return contend(run, seen, challenger, champion, stages)
@@ -102,7 +105,7 @@ def contend(
     """The challenger against the champion, and against the next one where another run moved the alias meanwhile."""
     for attempt in range(1, ATTEMPTS + 1):
         evaluation = evaluate_both(run, challenger, champion, stages["split"])
-        verdict = judge_challenger(run, challenger, champion, stages["split"])
+        verdict = judge_challenger(run, challenger, champion, stages["split"], stages["compressed"])
         contest = Contest(**stages, challenger=challenger, champion=champion, evaluation=evaluation, verdict=verdict)
         report = publish(run, contest)
         if verdict.verdict != "PROMOTE":

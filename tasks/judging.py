@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contender.compression import Compression
 from contender.contest import Champion
 from contender.records import ReleaseManifest, SplitReport, Verdict
 from contender.run import Run
@@ -13,7 +14,13 @@ from tasks.policy import stage_task
 
 
 @stage_task
-def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
-    verdict = judge.judge_challenger(run, challenger, champion, split)
+def judge_challenger(
+    run: Run,
+    challenger: ReleaseManifest,
+    champion: Champion,
+    split: Staged[SplitReport],
+    compressed: Staged[Compression] | None = None,
+) -> Verdict:
+    verdict = judge.judge_challenger(run, challenger, champion, split, compressed)
     leave(run, "verdict", lambda: verdict_page(verdict), f"{verdict.verdict}: {verdict.sentence}")
     return verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contender.compression import Compression
 from contender.models import ResolvedBase
 from contender.records import AliasEntry, QualityReport, ReleaseManifest, Snapshot, SplitReport, TrainReport
 from contender.run import Run
@@ -15,9 +16,11 @@ def stage_release(
     run: Run,
     base: ResolvedBase,
     model: Staged[TrainReport],
+    compressed: Staged[Compression] | None,
+    student: ResolvedBase | None,
     split: Staged[SplitReport],
     snapshot: Staged[Snapshot],
     quality: Staged[QualityReport],
     parent: AliasEntry | None,
 ) -> ReleaseManifest:
-    return stages.stage_release(run, base, model, split, snapshot, quality, parent)
+    return stages.stage_release(run, base, model, compressed, student, split, snapshot, quality, parent)

@@ -98,6 +98,13 @@ def judge_guards(
         yield _limit(rules, name, limit, measures[name], harmed)
 
 
+def judge_alone(guarded: Guarded, level: float) -> RuleResult:
+    """A guard that shares its level with no other."""
+    one = _Compared.of(guarded)
+    p_harm = one.p_harm(level)
+    return one.lenient(p_harm, p_harm is not None and p_harm <= level, level)
+
+
 def holm(p_values: Sequence[float | None], level: float) -> list[bool]:
     """Which hypotheses are rejected, the chance of any false rejection being at most `level`; None takes no part, and is not."""
     tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)

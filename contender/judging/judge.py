@@ -42,11 +42,13 @@ def judge(
     trained_on: Iterable[Array | None] = (),
     champion_labels: Sequence[str] | None = None,
     measures: Mapping[str, Measure] | None = None,
+    others: Sequence[RuleResult] = (),
 ) -> Verdict:
     """The verdict on a challenger from both models' outcomes on held-out sets; UsageError for a metric that is not known.
 
     trained_on: sorted uint64 keys that a model trained on, one array per model. champion_labels: those the champion knows.
     release: the challenger's; the champion itself is never promoted over itself. measures: name of a guard → what was measured.
+    others: rules that were judged elsewhere, all of which must pass too.
     """
     metric_revisions(sorted(rules.metrics()))
     trained = list(trained_on)
@@ -57,12 +59,13 @@ def judge(
     looks = [look for name in rules.compared_on() if (look := sets[name].look)]
     alpha = min((look.alpha for look in looks), default=1 - rules.versus.confidence)
     guards = list(judge_guards(rules, held, measures or {}, alpha))
-    outcome = _verdict([decided, *(result.outcome for result in (*floors, *guards))])
+    outcome = _verdict([decided, *(result.outcome for result in (*floors, *guards, *others))])
     results = [*comparisons, *floors, *guards]
+    decisive = results if outcome == "PROMOTE" else [*results, *others]
     return Verdict(
         verdict=outcome,
-        sentence=verdict_sentence(outcome, results, decided, rules.on, bool(comparisons)),
-        rules=tuple(results),
+        sentence=verdict_sentence(outcome, decisive, decided, rules.on, bool(comparisons)),
+        rules=(*results, *others),
         composition=composed(rules) if len(comparisons) > 1 else None,
         looks=tuple(looks),
         judged_against=judged_against,

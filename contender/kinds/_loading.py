@@ -9,6 +9,7 @@ from typing import Any
 from contender.errors import ModelError, UsageError
 from contender.kinds._loaded import check_weights
 from contender.models import read_config
+from contender.names import INT8_METHOD
 from contender.training.devices import best_device
 from contender.training.loading import quiet_loading
 
@@ -36,6 +37,18 @@ def load_tokenizer(base: Path, holds: str) -> tuple[Any, Any]:
             f"the tokenizer in {base} cannot be loaded: {first_line(error)}", f"The folder must hold {holds}."
         ) from error
     return tokenizer, config
+
+
+def check_architecture(auto: str, base: Path, task: str, fits: str) -> None:
+    """ModelError unless `auto`, a class of transformers, has a model of the base's architecture."""
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(base), trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(f"config.json in {base} cannot be read: {first_line(error)}", f"Use {fits}.") from error
+    if type(config) not in getattr(transformers, auto)._model_mapping:
+        raise ModelError(f"the base in {base} is a {config.model_type}, which has no form for {task}", f"Use {fits}.")
 
 
 def load_base(
@@ -112,7 +125,10 @@ def build(auto: str, config: Any, base: Path, task: str, fits: str) -> Any:
 
 
 def load_release(auto: str, folder: Path, device: str | None = None) -> tuple[Any, Any]:
-    """The model in `folder`, to answer with, in fp32, and its device: CUDA, else MPS, else the CPU where none is named."""
+    """The model in `folder`, to answer with, in fp32, and its device: CUDA, else MPS, else the CPU where none is named.
+
+    One that is quantised to int8 computes on the CPU; UsageError where another device is named.
+    """
     import torch
     import transformers
 
@@ -125,9 +141,15 @@ def load_release(auto: str, folder: Path, device: str | None = None) -> tuple[An
         raise ModelError(
             f"the model in {folder} cannot be loaded: {first_line(error)}", "Verify the release."
         ) from error
+    quantised = getattr(model, "quantization_method", None) == INT8_METHOD
+    if quantised and device and torch.device(device).type != "cpu":
+        raise UsageError(
+            f"cannot compute on {device}: the model in {folder} is quantised to int8, which is for CPUs",
+            "Name cpu, or serve the release that it was made from.",
+        )
     on = device
     try:
-        on = torch.device(device) if device else best_device()
+        on = torch.device(device or "cpu") if device or quantised else best_device()
         return model.to(on).eval(), on
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"cannot compute on {on}: {first_line(error)}", "Name cpu, cuda, cuda:1 or mps.") from error

@@ -13,7 +13,7 @@ from contender.data.mediafault import Unusable
 from contender.errors import DataError, ModelError, UsageError
 from contender.kinds._classifier import LoadedClassifier, ReleasedClassifier
 from contender.kinds._labels import Classification, label_ids, no_outcomes, outcomes_of
-from contender.kinds._loading import build, first_line, load_base, names_of
+from contender.kinds._loading import build, check_architecture, first_line, load_base, names_of
 from contender.training.devices import cpu_cores, wait_passively
 from contender.training.loading import quiet_loading
 from contender.training.scratch import changed_config
@@ -95,6 +95,10 @@ class MediaClassification(Classification):
         if method in FIXED_RATES:
             return FIXED_RATES[method]
         return next((rate for size, rate in reversed(self.rates) if parameters >= size), self.rates[0][1])
+
+    def check_base(self, base: Path) -> None:
+        check_architecture(self.auto, base, self.task, self._fits)
+        self.load_processor(base)
 
     def load_processor(self, base: Path) -> MediaProcessor:
         try:

@@ -91,6 +91,9 @@ class Kind(Protocol):
     def model_for(self, job: Job, processor: Any) -> Any:
         """The model that a training begins with, in fp32."""
 
+    def check_base(self, base: Path) -> None:
+        """ModelError unless the base has what a model of this kind is made of; reads no weights."""
+
     def load_processor(self, base: Path) -> Any:
         """What turns an example into tensors: a tokenizer, an image processor; ModelError where the base has none."""
 
@@ -179,6 +182,9 @@ class Defaults:
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         raise ModelError(f"{self.task} has no model that starts from nothing", "Set model.init: pretrained.")
+
+    def check_base(self, base: Path) -> None:
+        cast("Kind", self).load_processor(base)
 
     def set_up(self, job: Job, processor: Any, model: Any) -> None:
         return None

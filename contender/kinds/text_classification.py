@@ -11,7 +11,7 @@ from contender.kinds._classifier import AUTO, BATCH, Classifier, TextClassifier,
 from contender.kinds._labels import Classification, label_ids, no_outcomes, outcomes_of
 from contender.kinds._lengths import text_length
 from contender.kinds._loaded import check_vocabulary
-from contender.kinds._loading import build, load_base, load_tokenizer, names_of
+from contender.kinds._loading import build, check_architecture, load_base, load_tokenizer, names_of
 from contender.kinds._options import peak_rate
 from contender.training.devices import wait_passively
 from contender.training.scratch import changed_config
@@ -49,6 +49,10 @@ class TextClassification(Classification):
             return FIXED_RATES[method]
         rate = peak_rate(parameters, MEASURED_RATES, LOWEST_RATE, HIGHEST_RATE)
         return float(f"{max(LORA_FACTOR * rate, LOWEST_LORA_RATE) if method == 'lora' else rate:.2g}")
+
+    def check_base(self, base: Path) -> None:
+        check_architecture(AUTO, base, self.task, FITS)
+        self.load_processor(base)
 
     def load_processor(self, base: Path) -> Any:
         tokenizer, model_config = load_tokenizer(base, "tokenizer.json")

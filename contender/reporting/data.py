@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from contender.attribution import Attributions
+from contender.compression import Compression
 from contender.cost import Cost
 from contender.records import (
     AliasEntry,
@@ -50,7 +51,8 @@ class ReportInput:
     champion_files: what the champion's snapshot saw, None where nobody knows. outcomes and champion_outcomes
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
     monitoring: champions on rows that were new to them, the oldest first. latency and timings: of both on the same examples, with the
-    milliseconds of each; history: of the alias. explained: why the models gave rows of `on` their answers.
+    milliseconds of each; history: of the alias. compression: beside the model that the challenger was made from. explained: why the models
+    gave rows of `on` their answers.
     """
 
     pipeline: str
@@ -76,6 +78,7 @@ class ReportInput:
     timings: pa.Table | None = None
     history: History | None = None
     cost: Cost | None = None
+    compression: Compression | None = None
     explained: Attributions = field(default_factory=Attributions)
 
     @cached_property

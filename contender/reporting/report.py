@@ -140,6 +140,7 @@ def lineage(data: ReportInput) -> list[tuple[str, Any]]:
         ("Base model", held.get("base", "")),
         ("Method", held.get("method", "")),
         ("Training", options),
+        *([("Compressed", data.compression.sentence)] if data.compression else []),
         ("Precision", f"{data.training.precision}: {data.training.precision_reason}"),
         ("Trained on", data.training.device),
         ("Evaluated on", f"{data.evaluation.device}, {data.evaluation.dtype}"),

@@ -24,6 +24,8 @@ def rule_name(rule: RuleResult) -> str:
     title = in_sentence(rule.metric)
     if rule.kind == "floor":
         return f"{'Floor' if facts(rule.metric).higher_is_better else 'Ceiling'}: {title}"
+    if rule.rule.startswith("compressed:"):
+        return f"Beside what it was compressed from: {title}"
     if rule.kind == "guard":
         return f"Guard: {title}{f' on {rule.slice or rule.set}' if rule.rule not in MEASURES else ''}"
     name = "Better than the champion" if rule.rule.startswith("superior") else "No worse than the champion"
@@ -32,7 +34,7 @@ def rule_name(rule: RuleResult) -> str:
 
 def asked(rule: RuleResult) -> str:
     """What the rule asks for: at least 85.0%; a gain above 0.5 points."""
-    if rule.kind == "guard" and rule.rule not in MEASURES:
+    if rule.kind == "guard" and rule.metric not in MEASURES:
         return f"no drop beyond {amount(rule.metric, -rule.threshold)}"
     if rule.kind == "comparison":
         return (
@@ -56,7 +58,7 @@ def test_name(rule: RuleResult) -> str:
 def bounds(rule: RuleResult) -> str:
     """The rule's interval: of the gain, or of the metric itself for a floor."""
     assert rule.low is not None and rule.high is not None
-    if rule.kind == "floor" or rule.rule in MEASURES:
+    if rule.kind == "floor" or rule.metric in MEASURES:
         return f"{value(rule.metric, rule.low)} to {value(rule.metric, rule.high)}"
     return f"{amount(rule.metric, rule.low, sign=True)} to {amount(rule.metric, rule.high, sign=True)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contender.compression import Compression
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import facts, in_sentence, value
 from contender.records import CurvePoint, Evaluation, ReleaseManifest, SetEvaluation, TrainReport
@@ -28,6 +29,18 @@ def training_page(report: TrainReport, primary: str) -> str:
         table(("", " "), _figures(report)),
         *section("Notes", listed(report.notes)),
         *section("Learning curve", _points(report.curve)),
+    )
+
+
+def compression_page(found: Compression) -> str:
+    """A compressed model beside the one that it was made from."""
+    said = {"yes": "It is faster", "no": "It is not faster", "not shown": "It is not shown to be faster"}[found.faster]
+    return page(
+        heading(found.how[0].upper() + found.how[1:]),
+        safe(
+            f"{said} than the model that it was made from" + ("." if found.faster == "yes" else ": it is not promoted.")
+        ),
+        table(("", "before", "after"), found.figures),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contender.errors import UsageError
+from contender.errors import ModelError, UsageError
 from contender.names import RELEASE_BASE, TASKS
 from contender.plan import columns, stage_key
 from contender.progress import Note, tell
@@ -30,17 +30,12 @@ class BaseRelease(Record):
 
 def find_base(run: Run) -> ResolvedBase:
     """The base model, on this machine and checked: before a row is read, since nothing comes of a run without it."""
-    from contender.models import resolve_base
-
     model = run.pipeline.spec.model
     if model.method == "qlora":
         from contender.training.qlora import check_qlora
 
         check_qlora()
-    if model.base.startswith(RELEASE_BASE):
-        base = _release_base(run, model.base)
-    else:
-        base = resolve_base(model.base, Path(run.pipeline.folder), weights=model.init == "pretrained")
+    base = _found(run, model.base, "model.base", weights=model.init == "pretrained")
     if model.config:
         from contender.training.scratch import changed_config
 
@@ -48,7 +43,38 @@ def find_base(run: Run) -> ResolvedBase:
     return base
 
 
-def _release_base(run: Run, base: str) -> ResolvedBase:
+def find_student(run: Run, base: ResolvedBase) -> ResolvedBase | None:
+    """What the model of `base` is to be distilled into, checked as early: before hours of training. None where nothing is.
+
+    ModelError for a base that cannot be one of the pipeline's task.
+    """
+    from contender.kinds import kind
+
+    distill = run.pipeline.spec.compress.distill
+    if distill is None:
+        return None
+    student = _found(run, distill.to, "compress.distill.to", weights=True)
+    try:
+        kind(run.pipeline.spec.task).check_base(Path(student.path))
+    except ModelError as error:
+        raise ModelError(f"compress.distill.to: {error.what}", error.fix) from error
+    sizes = [sum(path.stat().st_size for path in Path(one.path).glob("*.safetensors")) for one in (student, base)]
+    if sizes[0] >= sizes[1] > 0:
+        told = f"{distill.to} has {sizes[0] / 1e6:,.0f} MB of weights, and the base that it learns from {sizes[1] / 1e6:,.0f}"
+        tell(Note("compress", "warned", f"{told}: it will hardly be faster"))
+    return student
+
+
+def _found(run: Run, base: str, key: str, weights: bool) -> ResolvedBase:
+    """The base that `key` of the spec names."""
+    from contender.models import resolve_base
+
+    if base.startswith(RELEASE_BASE):
+        return _release_base(run, base, key)
+    return resolve_base(base, Path(run.pipeline.folder), weights=weights)
+
+
+def _release_base(run: Run, base: str, key: str) -> ResolvedBase:
     """The release that an alias names now; what it is called by later runs is decided by its digest."""
     from contender.lookup import find_for
     from contender.models import ResolvedBase, check_model_folder
@@ -57,15 +83,15 @@ def _release_base(run: Run, base: str) -> ResolvedBase:
         target = find_for(run.pipeline, base.removeprefix(RELEASE_BASE))
         manifest, _ = target.release()
     except UsageError as error:
-        raise UsageError(f"model.base: {error.what}", error.fix) from error
+        raise UsageError(f"{key}: {error.what}", error.fix) from error
 
     def compute(folder: Path) -> BaseRelease:
         target.registry.fetch(manifest.release, folder / "model")
         _keep_keys(target.registry, manifest, folder / TRAIN_KEYS)
         return BaseRelease(pipeline=target.registry.pipeline, release=manifest.release, digest=manifest.digest)
 
-    key = stage_key(run.pipeline, "base", release=manifest.digest, registry=target.registry.url)
-    found = run.workspace.stage("base", key, BaseRelease, compute, share=False)  # the registry is as near
+    of = stage_key(run.pipeline, "base", release=manifest.digest, registry=target.registry.url)
+    found = run.workspace.stage("base", of, BaseRelease, compute, share=False)  # the registry is as near
     folder = found.folder / "model"
     check_model_folder(folder, base)
     resolved = ResolvedBase(name=base, path=str(folder), digest=manifest.digest, revision=manifest.release)

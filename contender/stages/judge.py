@@ -12,7 +12,7 @@ from contender.contest import Champion, beside, held_out, outcomes_of
 from contender.names import labelled
 from contender.plan import REVISIONS, judged_set, rating, stage_key
 from contender.progress import Finding, Note, tell
-from contender.records import ReleaseManifest, SplitReport, Verdict, digest
+from contender.records import ReleaseManifest, RuleResult, SplitReport, Verdict, digest
 from contender.registry import TRAIN_KEYS, Registry
 from contender.run import Run
 from contender.spec import Pipeline
@@ -21,6 +21,7 @@ from contender.stages.telling import finish
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
+    from contender.compression import Compression
     from contender.data.trainkeys import TrainKeys
     from contender.judging.guards import Measure
     from contender.judging.held_out import HeldOut
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from contender.registry.ledger import Taken
 
 
-def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, split: Staged[SplitReport]) -> Verdict:
+def judge_challenger(
+    run: Run,
+    challenger: ReleaseManifest,
+    champion: Champion,
+    split: Staged[SplitReport],
+    compressed: Staged[Compression] | None = None,
+) -> Verdict:
     """Takes a look from each set's ledger, then compares outcomes. With no champion the floors decide alone.
 
     A release that a rollback left is kept back without a look: a person found in use what no held-out set shows.
@@ -37,7 +44,10 @@ def judge_challenger(run: Run, challenger: ReleaseManifest, champion: Champion, 
     measures = {} if withdrawn else _measures(run, challenger, champion, split)  # before a look is spent
     tell(Note("judge", "started"))
     started = time.monotonic()
-    verdict = _withdrawn(challenger, champion) if withdrawn else _judged(run, challenger, champion, split, measures)
+    others = _beside_original(run, compressed) if compressed else []
+    verdict = (
+        _withdrawn(challenger, champion) if withdrawn else _judged(run, challenger, champion, split, measures, others)
+    )
     key = stage_key(
         run.pipeline,
         "judge",
@@ -143,6 +153,7 @@ def _judged(
     champion: Champion,
     split: Staged[SplitReport],
     measures: dict[str, Measure],
+    others: list[RuleResult],
 ) -> Verdict:
     from contender.judging.judge import judge
 
@@ -157,7 +168,21 @@ def _judged(
         champion_labels=known_labels(champion.manifest),
         trained_on=trained_on,
         measures=measures,
+        others=others,
     )
+
+
+def _beside_original(run: Run, compressed: Staged[Compression]) -> list[RuleResult]:
+    """What the compressed model shows beside the one that it was made from."""
+    from contender.compressspec import MARGIN
+    from contender.judging.compressed import judge_compression
+    from contender.stages.compress import outcomes_beside
+
+    versus = run.pipeline.spec.promote.versus_champion
+    margins = [leaf.margin for leaf, _ in versus.leaves() if leaf.margin is not None]
+    after, before = outcomes_beside(compressed)
+    margin = min(margins, default=MARGIN)
+    return list(judge_compression(compressed.record, after, before, margin, 1 - versus.confidence))
 
 
 def _sets(

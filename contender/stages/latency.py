@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,10 @@ from contender.kinds import kind
 from contender.plan import stage_key
 from contender.records import ReleaseManifest, SplitReport
 from contender.run import Run
+from contender.stages.lineage import is_quantised
 from contender.stages.model import fetch_release, serving
 from contender.stages.telling import staged
-from contender.training.devices import best_device, computing_on, hardware
+from contender.training.devices import computing_on, hardware
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
@@ -39,7 +41,9 @@ def measure_latency(
     """
     from contender.evaluation import latency
 
-    device, dtype = serving()
+    releases = [challenger, *([champion] if champion else [])]
+    quantised = any(map(is_quantised, releases))  # then on CPUs alone, and what is compared is timed beside it
+    device, dtype = serving(quantised)
     count, seconds = latency.GLANCE if glance else (latency.EXAMPLES, latency.SECONDS)
     key = stage_key(
         run.pipeline,
@@ -55,25 +59,43 @@ def measure_latency(
     def compute(folder: Path) -> Latency:
         import pyarrow.parquet as pq
 
-        releases = [challenger, *([champion] if champion else [])]
         folders = [fetch_release(run, release) for release in releases]
-        reads = kind(challenger.kind).inputs(challenger)
         rows = split.folder / f"{name}.arrow"
-        examples = latency.draw_examples(rows, reads, releases, count)
-        if run.pipeline.spec.facts.media:
-            from contender.data.media import with_bytes
-
-            examples = [with_bytes(own, rows) for own in examples]
-        with run.hold_device() as environment, computing_on(environment):
-            models = [kind(one.kind).load(place, one) for one, place in zip(releases, folders, strict=True)]
-            times = latency.time_models(models, examples, seconds)
-            del models  # before the device is given back
-            on = hardware(best_device())
+        times, on = time_side_by_side(run, releases, folders, rows, (count, seconds), device)
         timings = latency.timings_table(times)
         pq.write_table(timings, folder / TIMINGS, compression="zstd")
         return latency.summarise(timings, device, hardware=on)
 
     return staged(run, "latency", key, latency.Latency, compute, latency_text)
+
+
+def time_side_by_side(
+    run: Run,
+    models: Sequence[ReleaseManifest],
+    folders: Sequence[Path],
+    rows: Path,
+    effort: tuple[int, float],
+    device: str,
+) -> tuple[dict[int, list[float]], dict[str, str]]:
+    """Milliseconds of each answer of models in `folders` to rows of a row file, by their place, and the hardware.
+
+    effort: examples and seconds at most. DataError where the file has no rows.
+    """
+    import torch
+
+    from contender.evaluation import latency
+
+    reads = kind(models[0].kind).inputs(models[0])
+    examples = latency.draw_examples(rows, reads, models, effort[0])
+    if run.pipeline.spec.facts.media:
+        from contender.data.media import with_bytes
+
+        examples = [with_bytes(own, rows) for own in examples]
+    with run.hold_device() as environment, computing_on(environment):
+        loaded = [kind(one.kind).load(place, one, device) for one, place in zip(models, folders, strict=True)]
+        times = latency.time_models(loaded, examples, effort[1])
+        del loaded  # before the device is given back
+        return times, hardware(torch.device(device))
 
 
 def read_timings(folder: Path) -> pa.Table:

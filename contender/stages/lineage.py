@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from contender import __version__
 from contender.names import RELEASE_BASE
 from contender.plan import REVISIONS
-from contender.records import QualityReport, Snapshot, SplitReport, TrainReport, digest
+from contender.records import QualityReport, ReleaseManifest, Snapshot, SplitReport, TrainReport, digest
 from contender.spec import Pipeline
 
 if TYPE_CHECKING:
+    from contender.compression import Compression
     from contender.models import ResolvedBase
 
 GIT_SECONDS = 5.0
 NOT_OF_THE_MODEL = {"name", "workspace", "stores", "concurrency", "resources", "report", "schedule", "triggers"}
+
+NOT_OF_LINEAGE: Any = {"training": {"curve", "hardware", "versions"}}  # of a compression
 
 
 def lineage(
@@ -30,6 +33,7 @@ def lineage(
     training: TrainReport,
     base: ResolvedBase,
     parent: str | None,
+    compressed: Compression | None = None,
 ) -> dict[str, Any]:
     """The lineage of a release's manifest; its data files lie beside it, since they can be many."""
     spec = pipeline.spec
@@ -54,7 +58,13 @@ def lineage(
         "hardware": training.hardware,
         "precision": training.precision,
         "parent": parent,
+        **({"compress": compressed.model_dump(mode="json", exclude=NOT_OF_LINEAGE)} if compressed else {}),
     }
+
+
+def is_quantised(release: ReleaseManifest | None) -> bool:
+    """Whether its weights are int8, so that it answers on CPUs alone."""
+    return release is not None and (release.lineage.get("compress") or {}).get("quantize") is not None
 
 
 def shareable_spec(pipeline: Pipeline) -> dict[str, Any]:
@@ -65,6 +75,8 @@ def shareable_spec(pipeline: Pipeline) -> dict[str, Any]:
     data = fields["data"]
     data["source"] = shareable(data["source"])
     data["golden"] = {name: shareable(place) for name, place in data["golden"].items()}
+    if fields["compress"]["distill"]:
+        fields["compress"]["distill"]["to"] = shareable(fields["compress"]["distill"]["to"])
     fields["model"]["base"] = shareable(str(pipeline.spec.model.base))
     fields["quality"]["suite"] = {"name": shareable(pipeline.suite_name), "digest": digest(pipeline.suite)}
     return fields

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from contender import stopping
 from contender.datafiles import data_files
 from contender.evaluation.scope import check_scope
 from contender.kinds import kind
@@ -35,22 +33,19 @@ from contender.run import Run, signing_key
 from contender.stages.adapter import adapter_files
 from contender.stages.base import inherited_keys, stage_of_base
 from contender.stages.data import frozen_split
-from contender.stages.lineage import lineage
+from contender.stages.lineage import is_quantised, lineage
 from contender.stages.table import features_of, table_of
 from contender.stages.telling import bytes_told, finish, rows_told, staged
+from contender.stages.training import StageJob, trained_told
 from contender.training.devices import best_device, computing_on, wait_passively
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from contender.compression import Compression
     from contender.models import ResolvedBase
     from contender.spec import Pipeline
-    from contender.training.launcher import Progress
-
-
-STOPPING = "asked to stop: a checkpoint is written first; a second Ctrl-C does not wait for it"
-TOUCH_SECONDS = 600  # between marks on what a long training reads from, so that nobody cleans it away
 
 
 class Predictions(Record):
@@ -69,8 +64,7 @@ def training_versions(method: str) -> dict[str, str]:
 
 def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
     """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
-    from contender.training.launcher import Attempts, Job, run_job
-    from contender.training.sharing import SharedCheckpoints
+    from contender.training.launcher import Job
 
     spec = run.pipeline.spec
     check_scope(spec.evaluate.out_of_scope, split.record.label_counts["train"])
@@ -84,67 +78,37 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         versions=training_versions(spec.model.method),
     )
 
-    attempts = Attempts(run.workspace.records, key)
-    job_folder = run.workspace.job_folder(key)
-    shared = SharedCheckpoints(run.workspace.shared, key, job_folder, attempts) if run.workspace.shared else None
-
-    touched = [time.monotonic()]
-    heard = False
-
-    def told(progress: Progress) -> None:
-        nonlocal heard
-        if stopping.asked() and not heard:
-            heard = True
-            tell(Note("train", "warned", STOPPING))
-        if time.monotonic() - touched[0] > TOUCH_SECONDS:
-            touched[0] = time.monotonic()
-            run.workspace.touch([*((stage.name, stage.key) for stage in run.stages), *stage_of_base(run, base)])
-        _training_told(progress, spec.evaluate.metrics[0])
+    job = StageJob(run, "train", key, stage_of_base(run, base))
 
     def compute(folder: Path) -> TrainReport:
-        job = Job(
-            task=spec.task,
-            base=base.path,
-            base_digest=base.digest,
-            method=spec.model.method,
-            init=spec.model.init,
-            config=spec.model.config,
-            lora=spec.model.lora,
-            columns={role: role for role in columns(run.pipeline)},
-            labels=split.record.labels,
-            **table_of(run.pipeline, split),
-            out_of_scope=chosen_by_scope(run.pipeline),
-            options=spec.train,
-            generation=spec.model.generation,
-            primary_metric=spec.evaluate.metrics[0],
-            train=str(split.folder / "train.arrow"),
-            validation=str(split.folder / "validation.arrow"),
-            output=str(folder / "model"),
-        )
         # The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
         Thread(target=_warm_up, args=(spec.task, Path(base.path)), daemon=True).start()
-        if shared:
-            shared.restore()
-        with run.hold_device() as environment, shared.sending() if shared else nullcontext():
-            return run_job(
-                job,
-                job_folder,
-                attempts,
-                checkpoint=spec.resources.checkpoint,
-                max_recoveries=spec.resources.max_recoveries,
-                environment=environment,
-                on_progress=told,
-                on_checkpoint=shared.send if shared else None,
-                on_recovery=lambda text: tell(Note("train", "warned", text)),
-                on_line=lambda line: tell(Note("train", "said", line)),
-            )
+        model = {name: getattr(spec.model, name) for name in ("method", "init", "config", "lora")}
+        return job.train(Job(**told_of_job(run, base, split, folder / "model"), **model))
 
     trained = staged(run, "train", key, TrainReport, compute, trained_told)
-    shutil.rmtree(job_folder, ignore_errors=True)
-    if shared:
-        shared.forget()
-    attempts.forget()
+    job.forget()
     return trained
+
+
+def told_of_job(run: Run, base: ResolvedBase, split: Staged[SplitReport], output: Path) -> dict[str, Any]:
+    """What every training of this pipeline is told, whatever its method."""
+    spec = run.pipeline.spec
+    return {
+        "task": spec.task,
+        "base": base.path,
+        "base_digest": base.digest,
+        "columns": {role: role for role in columns(run.pipeline)},
+        "labels": split.record.labels,
+        **table_of(run.pipeline, split),
+        "out_of_scope": chosen_by_scope(run.pipeline),
+        "options": spec.train,
+        "generation": spec.model.generation,
+        "primary_metric": spec.evaluate.metrics[0],
+        "train": str(split.folder / "train.arrow"),
+        "validation": str(split.folder / "validation.arrow"),
+        "output": str(output),
+    }
 
 
 def _warm_up(task: str, base: Path) -> None:
@@ -160,14 +124,20 @@ def stage_release(
     run: Run,
     base: ResolvedBase,
     model: Staged[TrainReport],
+    compressed: Staged[Compression] | None,
+    student: ResolvedBase | None,
     split: Staged[SplitReport],
     snapshot: Staged[Snapshot],
     quality: Staged[QualityReport],
     parent: AliasEntry | None,
 ) -> ReleaseManifest:
-    """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live."""
+    """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live.
+
+    Of a model that was `compressed` these are the smaller one's; `student`: the base that it was distilled into.
+    """
     from contender.data.trainkeys import train_keys_file
 
+    made = (compressed or model).folder
     started = time.monotonic()
     tell(Note("release", "started"))
     draft = ReleaseDraft(
@@ -182,17 +152,19 @@ def stage_release(
             model.record,
             base,
             parent.release if parent else None,
+            compressed.record if compressed else None,
         ),
     )
     with run.workspace.scratch(f"release-{model.key}") as folder:
-        of = frozen_split(run), inherited_keys(base), run.pipeline.spec.facts
+        inherited = (*inherited_keys(base), *(inherited_keys(student) if student else ()))
+        of = frozen_split(run), inherited, run.pipeline.spec.facts
         train_keys_file(split.folder, folder / TRAIN_KEYS, *of)
         (folder / DATA_FILES).write_bytes(data_files(snapshot.record))
         manifest = run.registry.stage(
-            model.folder / "model",
+            made / "model",
             draft,
-            {name: folder / name for name in (TRAIN_KEYS, DATA_FILES)} | adapter_files(model.folder, base, folder),
-            on_bytes=bytes_told("release", model.folder / "model"),
+            {name: folder / name for name in (TRAIN_KEYS, DATA_FILES)} | adapter_files(made, base, folder),
+            on_bytes=bytes_told("release", made / "model"),
         )
     key = signing_key(run.pipeline)
     if key is not None:
@@ -216,16 +188,21 @@ def fetch_release(run: Run, release: ReleaseManifest) -> Path:
     return fetched.folder / "model"
 
 
-def serving() -> tuple[str, str]:
-    """Kind of device and number format that outcomes are computed with; both may change the last digits of a probability."""
+def serving(quantised: bool = False) -> tuple[str, str]:
+    """Kind of device and number format that outcomes are computed with; both may change the last digits of a probability.
+
+    `quantised`: by a model of int8, which computes on the CPU wherever it is.
+    """
     wait_passively()
-    return str(best_device().type), "fp32"
+    return ("cpu", "int8") if quantised else (str(best_device().type), "fp32")
 
 
 def predict(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name: str) -> Staged[Predictions]:
     """The release's outcomes on one held-out set, computed from the staged bytes by the release's own manifest."""
-    model = Predictor(release.digest, release.release, release.kind, lambda: fetch_release(run, release))
-    return _predict(run, model, split, name)
+    model = Predictor(
+        release.digest, release.release, release.kind, lambda: fetch_release(run, release), is_quantised(release)
+    )
+    return predict_by(run, model, split, name)
 
 
 def predict_trained(
@@ -238,7 +215,7 @@ def predict_trained(
     folder = model.folder / "model"
     digest = files_digest(model_files(folder))
     shown = f"the model of seed {run.pipeline.spec.train.seed}"
-    return digest, _predict(run, Predictor(digest, shown, run.pipeline.spec.task, lambda: folder), split, name)
+    return digest, predict_by(run, Predictor(digest, shown, run.pipeline.spec.task, lambda: folder), split, name)
 
 
 def rated(run: Run, predicted: Staged[Predictions], rows: Path) -> Staged[Predictions]:
@@ -272,16 +249,21 @@ def with_ratings(pipeline: Pipeline, outcomes: pa.Table, rows: Path) -> pa.Table
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model that can predict: the digest of its files, its name for people, its kind, and what gives its folder."""
+    """A model that can predict: the digest of its files, its name for people, its kind, what gives its folder, and whether it is
+    quantised."""
 
     digest: str
     name: str
     kind: str
     folder: Callable[[], Path]
+    quantised: bool = False
 
 
-def _predict(run: Run, model: Predictor, split: Staged[SplitReport], name: str) -> Staged[Predictions]:
-    device, dtype = serving()
+def predict_by(
+    run: Run, model: Predictor, split: Staged[SplitReport], name: str, stage: str = "evaluate"
+) -> Staged[Predictions]:
+    """A model's outcomes on a set, told of as a part of `stage`."""
+    device, dtype = serving(model.quantised)
     key = stage_key(
         run.pipeline, "predict", release=model.digest, set=split.record.digests[name], device=device, dtype=dtype
     )
@@ -290,7 +272,7 @@ def _predict(run: Run, model: Predictor, split: Staged[SplitReport], name: str) 
         import pyarrow.parquet as pq
 
         rows = split.folder / f"{name}.arrow"
-        told = rows_told("evaluate", f"{model.name} on {name}", split.record.rows[name])
+        told = rows_told(stage, f"{model.name} on {name}", split.record.rows[name])
         folder_of_model = model.folder()
         with run.hold_device() as environment, computing_on(environment):
             outcomes = kind(model.kind).predict(folder_of_model, rows, on_rows=told)
@@ -298,42 +280,3 @@ def _predict(run: Run, model: Predictor, split: Staged[SplitReport], name: str) 
         return Predictions(rows=outcomes.num_rows, device=device, dtype=dtype)
 
     return rated(run, run.workspace.stage("predict", key, Predictions, compute), split.folder / f"{name}.arrow")
-
-
-def trained_told(report: TrainReport) -> str:
-    """A training in one line."""
-    best = f", best {report.best_metric:.4f} on validation" if report.best_metric is not None else ""
-    continued = f", continued from step {report.resumed_from_step:,}" if report.resumed_from_step else ""
-    return f"{report.steps:,} steps{continued}{best}, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}"
-
-
-def _left(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s left"
-    return f"{seconds / 60:.0f} min left" if seconds < 6000 else f"{seconds / 3600:.1f} h left"
-
-
-def _training_told(progress: Progress, primary: str) -> None:
-    from contender.judging.words import value
-
-    figures = (
-        progress.phase if progress.phase != "training" else None,
-        f"{progress.step:,} of {progress.steps:,} steps" if progress.steps else None,
-        f"loss {progress.loss:.3f}" if progress.loss is not None else None,
-        *(f"{name} {value(name, found)}" for name, found in progress.metrics.items() if name == primary),
-        _left(progress.seconds_left) if progress.seconds_left is not None else None,
-        f"{progress.examples_per_second:,.0f} examples/s" if progress.examples_per_second else None,
-    )
-    text = " · ".join(figure for figure in figures if figure)
-    tell(
-        Note(
-            "train",
-            "moved",
-            text,
-            part=progress.phase,
-            done=progress.step,
-            total=progress.steps,
-            figures=progress.metrics,
-            kept=progress.checkpoint,
-        )
-    )

@@ -28,7 +28,7 @@ from contender.training.head import Probe, last_layer
 from contender.training.lora import merge, save_adapter
 from contender.training.monitor import Monitor
 from contender.training.options import Attempt, Job
-from contender.training.prepare import PLAN, Prepared, job_digest, prepare, restore_plan
+from contender.training.prepare import PLAN, Prepared, job_digest, loss_of, prepare, restore_plan
 from contender.training.qlora import in_full_precision
 from contender.training.saving import adapter_folder, save_model_files
 from contender.training.trainer import JobTrainer, diverged, figures
@@ -79,7 +79,7 @@ def _trainer(
         data_collator=prepared.collate,
         train_dataset=prepared.train,
         eval_dataset=prepared.validation if checks else None,
-        compute_loss_func=prepared.kind.loss(job, prepared.train),
+        compute_loss_func=loss_of(job, prepared.kind, prepared.train),
         compute_metrics=None if prepared.kind.chooses_by_loss else _metrics(job, prepared.kind),
         preprocess_logits_for_metrics=prepared.kind.kept,
         monitor=monitor,

@@ -103,6 +103,15 @@ class CheckpointOptions(Record):
     )
 
 
+class Teacher(Record):
+    """The model that a smaller one learns from."""
+
+    folder: str
+    digest: str = Field(description="of its files")
+    temperature: float
+    alpha: float
+
+
 class Job(Record):
     """One training job, whole: what the child process reads from `job.json`."""
 
@@ -123,6 +132,7 @@ class Job(Record):
     )
     options: TrainOptions
     generation: GenerationOptions = GenerationOptions()
+    teacher: Teacher | None = Field(default=None, description="whose answers are learned beside the labels")
     primary_metric: str
     train: str = Field(description="row file")
     validation: str = Field(description="row file; may have no rows")

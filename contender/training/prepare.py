@@ -25,6 +25,7 @@ from contender.records import Record, digest
 from contender.registry.fetch import MANIFEST
 from contender.training.dataset import derive, used_ids
 from contender.training.devices import best_device
+from contender.training.distilling import AT_ONCE, carrying, distilling, with_answers
 from contender.training.embedding import use_rows
 from contender.training.head import FEATURES_BATCH, Probe, collate_features, last_layer, standardising, with_features
 from contender.training.lora import adapt
@@ -67,7 +68,14 @@ class Prepared:
 
 def job_digest(job: Job) -> str:
     """What a checkpoint must have in common with the job that resumes it: all but where files lie."""
-    return digest(job.model_dump(mode="json", exclude={"base", "train", "validation", "output"}))
+    places: Any = dict.fromkeys(("base", "train", "validation", "output"), True) | {"teacher": {"folder"}}
+    return digest(job.model_dump(mode="json", exclude=places))
+
+
+def loss_of(job: Job, kind: Kind, train: datasets.Dataset) -> Callable[..., Any]:
+    """What a step makes smaller: the kind's loss, and where there is a teacher what parts the model from it."""
+    own = kind.loss(job, train)
+    return distilling(job.teacher, own) if job.teacher else own
 
 
 def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepared:
@@ -89,9 +97,14 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
             f"each of the {len(rows):,} training rows is longer than {length:,} tokens, and none is left to train on",
             "Raise train.max_length, or use a base that reads more.",
         )
+    if job.teacher:
+        path = folder / "prepared" / f"teacher-{job_digest(job)[:16]}.arrow"
+        at_once = attempt.at_once(job, AT_ONCE)
+        train = with_answers(job, job.teacher, kind, rows, train, path, model.device, at_once, _alive(monitor))
     parameters = model.num_parameters()
     trained, adapted = model, None
     collate: Callable[..., Any] = partial(kind.collate, processor)
+    collate = carrying(collate) if job.teacher else collate
     if job.method in ADAPTING:
         adapted = adapt(model, job.task, kind.above_encoder(model), job.lora, job.base)
         # The Trainer trains nothing of 4 bits unless it sees adapters around it.
@@ -169,11 +182,7 @@ def _probe(
     attempt: Attempt,
 ) -> tuple[Probe, datasets.Dataset, datasets.Dataset]:
     layer = last_layer(model, len(job.labels), job.base)
-
-    def alive() -> None:
-        monitor.stop.check()
-        monitor.still("preparing")
-
+    alive = _alive(monitor)
     key = job_digest(job)[:16]
     at_once = attempt.at_once(job, FEATURES_BATCH)
     train, validation = (
@@ -181,6 +190,16 @@ def _probe(
         for name, rows in zip(("train", "validation"), sets, strict=True)
     )
     return Probe(layer, *standardising(train)).to(model.device), train, validation
+
+
+def _alive(monitor: Monitor) -> Callable[[], None]:
+    """Says that the preparation goes on, and stops it where it was asked to."""
+
+    def alive() -> None:
+        monitor.stop.check()
+        monitor.still("preparing")
+
+    return alive
 
 
 def _decide(job: Job, prepared: Prepared, parameters: int, length: int, monitor: Monitor, attempt: Attempt) -> Plan:
@@ -217,7 +236,7 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
     middle = np.argsort(lengths, kind="stable")[max(0, (len(lengths) - examples) // 2) :][:examples]
     model = prepared.trained
     batch = {k: v.to(model.device) for k, v in prepared.collate(list(prepared.train.select(middle))).items()}
-    loss_of = prepared.kind.loss(job, prepared.train)
+    loss = loss_of(job, prepared.kind, prepared.train)
 
     def run(bf16: bool) -> None:
         inputs = dict(batch)
@@ -227,7 +246,7 @@ def _one_step(job: Job, prepared: Prepared, examples: int) -> Callable[[bool], N
             with torch.random.fork_rng(devices=[model.device.index] if model.device.type == "cuda" else []):
                 with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                     outputs = model(**inputs)
-                loss_of(outputs, labels).backward()
+                loss(outputs, labels).backward()
         finally:  # also where it does not fit into memory
             model.zero_grad()
             for buffer, before in statistics:

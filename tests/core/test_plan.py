@@ -85,6 +85,10 @@ OTHER: dict[str, Any] = {
     "train.warmup": 0.5,
     "train.max_length": 64,
     "train.precision": "fp32",
+    "compress.quantize": "int8",
+    "compress.distill.to": "smaller",
+    "compress.distill.temperature": 4.0,
+    "compress.distill.alpha": 0.9,
     "evaluate.metrics": ["accuracy"],
     "evaluate.answer": "= (.+)",
     "evaluate.judge": "judge.py:other",
@@ -181,6 +185,7 @@ WITHIN: dict[str, dict[str, Any]] = {
     ),
     **dict.fromkeys(("train.packing", "evaluate.answer", "evaluate.judge"), CHAT),
     "train.augment": {"task": "image-classification"},
+    **{f"compress.distill.{key}": {"compress.distill.to": "smaller"} for key in ("temperature", "alpha")},
     **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }
 

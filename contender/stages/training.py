@@ -1,0 +1,115 @@
+"""A training job of a stage: its attempts, its folder, its checkpoints among workers, and what it tells on the way."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from contender import stopping
+from contender.progress import Note, tell
+from contender.records import TrainReport
+from contender.run import Run
+
+if TYPE_CHECKING:
+    from contender.training.launcher import Job, Progress
+
+STOPPING = "asked to stop: a checkpoint is written first; a second Ctrl-C does not wait for it"
+TOUCH_SECONDS = 600  # between marks on what a long training reads from, so that nobody cleans it away
+
+
+class StageJob:
+    """The training of one stage, by the stage's key: it continues where an interrupted run left its checkpoint.
+
+    `reads`: stages (name, key) that it reads beside those that the run has told of.
+    """
+
+    def __init__(self, run: Run, stage: str, key: str, reads: Iterable[tuple[str, str]] = ()) -> None:
+        from contender.training.launcher import Attempts
+        from contender.training.sharing import SharedCheckpoints
+
+        self._run = run
+        self._stage = stage
+        self._reads = tuple(reads)
+        self._attempts = Attempts(run.workspace.records, key)
+        self._folder = run.workspace.job_folder(key)
+        shared = run.workspace.shared
+        self._shared = SharedCheckpoints(shared, key, self._folder, self._attempts) if shared else None
+        self._touched = time.monotonic()
+        self._heard = False
+
+    def train(self, job: Job) -> TrainReport:
+        """Runs it to its end in a child process; the model lies in `job.output`. See `run_job` for what it raises."""
+        from contender.training.launcher import run_job
+
+        resources = self._run.pipeline.spec.resources
+        if self._shared:
+            self._shared.restore()
+        sending = self._shared.sending() if self._shared else nullcontext()
+        with self._run.hold_device() as environment, sending:
+            return run_job(
+                job,
+                self._folder,
+                self._attempts,
+                checkpoint=resources.checkpoint,
+                max_recoveries=resources.max_recoveries,
+                environment=environment,
+                on_progress=self._told,
+                on_checkpoint=self._shared.send if self._shared else None,
+                on_recovery=lambda text: tell(Note(self._stage, "warned", text)),
+                on_line=lambda line: tell(Note(self._stage, "said", line)),
+            )
+
+    def forget(self) -> None:
+        """Once its model is kept, nobody continues it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._shared:
+            self._shared.forget()
+        self._attempts.forget()
+
+    def _told(self, progress: Progress) -> None:
+        if stopping.asked() and not self._heard:
+            self._heard = True
+            tell(Note(self._stage, "warned", STOPPING))
+        if time.monotonic() - self._touched > TOUCH_SECONDS:
+            self._touched = time.monotonic()
+            self._run.workspace.touch([*((one.name, one.key) for one in self._run.stages), *self._reads])
+        tell(_note(self._stage, progress, self._run.pipeline.spec.evaluate.metrics[0]))
+
+
+def trained_told(report: TrainReport) -> str:
+    """A training in one line."""
+    best = f", best {report.best_metric:.4f} on validation" if report.best_metric is not None else ""
+    continued = f", continued from step {report.resumed_from_step:,}" if report.resumed_from_step else ""
+    return f"{report.steps:,} steps{continued}{best}, {report.examples_per_second:,.0f} examples/s, {report.device} {report.precision}"
+
+
+def _left(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 6000 else f"{seconds / 3600:.1f} h left"
+
+
+def _note(stage: str, progress: Progress, primary: str) -> Note:
+    from contender.judging.words import value
+
+    figures = (
+        progress.phase if progress.phase != "training" else None,
+        f"{progress.step:,} of {progress.steps:,} steps" if progress.steps else None,
+        f"loss {progress.loss:.3f}" if progress.loss is not None else None,
+        *(f"{name} {value(name, found)}" for name, found in progress.metrics.items() if name == primary),
+        _left(progress.seconds_left) if progress.seconds_left is not None else None,
+        f"{progress.examples_per_second:,.0f} examples/s" if progress.examples_per_second else None,
+    )
+    return Note(
+        stage,
+        "moved",
+        " · ".join(figure for figure in figures if figure),
+        part=progress.phase,
+        done=progress.step,
+        total=progress.steps,
+        figures=progress.metrics,
+        kept=progress.checkpoint,
+    )
