@@ -87,7 +87,7 @@ def retrained(run: Run) -> RunResult:
     observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
     model = fine_tune(run, base, split)
     compressed = compress(run, student, model, split) if run.pipeline.spec.compress.asked else None
-    challenger = stage_release(run, base, model, compressed, student, split, snapshot, quality, champion.entry)
+    challenger = stage_release(run, base, model, split, snapshot, quality, champion.entry, compressed, student)
     stages = {
         "snapshot": snapshot.record,
         "quality": quality,

@@ -16,11 +16,11 @@ def stage_release(
     run: Run,
     base: ResolvedBase,
     model: Staged[TrainReport],
-    compressed: Staged[Compression] | None,
-    student: ResolvedBase | None,
     split: Staged[SplitReport],
     snapshot: Staged[Snapshot],
     quality: Staged[QualityReport],
     parent: AliasEntry | None,
+    compressed: Staged[Compression] | None = None,
+    student: ResolvedBase | None = None,
 ) -> ReleaseManifest:
-    return stages.stage_release(run, base, model, compressed, student, split, snapshot, quality, parent)
+    return stages.stage_release(run, base, model, split, snapshot, quality, parent, compressed, student)

@@ -124,12 +124,12 @@ def stage_release(
     run: Run,
     base: ResolvedBase,
     model: Staged[TrainReport],
-    compressed: Staged[Compression] | None,
-    student: ResolvedBase | None,
     split: Staged[SplitReport],
     snapshot: Staged[Snapshot],
     quality: Staged[QualityReport],
     parent: AliasEntry | None,
+    compressed: Staged[Compression] | None = None,
+    student: ResolvedBase | None = None,
 ) -> ReleaseManifest:
     """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live.
 
