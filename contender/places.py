@@ -20,7 +20,10 @@ def local_places(pipeline: Pipeline) -> dict[str, str]:
     if spec.triggers.webhook is not None:
         secrets |= {f"triggers.webhook.secrets[{n}]": one for n, one in enumerate(spec.triggers.webhook.secrets)}
     secrets |= {f"notify.to {one}": one for one in every_receiver(spec.notify)}
-    base = {"model.base": spec.model.base} if is_local_base(spec.model.base, Path(pipeline.folder)) else {}
+    named = {"model.base": spec.model.base}
+    if spec.compress.distill:
+        named["compress.distill.to"] = spec.compress.distill.to
+    base = {key: place for key, place in named.items() if is_local_base(place, Path(pipeline.folder))}
     return (
         {key: location for key, location in locations.items() if not location.startswith("s3://")}
         | base

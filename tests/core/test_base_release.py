@@ -20,7 +20,7 @@ from contender.records import ReleaseDraft, ReleaseManifest, SplitDefinition, Tr
 from contender.registry import TRAIN_KEYS, Registry
 from contender.run import Run, open_run
 from contender.stages.adapter import adapter_files
-from contender.stages.base import find_base, inherited_keys, stage_of_base
+from contender.stages.base import find_base, find_student, inherited_keys, stage_of_base
 from contender.stages.data import check_quality, look, split_rows, take_snapshot
 from contender.stages.judge import train_keys
 from contender.stages.lineage import shareable
@@ -124,6 +124,36 @@ def test_an_unknown_key_of_a_new_model_is_refused_before_a_row_is_read(tmp_path:
     (tmp_path / "desk.yaml").write_text(changed.format(base=tiny_base))
     with pytest.raises(ModelError, match="did you mean 'hidden_size'"):
         find_base(open_run(load_pipeline(tmp_path / "desk.yaml"), "tests"))
+
+
+def test_what_a_model_is_distilled_into_is_looked_for_as_early_and_should_be_smaller(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    from contender.progress import Note, listening
+
+    def distilling_to(place: str) -> Run:
+        (tmp_path / "desk.yaml").write_text(
+            PIPELINE.format(base=tiny_base) + f"compress: {{distill: {{to: {place}}}}}\n"
+        )
+        return open_run(load_pipeline(tmp_path / "desk.yaml"), "tests")
+
+    told: list[Note] = []
+    run = distilling_to(str(tiny_base))
+    with listening(told.append):
+        assert find_student(run, find_base(run)) == find_base(run).model_copy(update={"name": str(tiny_base)})
+    assert [(note.stage, "will hardly be faster" in note.text) for note in told] == [("compress", True)]
+
+    shutil.copytree(tiny_base, tmp_path / "other")
+    config = {"model_type": "vit"}
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    run = distilling_to("other")
+    with pytest.raises(
+        ModelError, match=r"compress\.distill\.to: .* is a vit, which has no form for text-classification"
+    ):
+        find_student(run, find_base(run))
+    run = distilling_to("contender:general")
+    with pytest.raises(UsageError, match=r"compress\.distill\.to: no registry found"):
+        find_student(run, find_base(run))
 
 
 def test_no_folder_of_the_machine_is_told_and_a_worker_elsewhere_finds_what_is_in_a_bucket(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from contender.judging.held_out import HeldOut
 from contender.judging.judge import judge
 from contender.judging.rules import Rules
 from contender.loading import load_pipeline
+from contender.places import local_places
 from contender.plan import run_stages
 from contender.spec import Pipeline
 
@@ -155,3 +156,9 @@ def test_it_is_told_in_one_line() -> None:
         "distilled to small, then quantised to int8: size of the files 91.7 MB → 59.9 MB; "
         "accuracy on validation, 1,000 rows 93.0% → 92.8%; median latency, one example, cpu 12.8 ms → 7.3 ms"
     )
+
+
+def test_a_student_in_a_folder_is_no_base_of_a_worker_elsewhere(tmp_path: Path) -> None:
+    places = local_places(load(tmp_path, BASE + "compress: {distill: {to: ./small}}\n"))
+    assert places["compress.distill.to"] == "./small"
+    assert "compress.distill.to" not in local_places(load(tmp_path, BASE + "compress: {distill: {to: org/small}}\n"))
