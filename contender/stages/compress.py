@@ -5,7 +5,6 @@ What it leaves is what is staged, judged and promoted; the model that it was mad
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from contender.compression import Compression, Distilled
 from contender.errors import ModelError
 from contender.evaluation.latency import EXAMPLES, SECONDS
+from contender.evaluation.scope import with_scope
 from contender.kinds import kind
 from contender.plan import columns, parts, stage_key
 from contender.progress import Finding, Note, tell
@@ -185,10 +185,11 @@ def _score(run: Run, model: Predictor, split: Staged[SplitReport], kept: Path) -
 
     from contender.evaluation.metrics import compute
 
-    metric = run.pipeline.spec.evaluate.metrics[0]
-    outcomes = predict_by(run, model, split, VALIDATION, "compress").folder / "outcomes.parquet"
-    shutil.copyfile(outcomes, kept)
-    return float(compute(pq.read_table(outcomes), [metric])[metric])
+    evaluate = run.pipeline.spec.evaluate
+    found = predict_by(run, model, split, VALIDATION, "compress").folder / "outcomes.parquet"
+    outcomes = with_scope(pq.read_table(found), evaluate.out_of_scope)
+    pq.write_table(outcomes, kept, compression="zstd")
+    return float(compute(outcomes, evaluate.metrics[:1])[evaluate.metrics[0]])
 
 
 def _unreleased(run: Run, split: Staged[SplitReport], name: str) -> ReleaseManifest:
