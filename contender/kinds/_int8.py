@@ -40,6 +40,7 @@ class Int8Linear(nn.Module):  # type: ignore[misc]  # torch is not followed
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         super().__init__()
+        self.in_features, self.out_features = inputs, outputs
         self.register_buffer("weight_int8", torch.zeros(outputs, inputs, dtype=torch.int8))
         self.register_buffer("weight_scale", torch.ones(outputs))
         self.bias = nn.Parameter(torch.zeros(outputs), requires_grad=False) if bias else None

@@ -5,6 +5,7 @@ What it leaves is what is staged, judged and promoted; the model that it was mad
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,11 @@ from contender.registry.layout import files_digest
 from contender.registry.releases import model_files
 from contender.run import Run
 from contender.stages.base import stage_of_base
-from contender.stages.latency import time_side_by_side
 from contender.stages.lineage import shareable
 from contender.stages.model import Predictor, predict_by, serving, told_of_job, training_versions
 from contender.stages.table import features_of
 from contender.stages.telling import staged
+from contender.stages.timing import time_apart
 from contender.stages.training import StageJob
 from contender.training.options import Teacher
 from contender.workspace import Staged
@@ -152,7 +153,8 @@ def _measured(
         found["after"] = _score(run, after, split, folder / AFTER)
     timed = [_unreleased(run, split, name) for name in ("compressed", "trained")]
     examples = split.folder / f"{VALIDATION if rows else 'train'}.arrow"
-    times, _ = time_side_by_side(run, timed, [made, original], examples, (EXAMPLES, SECONDS), device)
+    with run.hold_device() as environment:
+        times = time_apart(timed, [made, original], examples, (EXAMPLES, SECONDS), device, os.environ | environment)
     latency = summarise(timings_table(times), device)
     assert latency.champion_median is not None and latency.ratio is not None
     return Compression(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender.kinds import kind
+from contender.names import TASKS
 from contender.plan import stage_key
 from contender.records import ReleaseManifest, SplitReport
 from contender.run import Run
@@ -58,10 +59,13 @@ def measure_latency(
 
     def compute(folder: Path) -> Latency:
         import pyarrow.parquet as pq
+        import torch
 
         folders = [fetch_release(run, release) for release in releases]
         rows = split.folder / f"{name}.arrow"
-        times, on = time_side_by_side(run, releases, folders, rows, (count, seconds), device)
+        with run.hold_device() as environment, computing_on(environment):
+            times = timed(releases, folders, rows, (count, seconds), device)
+            on = hardware(torch.device(device))
         timings = latency.timings_table(times)
         pq.write_table(timings, folder / TIMINGS, compression="zstd")
         return latency.summarise(timings, device, hardware=on)
@@ -69,33 +73,23 @@ def measure_latency(
     return staged(run, "latency", key, latency.Latency, compute, latency_text)
 
 
-def time_side_by_side(
-    run: Run,
-    models: Sequence[ReleaseManifest],
-    folders: Sequence[Path],
-    rows: Path,
-    effort: tuple[int, float],
-    device: str,
-) -> tuple[dict[int, list[float]], dict[str, str]]:
-    """Milliseconds of each answer of models in `folders` to rows of a row file, by their place, and the hardware.
+def timed(
+    models: Sequence[ReleaseManifest], folders: Sequence[Path], rows: Path, effort: tuple[int, float], device: str
+) -> dict[int, list[float]]:
+    """Milliseconds of each answer of the models in `folders` to rows of a row file, by their place, in turn on the same rows.
 
-    effort: examples and seconds at most. DataError where the file has no rows.
+    effort: examples and seconds at most. DataError where the file has no rows, ModelError where a model cannot be loaded.
     """
-    import torch
-
     from contender.evaluation import latency
 
-    reads = kind(models[0].kind).inputs(models[0])
-    examples = latency.draw_examples(rows, reads, models, effort[0])
-    if run.pipeline.spec.facts.media:
+    of = kind(models[0].kind)
+    examples = latency.draw_examples(rows, of.inputs(models[0]), models, effort[0])
+    if TASKS[of.task].media:
         from contender.data.media import with_bytes
 
         examples = [with_bytes(own, rows) for own in examples]
-    with run.hold_device() as environment, computing_on(environment):
-        loaded = [kind(one.kind).load(place, one, device) for one, place in zip(models, folders, strict=True)]
-        times = latency.time_models(loaded, examples, effort[1])
-        del loaded  # before the device is given back
-        return times, hardware(torch.device(device))
+    loaded = [kind(one.kind).load(place, one, device) for one, place in zip(models, folders, strict=True)]
+    return latency.time_models(loaded, examples, effort[1])
 
 
 def read_timings(folder: Path) -> pa.Table:

@@ -22,6 +22,22 @@ def wait_passively() -> None:
         os.environ.setdefault(name, value)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes on this thread alone: to wake others for little work takes longer than the work."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def best_device() -> Any:
     """CUDA, else MPS, else the CPU, as a torch.device."""
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from contender.loading import load_pipeline
 from contender.records import ReleaseDraft, ReleaseManifest, SplitReport
 from contender.run import Run, open_run
 from contender.stages.latency import TIMINGS, measure_latency
+from contender.stages.timing import time_apart
 from contender.workspace import Staged
 
 LABELS = ("blue", "green", "red")
@@ -231,6 +233,42 @@ def test_a_release_with_more_layers_is_found_slower_and_one_with_the_same_is_not
     assert summarise(kept, "cpu", hardware=again.record.hardware) == again.record, (
         "whoever keeps the timings can ask again"
     )
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_times_the_same_and_says_what_is_wrong(
+    run: Run, split: Staged[SplitReport], tmp_path: Path, tiny_base: Path
+) -> None:
+    folders = [save_model(tmp_path / name, tiny_base, layers) for name, layers in (("small", 1), ("large", 8))]
+    models, rows = [released(run, folder) for folder in folders], split.folder / "test.arrow"
+    times = time_apart(models, folders, rows, (40, 20.0), "cpu", os.environ)
+    assert [len(times[place]) for place in (0, 1)] == [40, 40]
+    assert np.median(times[1]) > 1.5 * np.median(times[0])
+    empty = tmp_path / "none" / "test.arrow"
+    write_rows(empty, [{"text": "red", "label": "red"}], keep=0)
+    with pytest.raises(DataError, match="has no rows to time a model on"):
+        time_apart(models, folders, empty, (40, 20.0), "cpu", os.environ)
+
+
+def test_little_work_is_done_on_one_thread_and_much_on_all(
+    run: Run, tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    folder = save_model(tmp_path / "small", tiny_base, 2)
+    model = kind("text-classification").load(folder, released(run, folder), "cpu")
+    seen: list[int] = []
+    model._classifier._model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        model.predict(["red word1"])
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+        monkeypatch.setattr("contender.kinds._classifier.LITTLE_WORK", 0.0)
+        model.predict(["red word1"])
+        assert (seen, torch.get_num_threads()) == ([1, 2], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_first_release_is_timed_alone(run: Run, split: Staged[SplitReport], tmp_path: Path, tiny_base: Path) -> None:
