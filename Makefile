@@ -9,7 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # A file's tests run in one process, and share its servers; the order of pyproject.toml begins with the files that take longest.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Three on two cores: a quarter of the time they wait for servers and children.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-rest test-all faults lint schema docs screenshots clean
