@@ -28,7 +28,7 @@ REVISIONS = {
     "rate": 1,
     "latency": 2,
     "evaluate": 1,
-    "judge": 2,
+    "judge": 3,
     "explain": 1,
 }
 

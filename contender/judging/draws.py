@@ -6,7 +6,7 @@ a block of units. Only an atom's summed statistics are kept, so that a million r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,63 +81,62 @@ def gain_of(metric: OutcomeMetric, models: Sequence[Outcomes], keys: Array | Non
     def apart(values: Sequence[Array]) -> Array:
         return values[0] if len(values) == 1 else sign * (values[0] - values[1])
 
-    if isinstance(metric, AdditiveMetric):
-        return _additive(metric, models, keys, apart)
-    atoms = _dealt(*_units(models[0].rows, keys), BLOCKS)
-
-    def of_weights(weights: Array) -> Array:
-        by_row = [weights[some][:, atoms.of_row] for some in _slices(len(weights), models[0].rows)]
-        return np.concatenate([apart([metric.value(model, rows) for model in models]) for rows in by_row])
-
-    count = len(atoms.sizes)
-    without = [of_weights(1.0 - np.eye(count)[some]) for some in _slices(count, count)] if count > 1 else [np.zeros(1)]
-    return Gain(
-        atoms=atoms,
-        of_weights=of_weights,
-        of_all=float(apart([np.asarray(metric.score(model)) for model in models])),
-        without=np.concatenate(without),
-        work=models[0].rows,
-    )
-
-
-def _additive(
-    metric: Any, models: Sequence[Outcomes], keys: Array | None, apart: Callable[[Sequence[Array]], Array]
-) -> Gain:
-    atoms = _atoms(metric, models, keys)
-    statistics = [_summed(metric.statistics(model), atoms) for model in models]
+    additive = isinstance(metric, AdditiveMetric)
+    atoms = _atoms(metric, models, keys, MOST_UNITS if additive else BLOCKS)
+    measured = [_statistics(metric, model) for model in models]
+    values = [from_sums for _, from_sums in measured]
+    statistics = [_summed(each, atoms) for each, _ in measured]
     totals = [each.T @ atoms.sizes for each in statistics]
 
+    def of_sums(sums: Iterable[Array]) -> Array:
+        return apart([value(each) for value, each in zip(values, sums, strict=True)])
+
     def of_weights(weights: Array) -> Array:
-        return apart([metric.from_sums((weights.astype(each.dtype) @ each).astype(np.float64)) for each in statistics])
+        return of_sums((weights.astype(each.dtype) @ each).astype(np.float64) for each in statistics)
 
     def without(some: slice) -> Array:
-        left = [total - _dense(each[some]) for total, each in zip(totals, statistics, strict=True)]
-        return apart([metric.from_sums(sums) for sums in left])
+        return of_sums(total - _dense(each[some]) for total, each in zip(totals, statistics, strict=True))
 
     count = len(atoms.sizes)
     alone = [without(some) for some in _slices(count, len(totals[0]))] if atoms.drawn > 1 else [np.zeros(count)]
     return Gain(
         atoms=atoms,
         of_weights=of_weights,
-        of_all=float(apart([metric.from_sums(total) for total in totals])),
+        of_all=float(of_sums(totals)),
         without=np.concatenate(alone),
         work=atoms.drawn + sum(getattr(each, "nnz", each.size) for each in statistics),
     )
 
 
-def _atoms(metric: Any, models: Sequence[Outcomes], keys: Array | None) -> Atoms:
+def _statistics(metric: OutcomeMetric, model: Outcomes) -> tuple[Any, Callable[[Array], Array]]:
+    """What each row adds to sums (rows, s), and the metric (…) of sums (…, s); of no sums' metric: how often each kind of row is drawn."""
+    from contender.evaluation.metrics.base import AdditiveMetric, one_hot
+
+    if isinstance(metric, AdditiveMetric):
+        return metric.statistics(model), metric.from_sums
+    code = metric.cells(model)
+    _, first, cell = np.unique(np.arange(model.rows) if code is None else code, return_index=True, return_inverse=True)
+    alike = model.take(first)
+
+    def value(counts: Array) -> Array:
+        return metric.value(alike, np.atleast_2d(counts)).reshape(counts.shape[:-1])
+
+    return one_hot(cell, len(first)), value
+
+
+def _atoms(metric: OutcomeMetric, models: Sequence[Outcomes], keys: Array | None, most: int) -> Atoms:
     rows = models[0].rows
     of_row, units = _units(rows, keys)
     codes = [code for model in models if units == rows and (code := metric.cells(model)) is not None]
     if not codes:
-        return _dealt(of_row, units, MOST_UNITS)
+        return _dealt(of_row, units, most)
     cell: Array = np.zeros(rows, dtype=np.int64)
     for each in codes:
         _, found = np.unique(each, return_inverse=True)
         _, cell = np.unique(cell * (int(found.max()) + 1) + found, return_inverse=True)
     sizes = np.bincount(cell)
-    if rows > MOST_UNITS and len(sizes) > MOST_CELLS:
-        return _dealt(of_row, units, MOST_UNITS)
+    if rows > most and len(sizes) > MOST_CELLS:
+        return _dealt(of_row, units, most)
     return Atoms("cells", rows, sizes, cell)
 
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from contender.errors import UsageError
-from contender.evaluation.metrics import METRICS, metric
+from contender.evaluation.metrics import METRICS, base, metric
 from contender.evaluation.outcomes import Array, Outcomes, from_table
 from contender.judging.resampling import bootstrap
 from contender.names import RANKING_METRICS
@@ -36,6 +36,20 @@ def expected(name: str, positive: Array, scores: Array, weights: Array) -> float
         return float(sk.roc_auc_score(positive, scores, sample_weight=weights))
     precision, recall, _ = sk.precision_recall_curve(positive, scores, sample_weight=weights)
     return float(max(recall[precision >= int(name[-2:]) / 100 - 1e-12]))
+
+
+class OneByOne(base.OutcomeMetric):
+    """A metric that does not tell which rows count alike."""
+
+    description = "of the tests"
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.found = metric(name)
+        self.span = self.found.span
+
+    def value(self, outcomes: Outcomes, weights: Array) -> Array:
+        return np.asarray(self.found.value(outcomes, weights))
 
 
 @pytest.mark.parametrize("name", RANKING_METRICS)
@@ -77,6 +91,21 @@ def test_the_judge_shows_a_better_ranking_and_no_gain_of_one_over_itself() -> No
     assert bootstrap("average_precision", ours, theirs, resamples=400).p_above(0.0, 0.05) < 0.05
     same = bootstrap("average_precision", ours, ours, resamples=200)
     assert (same.estimate, same.error) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", RANKING_METRICS)
+def test_rows_that_count_alike_are_drawn_together_and_the_metric_stays(name: str) -> None:
+    positive, scores = drawn(2_000, 0.02, 3, 6)
+    ours, other = outcomes(positive, scores), outcomes(positive, drawn(2_000, 0.02, 4, 2)[1])
+    for theirs in (None, other):
+        alike, plain = (
+            bootstrap(name, ours, theirs, resamples=4_000),
+            bootstrap(OneByOne(name), ours, theirs, resamples=4_000),
+        )
+        assert (alike.method, plain.method) == ("cells", "units")
+        assert alike.estimate == pytest.approx(plain.estimate, abs=1e-12)
+        assert alike.error == pytest.approx(plain.error, rel=0.06)
+        assert alike.bounds(0.05) == pytest.approx(plain.bounds(0.05), abs=0.15 * plain.error)
 
 
 def test_two_models_with_other_positive_classes_are_not_compared() -> None:

@@ -68,7 +68,7 @@ GOLDEN = {
     "split": (2, "075c1cfab75ae017"),
 }
 # The numbers of metrics and verdicts, wording of the verdicts included.
-JUDGED = {"evaluate": (1, "50f0aad71c92abe4"), "judge": (2, "4d98f143042c036d")}
+JUDGED = {"evaluate": (1, "50f0aad71c92abe4"), "judge": (3, "4d98f143042c036d")}
 
 
 @pytest.fixture(scope="module")

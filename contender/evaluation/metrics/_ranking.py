@@ -7,6 +7,7 @@ Rows of equal scores stand or fall together. Not sums over rows, so every resamp
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -84,19 +85,30 @@ class RankingMetric(base.OutcomeMetric):
     def value(self, outcomes: Outcomes, weights: Array) -> Array:
         return self.from_counts(self._ranking(outcomes).counts(np.asarray(weights, np.float64)))
 
+    def cells(self, outcomes: Outcomes) -> Array | None:
+        """What counts of a row is where its score stands among those of the positive ones, which are often few."""
+        scores, positive = (self._figures(outcomes)[name] for name in ("p_positive", "positive"))
+        among = np.unique(scores[positive > 0])
+        place = np.searchsorted(among, scores, "left") + np.searchsorted(among, scores, "right")
+        return np.asarray(2 * place + (positive > 0), np.int64)
+
     def _ranking(self, outcomes: Outcomes) -> Ranking:
         for known, ranking in self._rankings:
             if known is outcomes:
                 return ranking
+        figures = self._figures(outcomes)
+        found = _ranked(figures["p_positive"], figures["positive"])
+        self._rankings = [*self._rankings[1 - KEPT :], (outcomes, found)]
+        return found
+
+    def _figures(self, outcomes: Outcomes) -> Mapping[str, Array]:
         missing = [name for name in self.inputs if name not in outcomes.figures]
         if missing:
             raise UsageError(
                 f"{self.key} needs {' and '.join(missing)} of each answer: a positive class and its probability",
                 "Measure it on a task whose kind has a positive class.",
             )
-        found = _ranked(outcomes.figures["p_positive"], outcomes.figures["positive"])
-        self._rankings = [*self._rankings[1 - KEPT :], (outcomes, found)]
-        return found
+        return outcomes.figures
 
 
 def share(part: Array, whole: Array) -> Array:

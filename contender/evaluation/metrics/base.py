@@ -80,6 +80,10 @@ class OutcomeMetric(_module.Metric, metaclass=ABCMeta):  # type: ignore[misc, na
         UsageError where a column that the metric needs is missing.
         """
 
+    def cells(self, outcomes: Outcomes) -> Array | None:
+        """Codes (rows,) int64: rows of one code may change places and the metric stays; None where rows are hardly ever alike."""
+        return None
+
     def check_comparable(self, ours: Outcomes, theirs: Outcomes) -> None:
         """UsageError where the values of two models on the same rows say nothing of which is better."""
 
@@ -118,10 +122,6 @@ class AdditiveMetric(OutcomeMetric):
     @abstractmethod
     def from_sums(self, sums: Array) -> Array:
         """The metric (…) of sums (…, s)."""
-
-    def cells(self, outcomes: Outcomes) -> Array | None:
-        """Codes (rows,) int64 that are equal for rows with equal statistics; None where rows are hardly ever alike."""
-        return None
 
     def value(self, outcomes: Outcomes, weights: Array) -> Array:
         return self.from_sums(weights @ self.statistics(outcomes))
