@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -81,10 +81,10 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
     job = StageJob(run, "train", key, stage_of_base(run, base))
 
     def compute(folder: Path) -> TrainReport:
-        # The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
-        Thread(target=_warm_up, args=(spec.task, Path(base.path)), daemon=True).start()
         model = {name: getattr(spec.model, name) for name in ("method", "init", "config", "lora")}
-        return job.train(Job(**told_of_job(run, base, split, folder / "model"), **model))
+        told = Job(**told_of_job(run, base, split, folder / "model"), **model)
+        with _warming_up(spec.task, Path(base.path)):
+            return job.train(told)
 
     trained = staged(run, "train", key, TrainReport, compute, trained_told)
     job.forget()
@@ -109,6 +109,19 @@ def told_of_job(run: Run, base: ResolvedBase, split: Staged[SplitReport], output
         "validation": str(split.folder / "validation.arrow"),
         "output": str(output),
     }
+
+
+@contextmanager
+def _warming_up(task: str, base: Path) -> Iterator[None]:
+    """The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
+
+    Nothing else may import or use transformers meanwhile: it replaces its module while it is imported, and a second thread that waits
+    for the import is handed the module that was replaced, without any of its classes.
+    """
+    thread = Thread(target=_warm_up, args=(task, base), name="warm-up", daemon=True)
+    thread.start()
+    yield
+    thread.join()
 
 
 def _warm_up(task: str, base: Path) -> None:

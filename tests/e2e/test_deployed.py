@@ -165,7 +165,7 @@ def test_a_flow_that_is_asked_to_end_leaves_a_checkpoint_and_goes_on(fleet: Flee
 
 def test_a_worker_that_is_asked_to_end_kills_its_flows_which_go_on_from_where_they_were(fleet: Fleet) -> None:
     # A worker takes a while to end, and on an idle machine the usual training would be over before.
-    run = fleet.start(fleet.deploy("max_recoveries: 1", **{"epochs: 6": "epochs: 360"}))
+    run = fleet.start(fleet.deploy("max_recoveries: 1", **{"epochs: 6": "epochs: 60"}))
     first = fleet.worker()
     engine, job = fleet.training(first)
     first.stop()
