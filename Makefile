@@ -60,12 +60,12 @@ test: lint  ## lint and the fast tests: under 8 minutes on two cores
 	@$(BIN)/python -P -m pytest $(FAST) -m "not slow and not server"
 	@echo "Left out: the slow tests (real data, the whole demo, 100,000 files, no network) and those on real S3 servers: make test-rest"
 
-# These watch workers, leases and heartbeats, whose clocks go on while others keep the machine busy.
+# These watch workers, leases and heartbeats, whose clocks go on while others keep the machine busy. Among themselves they mostly wait.
 ALONE := tests/e2e/test_deployed.py tests/e2e/test_up.py tests/flows/test_turn.py
 
 test-rest: setup $(VENV)/.docs servers  ## what test leaves out: the slow tests and those on real servers
 	@$(BIN)/python -P -m pytest $(REST) -m "slow or server" $(addprefix --ignore=,$(ALONE))
-	@$(BIN)/python -P -m pytest -m "slow or server" $(ALONE)
+	@$(BIN)/python -P -m pytest -n 3 --dist worksteal -m "slow or server" $(ALONE)
 
 test-all: test test-rest  ## everything: under 45 minutes
 

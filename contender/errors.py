@@ -27,6 +27,7 @@
         ├── OutcomeUnknown         a promotion's answer was lost              exit 1
         ├── InternalError          nobody foresaw it: a fault of ours         exit 1
         ├── DiskFull               no space left for the workspace            exit 1
+        ├── BudgetSpent            resumable, once the budget is raised       exit 5
         └── Interrupted            stopped by a signal                        exit 75 or 130
 
 An error says what is wrong, with the value, and what to do next. `fix` holds the second part, so that the terminal, the JSON
@@ -175,6 +176,12 @@ class InternalError(Terminal):
 
 class DiskFull(Terminal):
     """No space is left where the workspace lies."""
+
+
+class BudgetSpent(Terminal):
+    """The training used the hours that it may; its checkpoint waits for a larger budget."""
+
+    exit_code = 5
 
 
 class Interrupted(Terminal):

@@ -25,7 +25,6 @@ PLANNED: dict[str, str] = {
     "selection": "model selection",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
-    "resources.budget.hours": "budgets",
     "train.layerwise_decay": "layer-wise learning-rate decay",
     "train.dropout": "dropout",
 }

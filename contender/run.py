@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.compression import Compression
-from contender.errors import AliasMoved, ContenderError, DataError, Interrupted, OutcomeUnknown
+from contender.errors import AliasMoved, BudgetSpent, ContenderError, DataError, Interrupted, OutcomeUnknown
 from contender.machine import cache_folder
 from contender.monitoring import Observation
 from contender.plan import decision_prefix
@@ -61,6 +61,7 @@ def outcome_of(error: ContenderError) -> Outcome:
     """The outcome of a run that ended with this error."""
     kinds: tuple[tuple[type[ContenderError], Outcome], ...] = (
         (Interrupted, "interrupted"),
+        (BudgetSpent, "budget"),
         (OutcomeUnknown, "unknown"),
         (AliasMoved, "superseded"),
         (DataError, "rejected_data"),

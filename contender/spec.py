@@ -115,6 +115,11 @@ class StoreOptions(Section):
 
 
 class Budget(Section):
+    hours: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="of one training on its device, over all attempts and runs: then it stops with a checkpoint, and continues "
+        "once this is raised",
+    )
     price_per_hour: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="of one device, in whatever currency: the report then says what the model cost"
     )

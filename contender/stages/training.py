@@ -54,6 +54,7 @@ class StageJob:
                 self._folder,
                 self._attempts,
                 checkpoint=resources.checkpoint,
+                most_hours=resources.budget.hours,
                 max_recoveries=resources.max_recoveries,
                 environment=environment,
                 on_progress=self._told,

@@ -26,7 +26,7 @@ from contender.training.embedding import restore_rows
 from contender.training.energy import JOULES_PER_KWH, meter_of
 from contender.training.head import Probe, last_layer
 from contender.training.lora import merge, save_adapter
-from contender.training.monitor import Monitor
+from contender.training.monitor import Monitor, Stopped
 from contender.training.options import Attempt, Job
 from contender.training.prepare import PLAN, Prepared, job_digest, loss_of, prepare, restore_plan
 from contender.training.qlora import in_full_precision
@@ -43,6 +43,9 @@ def finetune(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Trai
     monitor.phase("preparing")
     checkpoints = Checkpoints(folder / "checkpoints", job_digest(job))
     found = checkpoints.latest()
+    if found and attempt.is_spent(found[1].seconds):
+        monitor.stop.spend()
+        raise Stopped(resumable=True)
     if found:
         restore_plan(folder, found[0])
     set_seed(job.options.seed)

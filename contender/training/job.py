@@ -1,7 +1,8 @@
 """The training child: `python -P -m contender.training.job <folder> [--parent-fd N] [--progress-fd N] [--attempt JSON]`.
 
 It reads `<folder>/job.json`, holds the lock of the folder, ends with its parent, and tells of its progress in JSON lines:
-{"progress": …} many times, then one of {"report": …}, {"error": {kind, what, fix}} or nothing. Exit codes: 0 a model was written,
+{"progress": …} many times, then one of {"report": …}, {"error": {kind, what, fix}}, {"spent": true} where it stopped at its budget, or
+nothing. Exit codes: 0 a model was written,
 75 stopped with a checkpoint, 130 stopped without one, 1 failed.
 """
 
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         stop.listen()
         _run(told.folder, Monitor(voice, stop), Attempt.from_bytes(told.attempt.encode()))
     except Stopped as stopped:
+        if stop.spent:
+            voice.say(spent=True)
         return RESUMABLE if stopped.resumable else INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happened becomes one sentence
         voice.fail(_as_error(error))

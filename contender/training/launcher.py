@@ -14,7 +14,7 @@ from typing import Any
 
 from contender import stopping
 from contender.child import Child, how_it_ended, told_error
-from contender.errors import ContenderError, Interrupted, OutOfMemory, TrainingFailed
+from contender.errors import BudgetSpent, ContenderError, Interrupted, OutOfMemory, TrainingFailed
 from contender.files import write_durably
 from contender.printed import Printed
 from contender.records import TrainReport
@@ -50,6 +50,7 @@ def run_job(
     attempts: Attempts,
     *,
     checkpoint: CheckpointOptions | None = None,
+    most_hours: float | None = None,
     max_recoveries: int = 0,
     environment: Mapping[str, str] | None = None,
     on_progress: OnProgress | None = None,
@@ -61,8 +62,9 @@ def run_job(
 
     `folder` holds the job's checkpoints: the same job with the same folder continues where it was stopped; `on_checkpoint` hears
     of each new one's folder. A child that died is started again, at most `max_recoveries` times, and `on_recovery` told why. `on_line`
-    hears what the child prints. `environment` is added to the child's. SIGTERM and SIGINT are passed on once. Raises Interrupted,
-    resumable where a checkpoint is kept; OutOfMemory; TrainingFailed; the child's own error otherwise.
+    hears what the child prints. `environment` is added to the child's. SIGTERM and SIGINT are passed on once. After `most_hours` in the
+    training loop, over all attempts, the child leaves a checkpoint. Raises BudgetSpent then; Interrupted, resumable where a checkpoint
+    is kept; OutOfMemory; TrainingFailed; the child's own error otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "job.json", job.to_bytes())
@@ -75,6 +77,7 @@ def run_job(
             number=attempts.take(recovery.micro_batch_size),
             micro_batch_size=recovery.micro_batch_size,
             checkpoint=checkpoint or CheckpointOptions(),
+            most_seconds=None if most_hours is None else most_hours * 3600,
         )
         try:
             report = _attempt(job, folder, told, environment or {}, on_progress, on_checkpoint, on_line)
@@ -162,6 +165,8 @@ def _attempt(
             printed.end()
     if code == 0 and "report" in final:
         return TrainReport.model_validate(final["report"])
+    if code == RESUMABLE and "spent" in final and told.most_seconds is not None:
+        raise _spent(told.most_seconds, folder)
     raise _failure(code, final, folder, ran_out=kills is not None and (oom_kills() or 0) > kills)
 
 
@@ -175,6 +180,14 @@ def _failure(code: int, final: dict[str, Any], folder: Path, ran_out: bool) -> C
         return OutOfMemory("the kernel ended the training for want of memory", see)
     said = _last_line(folder)
     return Died(f"the training process {how_it_ended(code)}{f': {said}' if said else ''}", see)
+
+
+def _spent(seconds: float, folder: Path) -> BudgetSpent:
+    step = Checkpoints(folder / "checkpoints", "").newest_step() or 0
+    return BudgetSpent(
+        f"the training has used its budget of {seconds / 3600:g} hours, and its checkpoint waits at step {step:,}",
+        "Raise resources.budget.hours and run the same command: it continues from there.",
+    )
 
 
 def _interrupted(folder: Path) -> Interrupted:

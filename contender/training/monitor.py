@@ -31,6 +31,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self.spent = False  # requested because the budget is used up
         self.deferred = False  # in the training loop: finish the step, then checkpoint
 
     def listen(self) -> None:
@@ -41,6 +42,11 @@ class Stop:
         first, self.requested = not self.requested, True
         if first and not self.deferred:
             raise Stopped(resumable=False)
+
+    def spend(self) -> None:
+        """The budget is used up: as if a signal had come in the training loop."""
+        self.spent = not self.requested
+        self.requested = True
 
     def check(self) -> None:
         if self.requested:

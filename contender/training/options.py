@@ -145,6 +145,13 @@ class Attempt(Record):
     number: int = 1
     micro_batch_size: int | None = Field(default=None, description="examples at once; None: a whole step's")
     checkpoint: CheckpointOptions = CheckpointOptions()
+    most_seconds: float | None = Field(
+        default=None, description="in the training loop, over all attempts; None: no end"
+    )
+
+    def is_spent(self, seconds: float) -> bool:
+        """Whether the budget is used up after so many seconds in the training loop."""
+        return self.most_seconds is not None and seconds >= self.most_seconds
 
     def at_once(self, job: Job, count: int | None = None) -> int:
         """Examples to compute on at once, where `count` (by default a step's) would be taken if memory held a step's."""

@@ -75,7 +75,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self.before: CheckpointManifest | None = None  # what earlier attempts left
         self.checkpoints_written = 0
         self.checkpoint_seconds = 0.0
-        self._attempt = attempt.number
+        self.attempt = attempt
         self._loop = _Loop(self, attempt.checkpoint)
         self.add_callback(self._loop)
 
@@ -153,7 +153,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self.checkpoints.write(
             step,
             self._fill,
-            attempt=self._attempt,
+            attempt=self.attempt.number,
             seconds=self.seconds(),
             written=self.checkpoints_written,
             writing_seconds=self.checkpoint_seconds,
@@ -270,6 +270,8 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
         self.trainer.monitor.still("saving")
 
     def _due(self, step: int) -> bool:
+        if self.trainer.attempt.is_spent(self.trainer.seconds()):
+            self.trainer.monitor.stop.spend()
         if self.trainer.monitor.stop.requested:
             return True
         if self.cadence.steps and step - self._saved_step >= self.cadence.steps:

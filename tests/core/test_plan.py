@@ -120,6 +120,7 @@ OTHER: dict[str, Any] = {
     "resources.max_recoveries": 5,
     "resources.checkpoint.every": "30s",
     "resources.checkpoint.steps": 100,
+    "resources.budget.hours": 4.0,
     "resources.budget.price_per_hour": 3.5,
     "train.deterministic": True,
     "stores": {"s3://a/": {"profile": "p"}},

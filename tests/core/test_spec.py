@@ -73,13 +73,15 @@ def test_a_planned_key_is_refused_as_not_supported_yet(dotted: str) -> None:
         validate(document)
 
 
-def test_a_price_is_a_number_that_is_not_below_zero_and_nothing_else_of_a_budget_is_read_yet() -> None:
+def test_a_budget_is_of_hours_above_zero_and_a_price_not_below() -> None:
     def resources(text: str) -> str:
         return MINIMAL + f"resources: {{budget: {text}}}\n"
 
     assert validate(parse_yaml(resources("{price_per_hour: 3.5}"), "p.yaml")).resources.budget.price_per_hour == 3.5
-    (hours,) = faults(resources("{hours: 4, price_per_hour: 3.5}"))
-    assert "resources.budget.hours: not supported yet" in hours
+    assert validate(parse_yaml(resources("{hours: 0.5}"), "p.yaml")).resources.budget.hours == 0.5
+    for value in ("0", "-1", ".inf", ".nan", "yes", "4h"):
+        (fault,) = faults(resources(f"{{hours: {value}}}"))
+        assert "resources.budget.hours" in fault
     for value in ("-1", ".nan", ".inf", "true", "free"):
         (fault,) = faults(resources(f"{{price_per_hour: {value}}}"))
         assert "resources.budget.price_per_hour" in fault

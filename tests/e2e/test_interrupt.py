@@ -49,6 +49,24 @@ def test_a_run_stopped_while_it_trains_continues_where_it_was(desk: Desk) -> Non
     assert not job.exists(), "nothing is left of the job"
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_at_its_budget_stops_with_5_decides_nothing_and_goes_on_once_that_is_raised(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    for _ in range(2):
+        spent = desk.retrain("--set", "resources.budget.hours=1e-9")
+        assert (spent.code, spent.document["outcome"]) == (5, "budget"), spent.shown
+        assert "raise resources.budget.hours" in spent.document["message"].lower()
+        assert "Traceback" not in spent.shown
+    assert desk.run("history", "desk", "--json").document.get("entries", []) == [], "there may not even be a registry"
+    more = desk.retrain("--set", "resources.budget.hours=1")
+    assert (more.code, more.document["outcome"]) == (0, "promoted"), more.shown
+    key = next(stage["key"] for stage in more.document["stages"] if stage["name"] == "train")
+    trained = Workspace(desk.folder / ".contender").find("train", key, TrainReport)
+    assert trained is not None
+    assert trained.record.resumed_from_step > 0
+
+
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize(
     ("behind", "number"),
