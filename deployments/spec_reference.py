@@ -55,6 +55,7 @@ MEANINGS = {
     "checkpoints": "how much a crash of a training costs",
     "report": "what the report shows",
     "links": "what people click to see a report",
+    "budget": "when a training stops and waits",
     "cost": "how device-hours are priced",
     "schedule": "when runs start by the clock",
     "new data": "when new data starts a run",
