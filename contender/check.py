@@ -76,6 +76,7 @@ class Plan(Record):
     labels: dict[str, int]
     expected_rows: dict[str, int]
     steps: int
+    budget_hours: float | None = Field(description="of the training loop, after which it stops and waits")
     judged_on: str
     smallest_gain: float | None = Field(description="of accuracy, of the looks the one that shows least")
     looks: tuple[NextLook, ...]
@@ -94,7 +95,10 @@ class Plan(Record):
             ("base model", self.base),
             ("data", f"{self.files:,} file{'' if self.files == 1 else 's'}, {self.rows:,} rows{labels}"),
             ("sets", sets),
-            ("training", f"at most {self.steps:,} steps"),
+            (
+                "training",
+                f"at most {self.steps:,} steps{f', and {hours:g} hours' if (hours := self.budget_hours) else ''}",
+            ),
             *(("judged on", look.text) for look in self.looks),
             ("champion", self.champion or "none yet: the first release needs only the floors"),
             (
@@ -131,6 +135,7 @@ def check(pipeline: Pipeline) -> Plan:
         labels=shorten_keys(labels),
         expected_rows=expected,
         steps=math.ceil(expected["train"] / train.batch_size * train.epochs),
+        budget_hours=pipeline.spec.resources.budget.hours,
         judged_on=judged_set(pipeline),
         smallest_gain=gain,
         looks=looks,

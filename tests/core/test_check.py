@@ -120,6 +120,12 @@ def test_schedules_and_triggers_are_told_before_anything_is_deployed(desk: Path)
     ]
 
 
+def test_a_budget_is_told_beside_the_steps(desk: Path) -> None:
+    write_tickets(desk / "tickets" / "1.csv", tickets(30, seed=1))
+    assert dict(plan(desk).lines())["training"].endswith(" steps")
+    assert dict(plan(desk, "resources.budget.hours=0.5").lines())["training"].endswith(" steps, and 0.5 hours")
+
+
 def test_who_would_be_told_is_shown_and_who_cannot_be(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tickets(desk / "tickets" / "1.csv", tickets(30, seed=1))
     monkeypatch.setenv("HOOK", "https://example.com/s3cr3t")
