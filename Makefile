@@ -10,9 +10,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # A file's tests run in one process, and share its servers; the order of pyproject.toml begins with the files that take longest.
 PARALLEL := --dist loadfile --no-loadscope-reorder
-# Three on two cores: a quarter of the time the fast tests wait for servers and children. The others' servers have deadlines of their own.
-FAST := -n 3 $(PARALLEL)
-REST := -n logical --maxprocesses 4 $(PARALLEL)
+# Three on two cores: a quarter of the time tests wait for servers and children.
+FILES := -n 3 $(PARALLEL)
 
 # Python compiles what is imported, at the first import. pip would compile all 22,000 files, which takes as long as everything else.
 INSTALL := -m pip install --quiet --no-compile
@@ -57,14 +56,14 @@ lint: setup  ## format, lint, types, dependency arrows
 	@$(BIN)/lint-imports --no-cache
 
 test: lint  ## lint and the fast tests: under 8 minutes on two cores
-	@$(BIN)/python -P -m pytest $(FAST) -m "not slow and not server"
+	@$(BIN)/python -P -m pytest $(FILES) -m "not slow and not server"
 	@echo "Left out: the slow tests (real data, the whole demo, 100,000 files, no network) and those on real S3 servers: make test-rest"
 
-# These watch workers, leases and heartbeats, whose clocks go on while others keep the machine busy. Among themselves they mostly wait.
-ALONE := tests/e2e/test_deployed.py tests/e2e/test_up.py tests/flows/test_turn.py
+# These watch workers, leases, heartbeats and a store's answers, whose clocks go on while others keep the machine busy. They mostly wait.
+ALONE := tests/e2e/test_deployed.py tests/e2e/test_up.py tests/flows/test_turn.py tests/faults/test_store_faults.py
 
 test-rest: setup $(VENV)/.docs servers  ## what test leaves out: the slow tests and those on real servers
-	@$(BIN)/python -P -m pytest $(REST) -m "slow or server" $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/python -P -m pytest $(FILES) -m "slow or server" $(addprefix --ignore=,$(ALONE))
 	@$(BIN)/python -P -m pytest -n 3 --dist worksteal -m "slow or server" $(ALONE)
 
 test-all: test test-rest  ## everything: under 45 minutes
