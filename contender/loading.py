@@ -26,8 +26,6 @@ PLANNED: dict[str, str] = {
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
     "resources.budget.hours": "budgets",
-    "train.layerwise_decay": "layer-wise learning-rate decay",
-    "train.dropout": "dropout",
 }
 
 # Values that the design names, of keys that exist.
