@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -104,6 +105,16 @@ def test_a_writer_and_one_that_starts_from_nothing_have_it_too(tmp_path):
     assert probabilities(found.model_for(job, found.load_processor(base))) == {0.4}
     scratch = job.model_copy(update={"init": "scratch"})
     assert probabilities(found.model_for(scratch, found.load_processor(base))) == {0.4}
+
+
+def test_the_models_of_our_own_have_it_too(make_job):
+    sounds = make_job(base=BUILT_IN / "audio-convnet", init="scratch", dropout=0.45)
+    model = kind("audio-classification").model_for(sounds, None)
+    assert probabilities(model) == {model.config.dropout} == {0.45}
+    table = make_job(base=BUILT_IN / "tabular", init="scratch", dropout=0.45)
+    encoder = SimpleNamespace(bins=[4, 4], sizes=[3])
+    model = kind("tabular-classification").model_for(table.model_copy(update={"positive": "red"}), encoder)
+    assert probabilities(model) == {model.config.dropout} == {0.45}
 
 
 # --- layer_decay
