@@ -11,6 +11,7 @@ from contender.contest import Champion, promote_settled
 from contender.cost import Cost
 from contender.errors import AliasMoved
 from contender.monitoring import Observation
+from contender.overfitting import fit_of
 from contender.plan import judged_set
 from contender.progress import Note, tell
 from contender.records import (
@@ -113,7 +114,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         evaluations=nested_metrics(contest.evaluation.record),
         evaluation=contest.evaluation.record.evaluation,
         verdict=contest.verdict,
-        training=contest.model.record.figures() | cost_of(run, contest).figures(),
+        training=contest.model.record.figures() | fit_of(contest.model.record) | cost_of(run, contest).figures(),
         compression=contest.compressed.record if contest.compressed else None,
         monitoring=contest.observation,
         report=str(report),

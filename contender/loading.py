@@ -25,8 +25,6 @@ PLANNED: dict[str, str] = {
     "selection": "model selection",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
-    "train.layerwise_decay": "layer-wise learning-rate decay",
-    "train.dropout": "dropout",
 }
 
 # Values that the design names, of keys that exist.

@@ -223,6 +223,7 @@ class Spec(Section):
         if self.train.augment != "none" and (not self.facts.media or self.model.method != "full"):
             why = "features are computed once" if self.facts.media else f"{self.task} reads no pictures and no sounds"
             yield ("train", "augment"), f"is {self.train.augment!r}, and {why}"
+        yield from self.train.faults(self.model.method, self.model.init, self.model.config)
         if self.facts.labels == "none" and self.train.class_weights != "none":
             yield ("train", "class_weights"), f"is {self.train.class_weights!r}, and {self.task} has no classes"
         if self.train.packing and self.task != "text-generation":

@@ -110,8 +110,8 @@ class MediaClassification(Classification):
                 "The folder must hold preprocessor_config.json.",
             ) from error
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        return load_base(self.auto, base, self.task, self._fits, labels)[0]
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
+        return load_base(self.auto, base, self.task, self._fits, labels, **changes)[0]
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         config = changed_config(base, changes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender.kinds._loading import build
 from contender.kinds._pairs import AUTO, FITS, TextPairs, sampled
+from contender.training.dropout import dropouts
 from contender.training.scratch import changed_config
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def new_pairs(job: Job, rows: datasets.Dataset, columns: tuple[str, str]) -> Tex
 
 def new_model(job: Job, pairs: TextPairs) -> Any:
     """A model as the base's configuration with the job's changes describes it, with random weights; ModelError where there is none."""
-    config = changed_config(Path(job.base), job.config)
+    config = changed_config(Path(job.base), {**job.config, **dropouts(job)})
     if not has_tokenizer(Path(job.base)):
         config.vocab_size = -(-len(pairs.tokenizer) // 8) * 8
         config.pad_token_id = config.decoder_start_token_id = pairs.start

@@ -15,6 +15,7 @@ from contender.kinds._pairs import AUTO, FITS, IGNORED, batch_of, load_pairs, pr
 from contender.kinds.base import Defaults
 from contender.names import TASKS
 from contender.training.devices import wait_passively
+from contender.training.dropout import dropouts
 from contender.training.options import Job
 
 if TYPE_CHECKING:
@@ -62,13 +63,15 @@ class Seq2Seq(Defaults):
         return load_pairs(base)
 
     def model_for(self, job: Job, processor: TextPairs) -> Any:
-        return new_model(job, processor) if job.init == "scratch" else self.load_model(Path(job.base), job.labels)
+        if job.init == "scratch":
+            return new_model(job, processor)
+        return self.load_model(Path(job.base), job.labels, dropouts(job))
 
     def load_processor(self, base: Path) -> TextPairs:
         return load_pairs(base)
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        return load_base(AUTO, base, self.task, FITS)[0]
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
+        return load_base(AUTO, base, self.task, FITS, **changes)[0]
 
     def set_up(self, job: Job, processor: TextPairs, model: Any) -> None:
         """How answers are written goes into the model's generation configuration, and with it into the release."""

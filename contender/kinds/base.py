@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from contender.errors import DataError, ModelError
 from contender.names import TASKS
+from contender.training.dropout import dropouts
 
 if TYPE_CHECKING:
     import datasets
@@ -97,9 +98,9 @@ class Kind(Protocol):
     def load_processor(self, base: Path) -> Any:
         """What turns an example into tensors: a tokenizer, an image processor; ModelError where the base has none."""
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        """The base with a fresh head for `labels` (none where the task has none), in fp32; what is new is drawn from torch's global
-        generator."""
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
+        """The base with a fresh head for `labels` (none where the task has none), in fp32, its configuration with `changes`; what is
+        new is drawn from torch's global generator."""
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         """A model as the base's configuration with `changes` describes it, for `labels`, in fp32, every weight drawn from torch's
@@ -173,11 +174,11 @@ class Defaults:
         return cast("Kind", self).load_processor(Path(job.base))
 
     def model_for(self, job: Job, processor: Any) -> Any:
-        kind, base = cast("Kind", self), Path(job.base)
+        kind, base, changes = cast("Kind", self), Path(job.base), dropouts(job)
         return (
-            kind.load_model(base, job.labels)
+            kind.load_model(base, job.labels, changes)
             if job.init == "pretrained"
-            else kind.new_model(base, job.labels, job.config)
+            else kind.new_model(base, job.labels, {**job.config, **changes})
         )
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:

@@ -35,8 +35,8 @@ class MultiLabelClassification(TextClassification):
     revision = 1
     problem = "multi_label_classification"
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        return _with_threshold(super().load_model(base, labels))
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
+        return _with_threshold(super().load_model(base, labels, changes))
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         return _with_threshold(super().new_model(base, labels, changes))

@@ -15,6 +15,7 @@ from contender.kinds._labels import Classification, label_ids, outcomes_of
 from contender.kinds._loading import first_line
 from contender.text import listed
 from contender.training.devices import wait_passively
+from contender.training.dropout import dropouts
 from contender.training.options import Job
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class TabularClassification(Classification):
             raise UsageError(f"model.config: {known('key', unknown[0], SIZES)}", "These are the sizes of the model.")
         config = TabularConfig.from_pretrained(job.base)
         try:
-            config.resize(job.config)
+            config.resize({**job.config, **dropouts(job)})
         except ValueError as error:
             raise UsageError(
                 f"model.config: {error}", "Sizes are whole numbers of at least 1, dropout a share."
@@ -70,7 +71,7 @@ class TabularClassification(Classification):
     def load_processor(self, base: Path) -> TableEncoder:
         return _table.load(base)
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
         raise ModelError(f"{base} cannot be fine-tuned", f"{self.task} is trained from scratch: model.init: scratch.")
 
     def warm_up(self, base: Path) -> None:

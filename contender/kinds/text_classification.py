@@ -67,8 +67,8 @@ class TextClassification(Classification):
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        return load_base(AUTO, base, self.task, FITS, labels, problem_type=self.problem)[0]
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
+        return load_base(AUTO, base, self.task, FITS, labels, problem_type=self.problem, **changes)[0]
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:
         config = changed_config(base, changes)

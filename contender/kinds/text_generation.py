@@ -17,6 +17,7 @@ from contender.kinds._packing import IGNORED, batch_of, packed, refuse_leaks
 from contender.kinds._pairs import sampled, usual_length
 from contender.kinds.base import Defaults
 from contender.training.devices import wait_passively
+from contender.training.dropout import dropouts
 from contender.training.options import Job
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ class TextGeneration(Defaults):
     def load_processor(self, base: Path) -> ChatTokenizer:
         return load_chat(base)
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
-        return load_base(AUTO, base, self.task, FITS)[0]
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
+        return load_base(AUTO, base, self.task, FITS, **changes)[0]
 
     def model_for(self, job: Job, processor: ChatTokenizer) -> Any:
         if job.method == "qlora":
             from contender.training.qlora import load_in_4_bits
 
-            return load_in_4_bits(AUTO, Path(job.base), self.task, FITS)
+            return load_in_4_bits(AUTO, Path(job.base), self.task, FITS, dropouts(job))
         return super().model_for(job, processor)
 
     def new_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> Any:

@@ -52,9 +52,9 @@ class TokenClassification(Defaults):
         _spaced(tokenizer.backend_tokenizer.pre_tokenizer)
         return tokenizer
 
-    def load_model(self, base: Path, labels: Sequence[str]) -> Any:
+    def load_model(self, base: Path, labels: Sequence[str], changes: Mapping[str, Any] = {}) -> Any:
         fits = "a base whose architecture has a token-classification form in transformers"
-        return load_base(AUTO, base, self.task, fits, labels)[0]
+        return load_base(AUTO, base, self.task, fits, labels, **changes)[0]
 
     def warm_up(self, base: Path) -> None:
         wait_passively()

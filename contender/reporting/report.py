@@ -10,6 +10,7 @@ from contender.evaluation.metrics import METRICS
 from contender.judging.words import in_sentence, look_sentence
 from contender.monitoring import COLUMNS
 from contender.names import labelled, multi_labelled
+from contender.overfitting import overfitting
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES
@@ -54,6 +55,7 @@ def render_report(data: ReportInput) -> str:
         latency=latency_chart(data),
         history=history_chart(data),
         curves=learning_curves(data.training),
+        fit=overfitting(data.training),
         series=series_charts(data.monitoring),
         observations=data.monitoring[: -OBSERVATIONS_SHOWN - 1 : -1],
         observation_columns=COLUMNS,

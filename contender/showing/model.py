@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from contender.compression import Compression
 from contender.evaluation.metrics import METRICS
 from contender.judging.words import facts, in_sentence, value
+from contender.overfitting import overfitting
 from contender.records import CurvePoint, Evaluation, ReleaseManifest, SetEvaluation, TrainReport
 from contender.reporting.wording import duration
 from contender.showing.markdown import Markup, bold, counted, heading, listed, page, safe, section, table
@@ -25,6 +26,7 @@ def training_page(report: TrainReport, primary: str) -> str:
         safe(best) + bold(value(primary, report.best_metric)) + safe(f", at step {report.best_step or report.steps:,}.")
         if report.best_metric is not None
         else "",
+        bold(fit.text) if (fit := overfitting(report)) is not None and fit.overfits else "",
         _curves(report.curve),
         table(("", " "), _figures(report)),
         *section("Notes", listed(report.notes)),

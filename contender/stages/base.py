@@ -40,6 +40,10 @@ def find_base(run: Run) -> ResolvedBase:
         from contender.training.scratch import changed_config
 
         changed_config(Path(base.path), model.config)
+    if (dropout := run.pipeline.spec.train.dropout) != "auto":
+        from contender.training.dropout import dropouts_of
+
+        dropouts_of(Path(base.path), dropout)
     return base
 
 
@@ -49,6 +53,7 @@ def find_student(run: Run, base: ResolvedBase) -> ResolvedBase | None:
     ModelError for a base that cannot be one of the pipeline's task.
     """
     from contender.kinds import kind
+    from contender.training.dropout import dropouts_of
 
     distill = run.pipeline.spec.compress.distill
     if distill is None:
@@ -56,6 +61,7 @@ def find_student(run: Run, base: ResolvedBase) -> ResolvedBase | None:
     student = _found(run, distill.to, "compress.distill.to", weights=True)
     try:
         kind(run.pipeline.spec.task).check_base(Path(student.path))
+        dropouts_of(Path(student.path), run.pipeline.spec.train.dropout)
     except ModelError as error:
         raise ModelError(f"compress.distill.to: {error.what}", error.fix) from error
     sizes = [sum(path.stat().st_size for path in Path(one.path).glob("*.safetensors")) for one in (student, base)]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from contender.datafiles import data_files
 from contender.evaluation.scope import check_scope
 from contender.kinds import kind
+from contender.overfitting import overfitting
 from contender.plan import chosen_by_scope, columns, rating, stage_key
 from contender.progress import Note, tell
 from contender.records import (
@@ -88,6 +89,8 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
 
     trained = staged(run, "train", key, TrainReport, compute, trained_told)
     job.forget()
+    if (curve := overfitting(trained.record)) is not None and curve.overfits:
+        tell(Note("train", "warned", curve.text))
     return trained
 
 

@@ -22,6 +22,7 @@ from contender.records import CurvePoint, TrainReport
 from contender.text import listed
 from contender.training.checkpoints import Checkpoints
 from contender.training.devices import cpu_cores, hardware
+from contender.training.dropout import dropouts
 from contender.training.embedding import restore_rows
 from contender.training.energy import JOULES_PER_KWH, meter_of
 from contender.training.head import Probe, last_layer
@@ -30,6 +31,7 @@ from contender.training.monitor import Monitor, Stopped
 from contender.training.options import Attempt, Job
 from contender.training.prepare import PLAN, Prepared, job_digest, loss_of, prepare, restore_plan
 from contender.training.qlora import in_full_precision
+from contender.training.rates import rates_of
 from contender.training.saving import adapter_folder, save_model_files
 from contender.training.trainer import JobTrainer, diverged, figures
 
@@ -93,12 +95,19 @@ def _trainer(
         patience=job.options.early_stopping,
         attempt=attempt,
         plan=folder / PLAN,
-        head=prepared.kind.above_encoder(prepared.trained) if job.method != "head" else set(),
-        head_rate=prepared.plan.head_learning_rate,
+        rates=_rates(job, prepared),
         meter=meter_of(prepared.model.device),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _rates(job: Job, prepared: Prepared) -> dict[str, float]:
+    """Of the parameters that do not learn at the job's rate."""
+    if job.method == "head":
+        return {}
+    head = dict.fromkeys(prepared.kind.above_encoder(prepared.trained), prepared.plan.head_learning_rate)
+    return rates_of(prepared.trained, job.options.layer_decay, prepared.plan.learning_rate, head)
 
 
 def _arguments(job: Job, folder: Path, prepared: Prepared, attempt: Attempt, checks: bool) -> TrainingArguments:
@@ -167,7 +176,7 @@ def _finish(job: Job, prepared: Prepared) -> None:
 
 def _whole(job: Job, prepared: Prepared) -> Any:
     """The base in full precision with what the adapters learnt, as the one in 4 bits was set up."""
-    model = prepared.kind.load_model(Path(job.base), job.labels)
+    model = prepared.kind.load_model(Path(job.base), job.labels, dropouts(job))
     model.generation_config = prepared.model.generation_config
     for name in ("pad_token_id", "use_cache"):
         setattr(model.config, name, getattr(prepared.model.config, name))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from contender.records import Record
 from contender.section import Seconds
+from contender.specrules import Fault
 
 Init = Literal["pretrained", "scratch"]
 Method = Literal["full", "lora", "qlora", "head"]
@@ -33,6 +35,16 @@ class TrainOptions(Record):
     )
     seed: int = Field(default=17, ge=0, lt=2**31, description="of everything that is drawn")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False, description="of AdamW")
+    dropout: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="probability of every dropout that the base's config.json has, and kept in the release's; auto: as the base has them",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="each layer learns at this factor of the rate of the one above it, the embeddings least; 1: all at learning_rate",
+    )
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="probability that a target gives to all other labels together"
     )
@@ -59,6 +71,30 @@ class TrainOptions(Record):
     deterministic: bool = Field(
         default=False, description="also on a GPU the same bytes every time, by slower algorithms; a CPU needs it not"
     )
+
+    def faults(self, method: Method, init: Init, config: Collection[str]) -> Iterator[Fault]:
+        """What does not go together with a method, a start, and the keys of model.config."""
+        if self.dropout != "auto":
+            if method == "head":
+                yield (
+                    ("train", "dropout"),
+                    f"is {self.dropout:g}, and method head trains one layer on features that are computed without dropout",
+                )
+            if named := sorted(filter(is_dropout, config)):
+                yield ("train", "dropout"), f"is {self.dropout:g}, and model.config says {named[0]}: remove one of them"
+        if self.layer_decay < 1:
+            if method == "head":
+                yield ("train", "layer_decay"), f"is {self.layer_decay:g}, and method head trains one layer alone"
+            if init == "scratch":
+                yield (
+                    ("train", "layer_decay"),
+                    f"is {self.layer_decay:g}: it keeps what lower layers have learnt, and with init: scratch they have learnt nothing",
+                )
+
+
+def is_dropout(name: str) -> bool:
+    """Whether a configuration's key of this name is a dropout's probability; what drops whole layers or paths is none."""
+    return "dropout" in name or name.endswith("pdrop")
 
 
 class LoraOptions(Record):

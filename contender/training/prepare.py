@@ -32,6 +32,7 @@ from contender.training.lora import adapt
 from contender.training.monitor import Monitor
 from contender.training.options import ADAPTING, Attempt, Job, Precision
 from contender.training.precision import choose_precision
+from contender.training.rates import check_layers
 
 PLAN = "plan.json"
 # Layers that start from nothing need larger steps than weights that know something already. On Banking77, MiniLM, 5 epochs: 2e-4
@@ -86,6 +87,7 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     model = kind.model_for(job, processor).to(best_device())
     if getattr(model.config, "pad_token_id", 0) is None:
         model.config.pad_token_id = processor.pad_token_id
+    check_layers(model, job)
     kind.set_up(job, processor, model)
     known = _known_plan(job, folder)
     length = known.max_length if known else kind.length(job.options.max_length, processor, model.config, rows)

@@ -6,6 +6,7 @@ full precision with the adapters added to it: what is evaluated has no trace of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,9 @@ def check_qlora() -> None:
         )
 
 
-def load_in_4_bits(auto: str, base: Path, task: str, fits: str) -> Any:
-    """The base on this machine's device, its linear layers in 4 bits, all else in fp32; errors as of load_base."""
+def load_in_4_bits(auto: str, base: Path, task: str, fits: str, changes: Mapping[str, Any] = {}) -> Any:
+    """The base, its configuration with `changes`, on this machine's device, its linear layers in 4 bits, all else in fp32; errors as
+    of load_base."""
     import torch
     from bitsandbytes.nn import Linear4bit
     from transformers import BitsAndBytesConfig
@@ -47,7 +49,8 @@ def load_in_4_bits(auto: str, base: Path, task: str, fits: str) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,  # autocast computes in the job's precision where that is another
     )
-    model, _ = load_base(auto, base, task, fits, quantization_config=quantised, device_map={"": best_device()})
+    on = {"": best_device()}
+    model, _ = load_base(auto, base, task, fits, **changes, quantization_config=quantised, device_map=on)
     for module in model.modules():
         if isinstance(module, Linear4bit):
             # On some CPUs it packs weights anew for an evaluation, in place, and cannot where a size is no multiple of 32.

@@ -18,19 +18,11 @@ def changed_config(base: Path, changes: Mapping[str, Any]) -> Any:
     Raises ModelError where the base has no configuration of a known architecture, for a key that it has not, and for a value of
     another type than its.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"config.json in {base} cannot be read: {_first(error)}",
-            "Name a base of an architecture that transformers has.",
-        ) from error
+    config = config_of(base)
     if not changes:
         return config
     names = dict(type(config).attribute_map)
-    allowed = {*_own(config), *names} - GIVEN
+    allowed = {*own_keys(config), *names} - GIVEN
     for key in changes:
         if key not in allowed:
             raise ModelError(
@@ -46,7 +38,20 @@ def changed_config(base: Path, changes: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _own(config: Any) -> set[str]:
+def config_of(base: Path) -> Any:
+    """The base's configuration; ModelError where it has none of a known architecture."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(str(base), trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(
+            f"config.json in {base} cannot be read: {_first(error)}",
+            "Name a base of an architecture that transformers has.",
+        ) from error
+
+
+def own_keys(config: Any) -> set[str]:
     """Keys of the architecture, without those that every configuration has."""
     from transformers import PreTrainedConfig
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from contender.training.checkpoints import CheckpointManifest, Checkpoints
 from contender.training.energy import Meter
 from contender.training.monitor import Monitor, Stopped
 from contender.training.options import Attempt, CheckpointOptions
+from contender.training.rates import set_rates
 from contender.training.sampling import BucketSampler, LongestFirstSampler
 
 WEIGHTS = "model.safetensors"
@@ -55,14 +56,12 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         patience: int,
         attempt: Attempt,
         plan: Path,
-        head: Collection[str],
-        head_rate: float,
+        rates: Mapping[str, float],
         meter: Meter,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.head = frozenset(head)
-        self.head_rate = head_rate
+        self.rates = rates  # of the parameters that have one of their own
         self.monitor = monitor
         self.meter = meter
         self.checkpoints = checkpoints
@@ -97,9 +96,8 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         new = self.optimizer is None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        if new and self.head:
-            named = (model or self.model).named_parameters()
-            _set_rate(optimizer, {id(value) for name, value in named if name in self.head}, self.head_rate)
+        if new and self.rates:
+            set_rates(optimizer, dict((model or self.model).named_parameters()), self.rates)
         return optimizer
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
@@ -283,17 +281,6 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
 
 def diverged(what: str) -> TrainingFailed:
     return TrainingFailed(what, "Lower train.learning_rate, or set train.precision: fp32 and train.max_grad_norm: 1.0.")
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, chosen: set[int], rate: float) -> None:
-    """Gives the parameters with these ids a learning rate of their own; everything else of their groups stays."""
-    groups = [dict(group) for group in optimizer.param_groups]
-    optimizer.param_groups.clear()
-    for group in groups:
-        for is_chosen, own in ((False, group["lr"]), (True, rate)):
-            parameters = [value for value in group["params"] if (id(value) in chosen) is is_chosen]
-            if parameters:
-                optimizer.add_param_group(group | {"params": parameters, "lr": own})
 
 
 def _save_weights(model: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from desk import PIPELINE, tickets, write_tickets
 
 from contender.check import Plan, check
+from contender.errors import ModelError
 from contender.loading import load_pipeline
 from contender.registry.ledger import Comparison
 from contender.run import open_run
@@ -175,3 +177,12 @@ def test_columns_of_a_table_that_say_nothing_or_everything_are_named(tmp_path: P
     kept = " ".join(check(load_pipeline(tmp_path / "t.yaml", ("data.features.drop=[refunded, shop]",))).warnings)
     assert "refunded" not in kept
     assert "shop" not in kept
+
+
+def test_a_base_without_dropout_is_refused_before_a_row_is_read(desk: Path, tiny_base: Path) -> None:
+    from transformers import ResNetConfig
+
+    folder = shutil.copytree(tiny_base, desk / "convolutions")
+    ResNetConfig().save_pretrained(str(folder))
+    with pytest.raises(ModelError, match="has no dropout"):
+        plan(desk, f"model.base={folder}", "train.dropout=0.2")

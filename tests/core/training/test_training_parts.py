@@ -234,7 +234,7 @@ def test_training_used_rows_alone_gives_the_weights_of_training_all(tiny_base):
 def test_what_stands_above_the_encoder_learns_at_a_rate_of_its_own(tiny_base, make_job, tmp_path):
     """Down to the optimizer of a real job: every parameter once, decay as it was, the pooler with the classifier."""
     from contender.kinds import kind
-    from contender.training.trainer import _set_rate
+    from contender.training.rates import set_rates
 
     model = kind("text-classification").load_model(tiny_base, ("a", "b", "c"))
     head = kind("text-classification").above_encoder(model)
@@ -244,7 +244,7 @@ def test_what_stands_above_the_encoder_learns_at_a_rate_of_its_own(tiny_base, ma
     other = [value for name, value in named.items() if name.endswith("bias")]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": other, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1e-4)
-    _set_rate(optimizer, {id(named[name]) for name in head}, 1e-2)
+    set_rates(optimizer, named, dict.fromkeys(head, 1e-2))
     found = {
         id(value): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for value in group["params"]
     }
