@@ -14,6 +14,7 @@ from contender.plan import noise_stages, run_stages
 from contender.progress import Note, listening
 from contender.run import RunResult, outcome_of
 from contender.spec import Pipeline
+from contender.stages.measuring import Measured
 from contender.stages.noise import NoiseResult
 from deployments.environment import without_heartbeats
 from deployments.loudness import Loudness
@@ -24,7 +25,7 @@ from deployments.terminal import console, say
 TRIGGER = "command line"
 
 
-Result = TypeVar("Result", RunResult, NoiseResult)
+Result = TypeVar("Result", bound=RunResult | Measured)
 
 
 def run_flow(pipeline: Pipeline, actor: str, loudness: Loudness = Loudness.NORMAL) -> RunResult:
