@@ -10,10 +10,11 @@ from typing import Any, TypeVar, cast
 
 from contender import stopping
 from contender.errors import ContenderError, StoreUnavailable, UsageError, internal
-from contender.plan import noise_stages, run_stages
+from contender.plan import curve_stages, noise_stages, run_stages
 from contender.progress import Note, listening
 from contender.run import RunResult, outcome_of
 from contender.spec import Pipeline
+from contender.stages.curve import CurveResult
 from contender.stages.measuring import Measured
 from contender.stages.noise import NoiseResult
 from deployments.environment import without_heartbeats
@@ -48,6 +49,19 @@ def run_noise(pipeline: Pipeline, runs: int, actor: str, loudness: Loudness = Lo
         return noise(pipeline, runs, trigger=TRIGGER, actor=actor, return_state=True)
 
     return _come_to(start, NoiseResult, noise_stages(runs), loudness)
+
+
+def run_curve(
+    pipeline: Pipeline, fractions: tuple[float, ...], seeds: int, actor: str, loudness: Loudness = Loudness.NORMAL
+) -> CurveResult:
+    """One run of `flows.curve`; errors as in `run_flow`."""
+
+    def start() -> Any:
+        from flows.curve import curve
+
+        return curve(pipeline, fractions, seeds, trigger=TRIGGER, actor=actor, return_state=True)
+
+    return _come_to(start, CurveResult, curve_stages(fractions, seeds), loudness)
 
 
 def _come_to(start: Callable[[], Any], kind: type[Result], plan: Sequence[str], loudness: Loudness) -> Result:
