@@ -10,6 +10,7 @@ fractions where it is larger, since a few seeds may lie close together by luck.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,6 +70,8 @@ class Doubling(Record):
 
     rows: int
     value: float = Field(description="of the metric")
+    value_low: float = Field(description="lower 95% bound of the metric, for the seeds and the validation rows")
+    value_high: float
     gain: float = Field(description="of the metric, more is better")
     low: float = Field(description="lower 95% bound of the gain")
     high: float
@@ -90,6 +93,12 @@ class CurveReport(Record):
     little: float = Field(description="a gain of less is little, whatever the noise")
     answer: Answer
     why: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both bounds of the metric with twice the rows; of the last mean where nothing is extrapolated."""
+        found = self.doubling
+        return (self.scores[-1].low, self.scores[-1].high) if found is None else (found.value_low, found.value_high)
 
     @property
     def sentence(self) -> str:
@@ -211,7 +220,7 @@ def curve_of(
     """The report on `values` (fractions, seeds) and their resamples over the validation rows (fractions, seeds, resamples)."""
     import numpy as np
 
-    sds = values.std(axis=1, ddof=1)
+    sds = np.array([statistics.stdev(one) for one in values.tolist()])  # exactly 0 where seeds move nothing
     weights = np.arange(1, len(values) + 1)
     pooled = math.sqrt(float((weights * sds**2).sum() / weights.sum()))
     moved = np.maximum(sds, pooled)[:, None] / math.sqrt(len(seeds))
@@ -224,32 +233,61 @@ def curve_of(
             rows=rows[at],
             models=tuple(models[at]),
             values=tuple(values[at].tolist()),
-            mean=float(values[at].mean()),
+            mean=statistics.fmean(values[at].tolist()),
             sd=float(sds[at]),
             low=float(low[at]),
             high=float(high[at]),
         )
         for at, fraction in enumerate(fractions)
     )
-    up = METRICS[primary].higher_is_better
-    shares, missing = [count / whole for count in rows], abs((span[1] if up else span[0]) - values.mean(axis=1))
-    law = fit(shares, missing) if len(fractions) >= FEWEST_FRACTIONS else None
+    best, sign = (span[1], -1) if METRICS[primary].higher_is_better else (span[0], 1)
+    missing = sign * (values.mean(axis=1) - best)
+    law, doubling = None, None
+    if len(fractions) >= FEWEST_FRACTIONS:
+        law, doubling = _extrapolated(
+            [count / whole for count in rows], missing, sign * (means - best), best, sign, 2 * whole
+        )
     noise, little = 2 * math.sqrt(2) * pooled, LITTLE * float(missing[-1])
-    doubling = None
-    if law is not None:
-        refits = [fit(shares, one, law) for one in abs((span[1] if up else span[0]) - means).T]
-        gains = [one.halved for one in refits if one is not None]
-        bounds = np.percentile(gains, TAILS)
-        value = float(scores[-1].mean + (law.halved if up else -law.halved))
-        doubling = Doubling(rows=2 * whole, value=value, gain=law.halved, low=bounds[0], high=bounds[1])
-    answer, why = _answered(primary, len(fractions), doubling, noise, little)
+    answer, why = answered(primary, len(fractions), doubling, noise, little)
     return CurveReport(
         pipeline=pipeline, validation_rows=validation_rows, rows=whole, primary=primary, seeds=tuple(seeds),
         scores=scores, law=law, doubling=doubling, noise=noise, little=little, answer=answer, why=why,
     )  # fmt: skip
 
 
-def _answered(
+def _extrapolated(
+    shares: Sequence[float], missing: Array, drawn: Array, best: float, sign: int, rows: int
+) -> tuple[Law | None, Doubling | None]:
+    """The law for what is `missing` (fractions,) to the best value, and where it leads; the intervals from `drawn` (fractions, draws)."""
+    import numpy as np
+
+    law = fit(shares, missing)
+    if law is None:
+        return None, None
+
+    def ahead(one: Law, last: float) -> tuple[float, float]:
+        """What is missing with today's rows and with twice as many: from what was measured last on, and never less than nothing."""
+        today, later = (max(0.0, last - one.missing(shares[-1]) + one.missing(share)) for share in (1, 2))
+        return today, later
+
+    refits = [(one, last) for means, last in zip(drawn.T, drawn[-1], strict=True) if (one := fit(shares, means, law))]
+    today, later = ahead(law, missing[-1])
+    drawn_today, drawn_later = np.array([ahead(one, last) for one, last in refits or [(law, missing[-1])]]).T
+    low, high = np.percentile(drawn_today - drawn_later, TAILS)
+    ends = sorted(best + sign * np.percentile(drawn_later, TAILS))
+    value = best + sign * later
+    return law, Doubling(
+        rows=rows,
+        value=value,
+        value_low=min(ends[0], value),
+        value_high=max(ends[1], value),
+        gain=today - later,
+        low=low,
+        high=high,
+    )
+
+
+def answered(
     primary: str, fractions: int, doubling: Doubling | None, noise: float, little: float
 ) -> tuple[Answer, str]:
     """The answer, and what it rests on."""
@@ -281,9 +319,7 @@ def curve_rows(report: CurveReport) -> list[tuple[str, ...]]:
         for one in report.scores
     ]
     if (more := report.doubling) is not None:
-        sign = 1 if METRICS[report.primary].higher_is_better else -1
-        ends = sorted(report.scores[-1].mean + sign * gain for gain in (more.low, more.high))
-        found.append(("2 (fit)", more.rows, more.value, ends[0], ends[1], ""))
+        found.append(("2 (fit)", more.rows, more.value, *report.ends, ""))
     low, high = min(one[3] for one in found), max(one[4] for one in found)
     return [
         (name, f"{rows:,}", f"{mean:.4f}", f"{start:.4f} … {end:.4f}", sd, _drawn(mean, start, end, low, high))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender.names import DEFAULT_FRACTIONS, DEFAULT_SEEDS, FEWEST_SEEDS, MOST_SEEDS
-from deployments.arguments import actor_of
+from deployments.arguments import actor_of, check_page, write_page
 from deployments.documents import print_document
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def curve_arguments(one: argparse.ArgumentParser) -> None:
         default=DEFAULT_SEEDS,
         help=f"trainings of each fraction, {FEWEST_SEEDS} to {MOST_SEEDS} (default: {DEFAULT_SEEDS})",
     )
+    one.add_argument("--html", metavar="FILE", help="write a page, too")
 
 
 def command_curve(options: argparse.Namespace) -> int:
@@ -44,8 +45,10 @@ def command_curve(options: argparse.Namespace) -> int:
     from contender.stages.curve import check_validation
     from contender.stopping import stoppable
     from deployments.loudness import loudness
-    from deployments.terminal import console
+    from deployments.terminal import console, say
 
+    if options.html:
+        check_page(Path(options.html), "--html")
     fractions, seeds = parse_fractions(options.fractions), check_seeds(options.seeds)
     pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
     options.name = pipeline.spec.name
@@ -56,6 +59,11 @@ def command_curve(options: argparse.Namespace) -> int:
 
         result = run_curve(pipeline, fractions, seeds, actor_of(options), loudness(options))
     _show(console(), result, loudness(options))
+    if options.html and result.curve is not None:
+        from contender.reporting.curve import render_curve
+
+        write_page(Path(options.html), render_curve(result.curve).encode(), "--html")
+        say(console(), f"wrote {options.html}")
     if options.json:
         print_document(result.model_dump(mode="json"))
     return result.exit_code

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from contender.curve import (
     CurveReport,
+    Doubling,
     Law,
+    answered,
     check_fractions,
     check_rows,
     check_seeds,
@@ -35,6 +37,8 @@ from contender.loading import load_pipeline
 from contender.names import TASKS, Task
 from contender.plan import curve_stages
 from contender.records import SplitReport
+from contender.reporting.charts import BOTTOM, HEIGHT, TOP
+from contender.reporting.curve import render_curve, rows_chart
 from contender.run import Run, open_run
 from contender.showing.series import curve_page
 from contender.stages.curve import check_validation, planned
@@ -284,6 +288,38 @@ def test_a_steep_curve_says_yes_and_how_much() -> None:
     assert "points of accuracy (95% interval " in found.sentence and "that is more than the" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "noise", "expected"),
+    [
+        (0.03, 0.01, 0.05, 0.02, "yes"),
+        (0.03, 0.001, 0.05, 0.02, "cannot be told"),  # it may be next to nothing
+        (0.015, 0.01, 0.03, 0.02, "cannot be told"),
+        (0.015, 0.01, 0.02, 0.02, "hardly"),
+        (0.004, 0.0, 0.005, 0.0, "hardly"),  # of seeds that move nothing, little is little
+        (0.004, 0.003, 0.006, 0.0, "cannot be told"),
+        (0.008, 0.006, 0.01, 0.0, "yes"),
+    ],
+)
+def test_the_answer_weighs_the_gain_and_its_interval_with_what_the_seed_moves_and_what_is_little(
+    gain: float, low: float, high: float, noise: float, expected: str
+) -> None:
+    found = Doubling(rows=2, value=0.9, value_low=0.8, value_high=1, gain=gain, low=low, high=high)
+    assert answered("accuracy", 4, found, noise, little=0.005)[0] == expected
+
+
+def test_bounds_hold_what_seeds_move_where_validation_rows_are_many_and_are_never_narrower_for_a_lucky_fraction() -> (
+    None
+):
+    values = np.array([[0.5, 0.6, 0.7], [0.65, 0.7, 0.75], [0.8, 0.8, 0.8]])
+    drawn = np.repeat(values[..., None], 400, axis=-1)  # rows without end: none of their draws differs
+    rows, names = [100, 200, 400], [["m"] * 3] * 3
+    found = curve_of("desk", "accuracy", (0.0, 1.0), 400, 10**6, [1, 2, 3], [0.25, 0.5, 1], rows, names, values, drawn)
+    widths = [one.high - one.low for one in found.scores]
+    assert widths[0] == pytest.approx(2 * 1.96 * 0.1 / math.sqrt(3), rel=0.15)
+    assert widths[2] == pytest.approx(widths[1], rel=0.15) and found.scores[2].sd == 0
+    assert found.doubling is not None and found.doubling.value_high - found.doubling.value_low > widths[2] / 2
+
+
 def test_a_flat_curve_says_hardly() -> None:
     found = report(Law(a=0.0, b=1.0, c=0.1), rows=4000, sd=0.004)
     assert found.answer == "hardly" and found.sentence.startswith("Would more data help? Hardly: ")
@@ -299,6 +335,14 @@ def test_what_a_few_rows_and_a_wide_interval_cannot_tell_is_not_told() -> None:
     )
 
 
+def test_where_the_largest_fraction_is_not_all_rows_the_law_leads_from_there_to_twice_all_of_them() -> None:
+    truth = Law(a=0.1, b=0.5, c=0.05)
+    found = report(truth, rows=20_000, sd=0.0005, fractions=(0.05, 0.1, 0.2, 0.5), draws=60)
+    assert found.doubling is not None and found.doubling.rows == 16_000
+    assert found.doubling.value == pytest.approx(1 - truth.missing(2), abs=0.01)
+    assert found.doubling.gain == pytest.approx(truth.halved, abs=0.01)
+
+
 def test_where_less_is_better_a_gain_is_less() -> None:
     found = report(Law(a=0.1, b=0.6, c=0.02), rows=2000, primary="log_loss")
     assert found.doubling is not None and found.doubling.value < found.scores[-1].mean
@@ -312,8 +356,31 @@ def test_the_drawing_has_a_line_for_each_fraction_and_for_what_is_extrapolated()
     places = [row[-1].index("●") for row in rows]
     assert places == sorted(places) and places[0] < places[-1], "more is further to the right"
     assert all(len(row[-1]) <= 32 for row in rows)
+    assert rows[-1][3] == "{:.4f} … {:.4f}".format(*found.ends)
     page = curve_page(found)
     assert "Would more data help?" in page and "16,000" in page and "seed 19" in page
+
+
+@pytest.mark.parametrize("primary", ["accuracy", "log_loss"])
+def test_the_page_draws_every_score_and_where_the_law_leads(primary: str) -> None:
+    found = report(Law(a=0.15, b=0.6, c=0.02), primary=primary, draws=60)
+    drawn = rows_chart(found)
+    assert len(drawn.means) == len(drawn.whiskers) == 5
+    assert [x for x, _ in drawn.means] == sorted(x for x, _ in drawn.means)
+    for (_, mean), (_, low, high) in zip(drawn.means, drawn.whiskers, strict=True):
+        assert min(low, high) <= mean <= max(low, high) and TOP <= mean <= HEIGHT - BOTTOM
+    fitted, beyond = drawn.lines
+    assert fitted.points[-1] == beyond.points[0] == drawn.means[3], "it leads on from what was measured"
+    assert beyond.points[-1] == pytest.approx(drawn.means[4], abs=0.02)
+    page = render_curve(found)
+    assert page.count("<circle") == 5 and "16,000" in page and found.answer.capitalize() in page
+    assert "<script" not in page and "default-src 'none'" in page
+
+
+def test_a_page_without_a_law_draws_what_was_measured() -> None:
+    found = report(Law(a=0.1, b=0.6, c=0.02), fractions=(0.5, 1.0), draws=20)
+    assert found.ends == (found.scores[-1].low, found.scores[-1].high)
+    assert rows_chart(found).lines == [] and render_curve(found).count("<circle") == 2
 
 
 # --- drawn together ---------------------------------------------------------------------------------------------------
@@ -332,6 +399,9 @@ def test_models_are_drawn_on_the_same_rows(name: str) -> None:
     values = together(name, [better, worse, better])
     assert values.shape == (3, 1000) and (values[0] == values[2]).all()
     assert values.mean(axis=1) == pytest.approx([metric(name).score(one) for one in (better, worse, better)], abs=0.01)
+    rows = np.repeat(np.arange(400), 4)
+    keyed = together(name, [better.take(rows), worse.take(rows)], rows.astype(np.uint64))
+    assert keyed.std(axis=1) == pytest.approx(values[:2].std(axis=1), rel=0.1), "four alike rows of one key are one row"
     paired = bootstrap(name, better, worse)
     assert (values[0] - values[1]).std() == pytest.approx(paired.error, rel=0.1)
     assert (values[0] - values[1]).std() < math.hypot(values[0].std(), values[1].std())

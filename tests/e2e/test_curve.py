@@ -38,7 +38,8 @@ def test_a_curve_is_drawn_on_validation_continues_where_it_was_stopped_and_leave
         shown
     )
 
-    done = desk.run("curve", str(desk.pipeline), "--json", *QUICK)
+    page = desk.folder / "curve.html"
+    done = desk.run("curve", str(desk.pipeline), "--json", "--html", str(page), *QUICK)
     assert (done.code, done.document["outcome"], set(done.document)) == (0, "done", KEYS), done.shown
     found = done.document["curve"]
     assert stages(done.document, "fraction") == [True, True], "the whole is no part"
@@ -55,6 +56,7 @@ def test_a_curve_is_drawn_on_validation_continues_where_it_was_stopped_and_leave
         assert score["mean"] == pytest.approx(sum(score["values"]) / 2)
     assert found["doubling"]["rows"] == 2 * found["rows"]
     assert done.document["message"].startswith("Would more data help? ") and done.document["message"] in done.shown
+    assert "Would more data help?" in page.read_text()
     assert "2 (fit)" in done.shown and "●" in done.shown and "on validation: accuracy" in done.shown
     assert {path.relative_to(desk.registry) for path in desk.registry.rglob("*.json")} == before
 
@@ -86,6 +88,7 @@ def test_bad_data_and_too_few_rows_are_refused_before_any_training(desk: Desk) -
         (("--fractions=half",), "'half' are no fractions"),
         (("--seeds=1",), "2 to 20"),
         (("--seeds=two",), "invalid int value"),
+        (("--html=nowhere/page.html",), "there is no folder"),
         (("--set", "data.split.validation=0"), "data.split.validation is 0"),
     ],
 )
