@@ -27,7 +27,7 @@ from contender.records import Record
 if TYPE_CHECKING:
     from contender.evaluation.outcomes import Array
 
-FEWEST_FRACTIONS = 3  # of the law's three parameters
+FEWEST_FRACTIONS = 4  # through any three scores there is a law of three parameters, whether or not they follow one
 FEWEST_ROWS = 10  # of a fraction: with fewer nothing is learned that more rows could tell of
 STEEPEST = 3.0  # exponent; learning curves have shown 0.05 to 1
 LITTLE = 1 / 50  # of what is missing to the best value: less is not worth as many rows again, however sure it is
@@ -87,7 +87,7 @@ class CurveReport(Record):
     primary: str
     seeds: tuple[int, ...]
     scores: tuple[Score, ...] = Field(description="in the order of their fractions")
-    law: Law | None = Field(description="None of fewer than three fractions")
+    law: Law | None = Field(description="None of fewer than four fractions")
     doubling: Doubling | None
     noise: float = Field(description="2·√2·sd over seeds: a difference of two trainings below it may be the seed")
     little: float = Field(description="a gain of less is little, whatever the noise")
@@ -292,7 +292,7 @@ def answered(
 ) -> tuple[Answer, str]:
     """The answer, and what it rests on."""
     if doubling is None:
-        few = f"{fractions} fraction{'' if fractions == 1 else 's'} show no curve; give {FEWEST_FRACTIONS} or more, better four"
+        few = f"{fractions} fraction{'' if fractions == 1 else 's'} show no curve; give {FEWEST_FRACTIONS} or more"
         return "cannot be told", few if fractions < FEWEST_FRACTIONS else "the scores follow no power law"
     most = max(noise, little)
     what = f"the {size(primary, noise)} that the seed alone may move a difference of two trainings by"

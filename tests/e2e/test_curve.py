@@ -12,7 +12,7 @@ from desk import Desk, start, tickets, until
 KEYS = {
     "pipeline", "outcome", "message", "snapshot", "curve", "seconds", "stages", "flow_run_id", "quarantine", "data_docs", "registry",
 }  # fmt: skip
-QUICK = ("--set", "train.epochs=2", "--seeds", "2", "--fractions", "0.3,0.6,1")
+QUICK = ("--set", "train.epochs=2", "--seeds", "2", "--fractions", "0.3,0.45,0.6,1")
 
 
 def stages(document, name: str) -> list[bool]:
@@ -30,7 +30,7 @@ def test_a_curve_is_drawn_on_validation_continues_where_it_was_stopped_and_leave
     before = {path.relative_to(desk.registry) for path in desk.registry.rglob("*.json")}
 
     run = start(desk, *QUICK, command="curve")
-    until(run, "rows, 1 of 6)")
+    until(run, "rows, 1 of 8)")
     run.send_signal(signal.SIGINT)
     out, shown = run.communicate(timeout=60)
     stopped = json.loads(out)
@@ -42,12 +42,12 @@ def test_a_curve_is_drawn_on_validation_continues_where_it_was_stopped_and_leave
     done = desk.run("curve", str(desk.pipeline), "--json", "--html", str(page), *QUICK)
     assert (done.code, done.document["outcome"], set(done.document)) == (0, "done", KEYS), done.shown
     found = done.document["curve"]
-    assert stages(done.document, "fraction") == [True, True], "the whole is no part"
+    assert stages(done.document, "fraction") == [True, True, True], "the whole is no part"
     trained = stages(done.document, "train")
-    assert trained[0] and trained[4], (
+    assert trained[0] and trained[6], (
         "the stopped one's, and the pipeline's own seed on all rows was trained by the run"
     )
-    assert trained.count(False) == 4
+    assert trained.count(False) == 6
     assert (found["set"], found["seeds"], found["primary"]) == ("validation", [17, 18], "accuracy")
     rows = [score["rows"] for score in found["scores"]]
     assert rows == sorted(set(rows)) and rows[-1] == found["rows"]
