@@ -37,6 +37,10 @@ INT8_METHOD = "contender-int8"
 # Trainings of `contender noise`: a hundred know the deviation within 15%, and nobody waits for more.
 FEWEST_RUNS, MOST_RUNS, DEFAULT_RUNS = 2, 100, 5
 
+# Trainings of `contender curve`: for each of the fractions of the training rows one with each seed.
+FEWEST_SEEDS, MOST_SEEDS, DEFAULT_SEEDS = 2, 20, 3
+DEFAULT_FRACTIONS = (0.1, 0.2, 0.5, 1.0)
+
 Labels = Literal["one", "list", "set", "none"]
 
 

@@ -28,6 +28,7 @@ class Trial(Record):
     trained_on: str = Field(description="kind of device")
     device: str = Field(description="kind of device that it was evaluated on")
     dtype: str
+    outcomes: str = Field(description="file of the model's outcomes, in the workspace")
 
 
 class Spread(Record):

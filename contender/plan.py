@@ -19,6 +19,7 @@ REVISIONS = {
     "snapshot": 1,
     "gate": 3,
     "split": 2,
+    "fraction": 1,
     "monitor": 1,
     "train": 2,
     "compress": 1,
@@ -105,8 +106,8 @@ CONSUMERS: dict[str, frozenset[str]] = {
 RUN = ("snapshot", "gate", "split", "monitor", "train", "compress", "release", "evaluate")
 JUDGED = ("judge", "explain", "latency", "report", "promote")
 JUDGED_BY_LATENCY = ("latency", "judge", "explain", "report", "promote")
-# Those of flows/noise.py: some once, and some for each training.
-NOISE_ONCE, NOISE_EACH = ("snapshot", "gate", "split"), ("train", "noise")
+# Those of flows/noise.py and flows/curve.py: some once, and some for each training.
+MEASURED_ONCE, NOISE_EACH, CURVE_EACH = ("snapshot", "gate", "split"), ("train", "noise"), ("train", "curve")
 
 
 def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
@@ -119,7 +120,13 @@ def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
 
 def noise_stages(runs: int) -> tuple[str, ...]:
     """What measuring the noise with so many trainings does, in order."""
-    return (*NOISE_ONCE, *NOISE_EACH * runs)
+    return (*MEASURED_ONCE, *NOISE_EACH * runs)
+
+
+def curve_stages(fractions: Sequence[float], seeds: int) -> tuple[str, ...]:
+    """What drawing the curve does, in order: all parts of the training rows are made before the first training."""
+    parts_made = ("fraction",) * sum(fraction < 1 for fraction in fractions)
+    return (*MEASURED_ONCE, *parts_made, *CURVE_EACH * (len(fractions) * seeds))
 
 
 def parts(pipeline: Pipeline) -> dict[str, Any]:
@@ -176,6 +183,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "guards": promote.guards.model_dump(),
             **rated,
         },
+        "fraction": {},
         "monitor": rated,
         "rate": rated,
         "fetch": {},

@@ -44,15 +44,22 @@ def age(text: str) -> float:
         raise UsageError(f"--older-than {text!r} {error}", "For example: --older-than 12h") from None
 
 
-def write_page(page: Path, html: bytes, option: str) -> None:
-    """Writes a page where `option` of the command line says; UsageError where that cannot be."""
-    from contender.files import is_folder, write_durably
-    from contender.workspace import translated_os_errors
+def check_page(page: Path, option: str) -> None:
+    """UsageError where a page cannot be written to this place: before long work, of which it is to tell."""
+    from contender.files import is_folder
 
-    advice = f"Give another {option} FILE."
     if is_folder(page) or not is_folder(page.absolute().parent):
         fault = "it is a folder" if is_folder(page) else f"there is no folder {page.absolute().parent}"
-        raise UsageError(f"cannot write to {page}: {fault}", advice)
+        raise UsageError(f"cannot write to {page}: {fault}", f"Give another {option} FILE.")
+
+
+def write_page(page: Path, html: bytes, option: str) -> None:
+    """Writes a page where `option` of the command line says; UsageError where that cannot be."""
+    from contender.files import write_durably
+    from contender.workspace import translated_os_errors
+
+    check_page(page, option)
+    advice = f"Give another {option} FILE."
     try:
         with translated_os_errors(page, advice):
             write_durably(page, html)

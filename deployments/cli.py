@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 
 from contender import __version__
 from contender.errors import ContenderError, Interrupted, UsageError, internal
-from contender.names import DEFAULT_RUNS, FEWEST_RUNS, MOST_RUNS
+from deployments.curve_command import CURVE, curve_arguments
 from deployments.loudness import loudness
+from deployments.noise_command import NOISE, noise_arguments
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,9 +70,8 @@ def _ended(arguments: list[str]) -> int:
     except ContenderError as raised:
         error = raised
     except KeyboardInterrupt as raised:
-        goes_on = (
-            "continues from the finished stages" if options.command in ("run", "noise", "up") else "can be given again"
-        )
+        continues = options.command in ("run", "noise", "curve", "up")
+        goes_on = "continues from the finished stages" if continues else "can be given again"
         error = Interrupted("stopped by Ctrl-C", f"The same command {goes_on}.")
         error.__cause__ = raised
     except Exception as raised:  # noqa: BLE001 - the outermost ring: whatever it is, it ends like every other error
@@ -83,6 +83,7 @@ def _act(command: str) -> Any:
     """The function that does a command."""
     from deployments import (
         commands,
+        curve_command,
         doctoring,
         judging_command,
         noise_command,
@@ -99,6 +100,7 @@ def _act(command: str) -> Any:
         doctoring,
         judging_command,
         noise_command,
+        curve_command,
         report_command,
     )
     return next(vars(module)[name] for module in modules if name in vars(module))
@@ -134,17 +136,12 @@ def parser() -> argparse.ArgumentParser:
     _quiet(one)
     _verbose(one)
 
-    one = command("noise", "train with other seeds, to know what the seed alone moves; releases and promotes nothing")
-    _pipeline(one)
-    one.add_argument(
-        "--runs",
-        metavar="K",
-        type=int,
-        default=DEFAULT_RUNS,
-        help=f"trainings, {FEWEST_RUNS} to {MOST_RUNS} (default: {DEFAULT_RUNS})",
-    )
-    _quiet(one)
-    _verbose(one)
+    for name, text, own in (("noise", NOISE, noise_arguments), ("curve", CURVE, curve_arguments)):
+        one = command(name, text)
+        _pipeline(one)
+        own(one)
+        _quiet(one)
+        _verbose(one)
 
     one = command(
         "deploy", "create or update deployments on an existing Prefect server; crashed runs continue by themselves"

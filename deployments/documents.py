@@ -15,10 +15,12 @@ from contender.text import json_safe
 def error_document(error: ContenderError, options: argparse.Namespace) -> dict[str, Any]:
     """What --json prints where a command ended with an error: for one that runs a flow all that its result has, else the outcome."""
     from contender.run import RunResult, outcome_of
+    from contender.stages.curve import CurveResult
+    from contender.stages.measuring import Measured
     from contender.stages.noise import NoiseResult
 
     document: dict[str, Any] = {"outcome": outcome_of(error)}
-    results: dict[str, type[RunResult | NoiseResult]] = {"run": RunResult, "noise": NoiseResult}
+    results: dict[str, type[RunResult | Measured]] = {"run": RunResult, "noise": NoiseResult, "curve": CurveResult}
     if options.command in results and options.pipeline:
         name = getattr(options, "name", Path(options.pipeline).stem)
         result = results[options.command]

@@ -10,10 +10,12 @@ from typing import Any, TypeVar, cast
 
 from contender import stopping
 from contender.errors import ContenderError, StoreUnavailable, UsageError, internal
-from contender.plan import noise_stages, run_stages
+from contender.plan import curve_stages, noise_stages, run_stages
 from contender.progress import Note, listening
 from contender.run import RunResult, outcome_of
 from contender.spec import Pipeline
+from contender.stages.curve import CurveResult
+from contender.stages.measuring import Measured
 from contender.stages.noise import NoiseResult
 from deployments.environment import without_heartbeats
 from deployments.loudness import Loudness
@@ -24,7 +26,7 @@ from deployments.terminal import console, say
 TRIGGER = "command line"
 
 
-Result = TypeVar("Result", RunResult, NoiseResult)
+Result = TypeVar("Result", bound=RunResult | Measured)
 
 
 def run_flow(pipeline: Pipeline, actor: str, loudness: Loudness = Loudness.NORMAL) -> RunResult:
@@ -47,6 +49,19 @@ def run_noise(pipeline: Pipeline, runs: int, actor: str, loudness: Loudness = Lo
         return noise(pipeline, runs, trigger=TRIGGER, actor=actor, return_state=True)
 
     return _come_to(start, NoiseResult, noise_stages(runs), loudness)
+
+
+def run_curve(
+    pipeline: Pipeline, fractions: tuple[float, ...], seeds: int, actor: str, loudness: Loudness = Loudness.NORMAL
+) -> CurveResult:
+    """One run of `flows.curve`; errors as in `run_flow`."""
+
+    def start() -> Any:
+        from flows.curve import curve
+
+        return curve(pipeline, fractions, seeds, trigger=TRIGGER, actor=actor, return_state=True)
+
+    return _come_to(start, CurveResult, curve_stages(fractions, seeds), loudness)
 
 
 def _come_to(start: Callable[[], Any], kind: type[Result], plan: Sequence[str], loudness: Loudness) -> Result:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contender.names import DEFAULT_RUNS, FEWEST_RUNS, MOST_RUNS
 from deployments.arguments import actor_of
 from deployments.documents import print_document
 
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
     from contender.stages.noise import NoiseResult
     from deployments.loudness import Loudness
 
+NOISE = "train with other seeds, to know what the seed alone moves; releases and promotes nothing"
 FEW = 4  # runs up to which the deviation itself is hardly known
+
+
+def noise_arguments(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--runs",
+        metavar="K",
+        type=int,
+        default=DEFAULT_RUNS,
+        help=f"trainings, {FEWEST_RUNS} to {MOST_RUNS} (default: {DEFAULT_RUNS})",
+    )
 
 
 def command_noise(options: argparse.Namespace) -> int:

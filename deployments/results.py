@@ -10,7 +10,7 @@ from rich.text import Text
 
 from contender.monitoring import COLUMNS, Observation
 from contender.run import RunResult
-from contender.stages.noise import NoiseResult
+from contender.stages.measuring import Measured
 from contender.text import blocks, terminal_safe
 from contender.verdict import RuleResult, Verdict
 from deployments.loudness import Loudness
@@ -31,7 +31,7 @@ def marked(outcome: str, text: str | None = None) -> Text:
     return Text(f"{mark} {terminal_safe(text or outcome.replace('_', ' '))}", style=style)
 
 
-def show_result(out: Console, result: RunResult | NoiseResult, loudness: Loudness = Loudness.NORMAL) -> None:
+def show_result(out: Console, result: RunResult | Measured, loudness: Loudness = Loudness.NORMAL) -> None:
     """What a run came to in one sentence, a verdict's rules as a table, and where to look next."""
     show_sentence(out, marked(result.outcome), result.message)
     if loudness == Loudness.QUIET:
@@ -54,7 +54,7 @@ def show_sentence(out: Console, mark: Text, sentence: str) -> None:
     out.print(line)
 
 
-def _places(result: RunResult | NoiseResult) -> Iterator[tuple[str, str]]:
+def _places(result: RunResult | Measured) -> Iterator[tuple[str, str]]:
     """Where to look next: a word, and the place."""
     if isinstance(result, RunResult) and result.release:
         live = {"promoted": f", live by entry {result.alias_entry}", "up_to_date": ""}.get(result.outcome, ", not live")

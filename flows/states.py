@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 from contender.errors import ContenderError
 from contender.newdata import Look, LookOutcome
 from contender.run import RunResult
-from contender.stages.noise import NoiseResult
+from contender.stages.measuring import Measured
 
 NAMES = {
     "promoted": "Promoted",
@@ -37,15 +37,15 @@ LOOKS: dict[LookOutcome, str] = {
 }
 LOOK_FAILED = "LookFailed"
 
-Result = TypeVar("Result", RunResult, NoiseResult)
+Result = TypeVar("Result", bound=RunResult | Measured)
 
-_results: ContextVar[list[RunResult | NoiseResult | Look] | None] = ContextVar("results", default=None)
+_results: ContextVar[list[RunResult | Measured | Look] | None] = ContextVar("results", default=None)
 
 
 @contextmanager
-def results_kept() -> Iterator[list[RunResult | NoiseResult | Look]]:
+def results_kept() -> Iterator[list[RunResult | Measured | Look]]:
     """Inside, what runs come to is added to the list, whether or not their Prefect server can be told of it."""
-    kept: list[RunResult | NoiseResult | Look] = []
+    kept: list[RunResult | Measured | Look] = []
     token = _results.set(kept)
     try:
         yield kept
@@ -53,7 +53,7 @@ def results_kept() -> Iterator[list[RunResult | NoiseResult | Look]]:
         _results.reset(token)
 
 
-def _keep(result: RunResult | NoiseResult | Look) -> None:
+def _keep(result: RunResult | Measured | Look) -> None:
     kept = _results.get()
     if kept is not None:
         kept.append(result)

@@ -1,26 +1,16 @@
-"""Policy of the noise measurement: the registry is asked again where it does not answer; the spread is shown in the UI."""
+"""Policy of the noise record: the registry is asked again where it does not answer; the spread is shown in the UI."""
 
 from __future__ import annotations
 
 from contender.models import ResolvedBase
 from contender.noise import NoiseReport, Trial
-from contender.records import ReleaseManifest, SplitReport, TrainReport
+from contender.records import SplitReport
 from contender.run import Run
 from contender.showing.series import noise_page
 from contender.stages import noise as stages
 from contender.workspace import Staged
 from tasks.artifacts import leave
 from tasks.policy import stage_task
-
-
-@stage_task
-def find_live(run: Run) -> ReleaseManifest | None:
-    return stages.find_live(run)
-
-
-@stage_task
-def try_out(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], place: str) -> Trial:
-    return stages.try_out(run, model, split, place)
 
 
 @stage_task

@@ -129,22 +129,23 @@ def from_arrays(**columns: Any) -> Outcomes:
     return from_table(pa.table(filled))
 
 
-def shared_codes(ours: Outcomes, theirs: Outcomes) -> tuple[Outcomes, Outcomes]:
-    """Both models' outcomes as codes into one list of names; UsageError where they call different rows positive."""
-    mine, other = ours.figures.get("positive"), theirs.figures.get("positive")
-    if mine is not None and other is not None and not np.array_equal(mine, other):
+def shared_codes(*models: Outcomes) -> tuple[Outcomes, ...]:
+    """All models' outcomes as codes into one list of names; UsageError where they call different rows positive."""
+    first = models[0].figures.get("positive")
+    others = (model.figures.get("positive") for model in models[1:])
+    if first is not None and any(other is not None and not np.array_equal(first, other) for other in others):
         raise UsageError(
             "the two models have a different positive class, and their rankings cannot be compared",
             "Set evaluate.positive to the class of the model that is there already, or start a new pipeline under another name.",
         )
-    names = list(dict.fromkeys([*ours.names, *theirs.names]))
+    names = list(dict.fromkeys(name for model in models for name in model.names))
     place = {name: code for code, name in enumerate(names)}
 
     def recoded(model: Outcomes) -> Outcomes:
         codes = np.array([place[name] for name in model.names])
         return replace(model, names=names, labels=codes[model.labels], predictions=codes[model.predictions])
 
-    return recoded(ours), recoded(theirs)
+    return tuple(recoded(model) for model in models)
 
 
 @dataclass(frozen=True)

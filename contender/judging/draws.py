@@ -74,18 +74,12 @@ class Gain:
 
 def gain_of(metric: OutcomeMetric, models: Sequence[Outcomes], keys: Array | None) -> Gain:
     """The gain of the first model over the second, or the value of one alone, which is not turned around."""
-    from contender.evaluation.metrics.base import AdditiveMetric
-
     sign = 1.0 if len(models) == 1 or metric.higher_is_better else -1.0
 
     def apart(values: Sequence[Array]) -> Array:
         return values[0] if len(values) == 1 else sign * (values[0] - values[1])
 
-    additive = isinstance(metric, AdditiveMetric)
-    atoms = _atoms(metric, models, keys, MOST_UNITS if additive else BLOCKS)
-    measured = [_statistics(metric, model) for model in models]
-    values = [from_sums for _, from_sums in measured]
-    statistics = [_summed(each, atoms) for each, _ in measured]
+    atoms, statistics, values = _summed_up(metric, models, keys)
     totals = [each.T @ atoms.sizes for each in statistics]
 
     def of_sums(sums: Iterable[Array]) -> Array:
@@ -106,6 +100,30 @@ def gain_of(metric: OutcomeMetric, models: Sequence[Outcomes], keys: Array | Non
         without=np.concatenate(alone),
         work=atoms.drawn + sum(getattr(each, "nnz", each.size) for each in statistics),
     )
+
+
+def values_of(
+    metric: OutcomeMetric, models: Sequence[Outcomes], keys: Array | None
+) -> tuple[Atoms, Callable[[Array], Array]]:
+    """What is drawn, and each model's own value by how often each atom is: (resamples, atoms) → (models, resamples)."""
+    atoms, statistics, values = _summed_up(metric, models, keys)
+
+    def of_weights(weights: Array) -> Array:
+        sums = ((weights.astype(each.dtype) @ each).astype(np.float64) for each in statistics)
+        return np.stack([value(each) for value, each in zip(values, sums, strict=True)])
+
+    return atoms, of_weights
+
+
+def _summed_up(
+    metric: OutcomeMetric, models: Sequence[Outcomes], keys: Array | None
+) -> tuple[Atoms, list[Any], list[Callable[[Array], Array]]]:
+    """What is drawn of models on the same rows, each one's statistics (atoms, s), and what makes the metric (…) of their sums (…, s)."""
+    from contender.evaluation.metrics.base import AdditiveMetric
+
+    atoms = _atoms(metric, models, keys, MOST_UNITS if isinstance(metric, AdditiveMetric) else BLOCKS)
+    measured = [_statistics(metric, model) for model in models]
+    return atoms, [_summed(each, atoms) for each, _ in measured], [from_sums for _, from_sums in measured]
 
 
 def _statistics(metric: OutcomeMetric, model: Outcomes) -> tuple[Any, Callable[[Array], Array]]:

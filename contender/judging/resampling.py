@@ -22,6 +22,7 @@ errors of two calibrated models of unlike sharpness) correction 1 falls short.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from scipy.special import stdtr, stdtrit
 
 from contender.evaluation.metrics import metric as metric_named
 from contender.evaluation.outcomes import Array, Outcomes, shared_codes
-from contender.judging.draws import Gain, Method, gain_of
+from contender.judging.draws import Gain, Method, gain_of, values_of
 
 if TYPE_CHECKING:
     from contender.evaluation.metrics.base import OutcomeMetric
@@ -196,6 +197,24 @@ def bootstrap(
     found = Bootstrap(gain, measured.span, ours.rows, theirs is not None, seed)
     found.draw(resamples)
     return found
+
+
+def together(
+    metric: str | OutcomeMetric,
+    models: Sequence[Outcomes],
+    keys: Array | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Array:
+    """The metric's values (models, resamples) where the same units are drawn for all models, which are of the same rows in the same order.
+
+    Whatever is made of these values has the sampling error of the rows, and not that of differences which the rows share. keys: as of
+    `bootstrap`; UsageError as there.
+    """
+    measured = metric_named(metric) if isinstance(metric, str) else metric
+    atoms, values = values_of(measured, shared_codes(*models), keys)
+    generator = np.random.default_rng(seed)
+    return np.concatenate([values(weights) for weights in atoms.weights(generator, resamples)], axis=1)
 
 
 def _shape(gain: Gain, paired: bool) -> _Shape:

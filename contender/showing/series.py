@@ -1,9 +1,10 @@
-"""What goes on between runs: the champion on new rows, and what the seed alone moves."""
+"""What goes on between runs: the champion on new rows, what the seed alone moves, and what more data would bring."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contender.curve import CURVE_COLUMNS, CurveReport, curve_rows
 from contender.judging.words import in_sentence
 from contender.monitoring import COLUMNS, Observation
 from contender.noise import NoiseReport
@@ -31,4 +32,16 @@ def noise_page(report: NoiseReport) -> str:
         safe(report.sentence),
         table(NOISE_COLUMNS, noise_rows(report)),
         *section(f"Each seed on {report.set}", table(columns, seed_rows(report), most=100)),
+    )
+
+
+def curve_page(report: CurveReport) -> str:
+    """The scores over fractions of the training rows, what twice the rows would bring, and each training."""
+    seeds = [f"seed {seed}" for seed in report.seeds]
+    values = [(f"{one.fraction:g}", *(f"{value:.4f}" for value in one.values)) for one in report.scores]
+    return page(
+        heading("Would more data help?"),
+        safe(report.sentence.partition("? ")[2]),
+        table(CURVE_COLUMNS[:-1], [row[:-1] for row in curve_rows(report)], most=100),
+        *section(f"Each training on {report.set}", table(("fraction", *seeds), values, most=100)),
     )

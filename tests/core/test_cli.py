@@ -10,8 +10,8 @@ import pytest
 from deployments.arguments import actor_of
 from deployments.cli import main, parser
 
-VERBOSE = {"run", "noise", "judge", "history", "releases"}
-QUIET = {"run", "noise", "judge", "pull", "verify"}
+VERBOSE = {"run", "noise", "curve", "judge", "history", "releases"}
+QUIET = {"run", "noise", "curve", "judge", "pull", "verify"}
 
 
 def test_how_much_is_told_is_an_option_where_it_makes_a_difference() -> None:

@@ -50,7 +50,7 @@ def test_an_error_nobody_foresaw_is_a_sentence_and_a_traceback_only_on_demand(
     assert "Please report it" in err
 
 
-@pytest.mark.parametrize("command", ["check", "run", "noise"])
+@pytest.mark.parametrize("command", ["check", "run", "noise", "curve"])
 def test_an_error_of_ours_is_told_the_same_way_by_every_command(
     capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], command: str, tmp_path: Path
 ) -> None:
@@ -59,7 +59,7 @@ def test_an_error_of_ours_is_told_the_same_way_by_every_command(
     code, out, err = ended(capsys, command, str(path), *flags)
     assert code == 2
     assert_told(flags, out, err, f"{path}:1:1: ")
-    if command in ("run", "noise") and out:
+    if command in ("run", "noise", "curve") and out:
         assert (json.loads(out)["pipeline"], json.loads(out)["stages"]) == ("desk", [])
 
 
@@ -77,7 +77,7 @@ def test_an_error_nobody_foresaw_in_a_run_is_a_runs_document(
         assert (json.loads(out)["pipeline"], json.loads(out)["outcome"]) == ("desk", "failed")
 
 
-@pytest.mark.parametrize("command", ["check", "run", "noise"])
+@pytest.mark.parametrize("command", ["check", "run", "noise", "curve"])
 def test_names_that_are_no_text_fit_into_the_document(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = ended(capsys, command, os.fsdecode(b"\xff.yaml"), "--json")
     assert (code, json.loads(out)["outcome"]) == (2, "invalid")
