@@ -271,6 +271,7 @@ def report(
     return curve_of("desk", primary, span, 8000, rows, range(17, 17 + seeds), fractions, counts, names, values, drawn)
 
 
+@pytest.mark.slow
 def test_the_interval_of_what_twice_the_rows_bring_holds_about_as_often_as_it_says() -> None:
     truth = Law(a=0.08, b=0.5, c=0.03)
     found = [report(truth, seed, draws=100).doubling for seed in range(30)]

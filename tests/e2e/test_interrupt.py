@@ -67,11 +67,9 @@ def test_a_run_at_its_budget_stops_with_5_decides_nothing_and_goes_on_once_that_
     assert trained.record.resumed_from_step > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize(
-    ("behind", "number"),
-    [("✓ snapshot", signal.SIGTERM), pytest.param("✓ train", signal.SIGINT, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(("behind", "number"), [("✓ snapshot", signal.SIGTERM), ("✓ train", signal.SIGINT)])
 def test_a_run_stopped_between_stages_says_so_and_keeps_them(desk: Desk, behind: str, number: signal.Signals) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
     run = start(desk)

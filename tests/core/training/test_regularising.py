@@ -214,7 +214,7 @@ def test_the_optimizer_has_every_parameter_once_at_its_rate_and_with_its_decay()
     assert groups[0]["lr"] == 1.0  # what the curve shows
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_a_training_with_both_resumes_to_the_same_files(make_job, tmp_path, method):
     options = {"epochs": 2, "method": method, "layer_decay": 0.5, "dropout": 0.2, "validation": []}
     whole, stopped, plain = (
