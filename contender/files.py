@@ -181,6 +181,15 @@ def _lock(handle: int, on_wait: Callable[[], None] | None) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for the same bytes, in place of what stood there; a copy where the file system has no such thing."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def empty_folder(folder: Path) -> None:
     """Removes all that is in it, such as what a killed process left."""
     for path in folder.iterdir():

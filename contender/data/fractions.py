@@ -8,10 +8,8 @@ Labels fall into a fraction as hashes have it; of every label the key with the l
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import pyarrow as pa
 from contender.data.media import REFERENCE
 from contender.data.rowfile import read_batches
 from contender.data.setfile import KEY, SetWriter
+from contender.files import link_or_copy
 from contender.keys import Array, among
 from contender.names import Labels, Task
 
@@ -60,7 +59,7 @@ def take_fraction(split: Path, fraction: float, roles: Sequence[str], task: Task
             writer.add(batch.filter(pa.array(taken)), keys[taken])
     for name in ("validation.arrow", REFERENCE):
         if (split / name).exists():
-            _beside(split / name, out / name)
+            link_or_copy(split / name, out / name)
     return Part(writer.rows, added, writer.digest)
 
 
@@ -89,11 +88,3 @@ def _lowest_rows(targets: Any, order: Array) -> list[tuple[str, int]]:
 
 def _labels(target: str, labels: Labels) -> list[str]:
     return [target] if labels == "one" else json.loads(target)
-
-
-def _beside(source: Path, copy: Path) -> None:
-    """The same file under another name; a copy where a file system has no links."""
-    with suppress(OSError):
-        os.link(source, copy)
-        return
-    shutil.copyfile(source, copy)

@@ -2,8 +2,7 @@
 
 It reads `<folder>/job.json`, holds the lock of the folder, ends with its parent, and tells of its progress in JSON lines:
 {"progress": …} many times, then one of {"report": …}, {"error": {kind, what, fix}}, {"spent": true} where it stopped at its budget, or
-nothing. Exit codes: 0 a model was written,
-75 stopped with a checkpoint, 130 stopped without one, 1 failed.
+nothing. Exit codes: 0 a model was written, 75 stopped with a checkpoint, 130 stopped without one, 1 failed.
 """
 
 from __future__ import annotations

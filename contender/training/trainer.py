@@ -22,6 +22,7 @@ from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from contender.errors import TrainingFailed
+from contender.files import link_or_copy
 from contender.training.checkpoints import CheckpointManifest, Checkpoints
 from contender.training.energy import Meter
 from contender.training.monitor import Monitor, Stopped
@@ -169,7 +170,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self._save_scaler(str(folder))
         self._save_rng_state(str(folder))
         if self.best_weights.exists():
-            _link(self.best_weights, folder / BEST)
+            link_or_copy(self.best_weights, folder / BEST)
         self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
         shutil.copyfile(self.plan, folder / self.plan.name)
 
@@ -190,7 +191,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self.checkpoints.forget_after(manifest.step)
         if (folder / BEST).exists():
             self.best_weights.parent.mkdir(parents=True, exist_ok=True)
-            _link(folder / BEST, self.best_weights)
+            link_or_copy(folder / BEST, self.best_weights)
         self.train(resume_from_checkpoint=str(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -320,12 +321,3 @@ def _changing(model: Any) -> dict[str, torch.Tensor]:
             seen.add(place)
             found[name] = value.contiguous()
     return found
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for the same bytes; a copy where the file system has no such thing."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
