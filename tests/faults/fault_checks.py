@@ -30,7 +30,9 @@ class State:
 
     finished: dict[tuple[str, str], tuple[int, float]]
     checkpoint: int
-    resumed_from: int | None  # of the training that is finished
+    resumed_from: dict[
+        str, int
+    ]  # key → step, of every training that is finished: a champion's lies beside its challenger's
 
     @property
     def reached(self) -> str:
@@ -43,7 +45,7 @@ class State:
 
 def observed(desk: Desk) -> State:
     """Looks with its own eyes: whole by the manifest's sha256s, not by what the workspace says of itself."""
-    finished, resumed_from = {}, None
+    finished, resumed_from = {}, {}
     for path in sorted((desk.workspace / "stages").glob(f"*/[!.]*/{MANIFEST}")):
         manifest = StageManifest.from_bytes(path.read_bytes())
         if describe_files(path.parent, leave_out={MANIFEST}) == manifest.files:
@@ -52,7 +54,7 @@ def observed(desk: Desk) -> State:
                 manifest.seconds,
             )  # its time of change is that of its last use
             if manifest.stage == "train":
-                resumed_from = TrainReport.from_bytes(manifest.record.encode()).resumed_from_step
+                resumed_from[manifest.key] = TrainReport.from_bytes(manifest.record.encode()).resumed_from_step
     return State(finished, max(whole_checkpoints(desk.workspace), default=0), resumed_from)
 
 
@@ -73,7 +75,7 @@ def state_faults(before: State, after: State, child_alone: dict[str, Any] | None
         for (stage, key), writing in before.finished.items()
         if after.finished.get((stage, key)) != writing
     ]
-    if after.resumed_from is not None and ("train" in {s for s, _ in after.finished.keys() - before.finished.keys()}):
+    for began in [step for key, step in after.resumed_from.items() if key not in before.resumed_from]:
         expected = before.checkpoint
         if child_alone:  # where the run itself started another, from what there was then
             steps = [
@@ -82,11 +84,8 @@ def state_faults(before: State, after: State, child_alone: dict[str, Any] | None
                 if Path(place).parent.name.isdigit()
             ]
             expected = max([expected, *steps])
-        fits = after.resumed_from == expected or (not settled and after.resumed_from > expected)
-        if not fits:
-            faults.append(
-                f"training began at step {after.resumed_from}, the newest whole checkpoint was of step {expected}"
-            )
+        if began != expected and (settled or began < expected):
+            faults.append(f"training began at step {began}, the newest whole checkpoint was of step {expected}")
     return faults
 
 
