@@ -63,11 +63,12 @@ def test_a_run_goes_on_through_faults_of_the_store_and_promotes_once(
     monkeypatch.setattr("contender.run.open_store", impatient)
     desk.drop("1.csv", tickets(240, seed=1))
     registry = f"s3://{s3_server.bucket}/faults-{secrets.token_hex(4)}"
-    with faulty(s3_server.endpoint, every=8) as proxy:
+    # Faults that never end, two writes in three, can keep a promotion's dozen writes from coming together for as long as luck has it.
+    with faulty(s3_server.endpoint, every=8, most=60) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         ran = desk.retrain("--set", f"promote.to={registry}")
         assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
-        assert sum(proxy.faults.values()) > 5
+        assert proxy.faults.total() > 5
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
     history = desk.run("history", f"{registry}/desk", "--json").document
     assert [entry["n"] for entry in history["entries"]] == [1]

@@ -38,14 +38,14 @@ PASSED_ON = ("content-type", "content-length", "etag", "last-modified", "content
 
 
 class FaultyProxy(ThreadingHTTPServer):
-    """Forwards to `endpoint`; one request in `every` meets a fault while `on`; refuses everything while `away`.
+    """Forwards to `endpoint`; one request in `every` meets a fault while `on`, `most` in all; refuses everything while `away`.
 
     The first write whose path holds `away_at` makes it so.
     """
 
     daemon_threads = True
 
-    def __init__(self, endpoint: str, seed: int, every: float) -> None:
+    def __init__(self, endpoint: str, seed: int, every: float, most: int | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = urlsplit(endpoint)
         self.faults: Counter[str] = Counter()
@@ -53,6 +53,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self.away = False
         self.away_at = ""
         self._rate = 1 / every
+        self._most = most
         self._dice = random.Random(seed)
         self._lock = threading.Lock()
         self._away_until = 0.0
@@ -74,7 +75,8 @@ class FaultyProxy(ThreadingHTTPServer):
             self.away = self.away or bool(self.away_at and writes and self.away_at in path)
             if self.away or time.monotonic() < self._away_until:
                 return "reset_before"
-            if not self.on or self._dice.random() >= rate:
+            spent = self._most is not None and self.faults.total() >= self._most
+            if not self.on or spent or self._dice.random() >= rate:
                 return ""
             kind = self._dice.choice(kinds)
             if kind == "flipped" and path in self._flipped:
@@ -225,9 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def faulty(endpoint: str, seed: int = 17, every: float = 4) -> Iterator[FaultyProxy]:
+def faulty(endpoint: str, seed: int = 17, every: float = 4, most: int | None = None) -> Iterator[FaultyProxy]:
     """A running proxy; at the end every late write has landed."""
-    proxy = FaultyProxy(endpoint, seed, every)
+    proxy = FaultyProxy(endpoint, seed, every, most)
     thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
