@@ -28,6 +28,7 @@ from contender.records import (
 )
 from contender.registry import Guard
 from contender.run import Run, RunResult, decide, decision_key, result
+from contender.searching import SearchReport
 from contender.workspace import Staged
 
 
@@ -44,6 +45,7 @@ class Contest:
     evaluation: Staged[Evaluation]
     verdict: Verdict
     compressed: Staged[Compression] | None = None  # what the challenger was made of the model
+    search: SearchReport | None = None  # that the model's options were chosen by
     observation: Observation | None = None  # of the champion, on the rows that were new to it
 
 
@@ -116,6 +118,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         verdict=contest.verdict,
         training=contest.model.record.figures() | fit_of(contest.model.record) | cost_of(run, contest).figures(),
         compression=contest.compressed.record if contest.compressed else None,
+        search=contest.search,
         monitoring=contest.observation,
         report=str(report),
         **quality_places(contest.quality),
@@ -143,10 +146,11 @@ def refuse(
 
 
 def cost_of(run: Run, contest: Contest) -> Cost:
-    """Of the challenger: what training and evaluating it took, whether this run did it or found it."""
+    """Of the challenger: what training and evaluating it took, and every trial of its search, whether this run did it or found it."""
     smaller = contest.compressed.record.training if contest.compressed else None
+    trained = contest.search.seconds if contest.search else contest.model.record.seconds
     return Cost(
-        training_seconds=contest.model.record.seconds + (smaller.seconds if smaller else 0.0),
+        training_seconds=trained + (smaller.seconds if smaller else 0.0),
         devices=contest.model.record.devices,
         evaluation_seconds=contest.evaluation.seconds,
         price_per_hour=run.pipeline.spec.resources.budget.price_per_hour,

@@ -21,7 +21,6 @@ from contender.spec import Pipeline, Spec
 from contender.yamlfile import Document, Key, load_yaml
 
 PLANNED: dict[str, str] = {
-    "search": "hyperparameter search",
     "selection": "model selection",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",

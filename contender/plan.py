@@ -20,6 +20,8 @@ REVISIONS = {
     "gate": 3,
     "split": 2,
     "fraction": 1,
+    "trial": 1,
+    "search": 1,
     "monitor": 1,
     "train": 2,
     "compress": 1,
@@ -70,6 +72,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.config": frozenset({"train"}),
     "model.generation": frozenset({"train"}),
     "train": frozenset({"train"}),
+    "search": frozenset({"search"}),
     # With the first of them, and no rule of the spec's own, the judge asks for other things.
     "compress.quantize": frozenset({"compress", "judge"}),
     "compress.distill.to": frozenset({"compress", "judge"}),
@@ -103,7 +106,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
 }
 
 # The stages that a run tells of, in the order of flows/retrain.py. A run without a champion leaves `monitor` out.
-RUN = ("snapshot", "gate", "split", "monitor", "train", "compress", "release", "evaluate")
+RUN = ("snapshot", "gate", "split", "monitor", "search", "train", "compress", "release", "evaluate")
 JUDGED = ("judge", "explain", "latency", "report", "promote")
 JUDGED_BY_LATENCY = ("latency", "judge", "explain", "report", "promote")
 # Those of flows/noise.py and flows/curve.py: some once, and some for each training.
@@ -112,7 +115,8 @@ MEASURED_ONCE, NOISE_EACH, CURVE_EACH = ("snapshot", "gate", "split"), ("train",
 
 def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
     """What a run of the pipeline is expected to do, in order; latencies that a guard asks for are measured before the judge's look."""
-    made = RUN if pipeline.spec.compress.asked else tuple(stage for stage in RUN if stage != "compress")
+    asked = {"compress": pipeline.spec.compress.asked, "search": pipeline.spec.search is not None}
+    made = tuple(stage for stage in RUN if asked.get(stage, True))
     judged = JUDGED_BY_LATENCY if pipeline.spec.promote.guards.timed(champion=True) else JUDGED
     explains = pipeline.spec.facts.explains and pipeline.spec.report.examples != "none"
     return made + tuple(stage for stage in judged if stage != "explain" or explains)
@@ -166,6 +170,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "positive": spec.evaluate.positive,
             **({"out_of_scope": chosen} if (chosen := chosen_by_scope(pipeline)) else {}),
         },
+        "search": spec.search and spec.search.model_dump(),
         "compress": spec.compress.model_dump(),
         "release": {"task": spec.task, "columns": columns(pipeline)},
         "evaluate": {
@@ -183,14 +188,9 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "guards": promote.guards.model_dump(),
             **rated,
         },
-        "fraction": {},
+        **{name: {} for name in ("fraction", "trial", "fetch", "base", "predict", "latency", "explain")},
         "monitor": rated,
         "rate": rated,
-        "fetch": {},
-        "base": {},
-        "predict": {},
-        "latency": {},
-        "explain": {},
         "report": spec.report.model_dump(exclude={"base_url"}),
         "links": spec.report.base_url,
         "registry": {"to": promote.to, "name": spec.name},

@@ -36,7 +36,7 @@ class Note:
     kept: int | None = None  # of a training: the step of a checkpoint that was written just now
 
 
-TRAINS = ("train", "compress")  # stages that a training is under way in: it stops by itself, at a checkpoint
+TRAINS = ("train", "search", "compress")  # stages that a training is under way in: it stops by itself, at a checkpoint
 
 Listener = Callable[[Note], None]
 

@@ -31,6 +31,7 @@ from contender.records import (
 )
 from contender.registry import Registry
 from contender.registry.signing import private_key
+from contender.searching import SearchReport
 from contender.secretref import resolve
 from contender.spec import Pipeline
 from contender.store import open_store
@@ -97,6 +98,7 @@ class RunResult(Record):
     verdict: Verdict | None = None
     training: dict[str, Any] | None = None
     compression: Compression | None = None
+    search: SearchReport | None = None
     monitoring: Observation | None = None
     seconds: float
     stages: tuple[StageTime, ...] = ()

@@ -29,11 +29,13 @@ from contender.modelspec import Model
 from contender.names import EXAMPLE, TASKS, Task
 from contender.notifications import Notifications
 from contender.records import Record, digest
+from contender.resourcespec import Resources
 from contender.schedules import Schedules
+from contender.searchspec import Search, Values, changed, default_space
 from contender.secretref import check_reference
 from contender.section import Section
 from contender.splitspec import Column, SplitOptions
-from contender.training.options import CheckpointOptions, GenerationOptions, TrainOptions
+from contender.training.options import GenerationOptions, TrainOptions
 from contender.triggers import Triggers
 
 Location = Annotated[str, AfterValidator(specrules.location)]
@@ -114,27 +116,6 @@ class StoreOptions(Section):
     )
 
 
-class Budget(Section):
-    hours: Annotated[float, Field(gt=0)] | None = Field(
-        default=None,
-        description="of one training on its device, over all attempts and runs: then it stops with a checkpoint, and continues "
-        "once this is raised",
-    )
-    price_per_hour: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="of one device, in whatever currency: the report then says what the model cost"
-    )
-
-
-class Resources(Section):
-    """What a run may use, and how it recovers; nothing here changes what it comes to."""
-
-    max_recoveries: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=3, description="times that a crashed training, or a crashed deployed run, is continued by itself"
-    )
-    checkpoint: Annotated[CheckpointOptions, BeforeValidator(specrules.no_flags)] = CheckpointOptions()
-    budget: Budget = Budget()
-
-
 class Report(Section):
     examples: Literal["none", "redacted", "full"] = Field(
         default="redacted", description="row text that the report may show"
@@ -159,6 +140,9 @@ class Spec(Section):
     quality: Quality = Quality()
     model: Model
     train: Annotated[TrainOptions, BeforeValidator(specrules.no_flags)] = TrainOptions()
+    search: Search | None = Field(
+        default=None, description="which options of train and model are tried; none: those above alone"
+    )
     compress: Compress = Compress()
     evaluate: Evaluate = Evaluate()
     promote: Promote = Promote()
@@ -185,15 +169,25 @@ class Spec(Section):
         value = specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
         if task.beams is not None:
             value = specrules.filled(value, ("model", "generation", "beams"), task.beams)
-        if task.base is None:
-            return value
-        return specrules.filled(specrules.filled(value, ("model", "base"), task.base), ("model", "init"), task.inits[0])
+        if task.base is not None:
+            value = specrules.filled(value, ("model", "base"), task.base)
+            value = specrules.filled(value, ("model", "init"), task.inits[0])
+        if isinstance(value.get("search"), dict) and isinstance(value.get("model"), dict):
+            model = value["model"]
+            space = default_space(model.get("method", task.methods[0]), model.get("init", "pretrained"))
+            value = specrules.filled(value, ("search", "space"), space)
+        return value
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
-        if found := [*self._role_faults(), *self._task_faults(), *self._split_faults(), *self._rule_faults()]:
+        found = [*self._role_faults(), *self._task_faults(), *self._split_faults(), *self._rule_faults()]
+        if found := found or [*(self.search.faults(self) if self.search else ())]:
             raise specrules.misfits(found)
         return self
+
+    def with_changes(self, changes: Values) -> Spec:
+        """The spec with other values of dotted keys, without its search; pydantic's ValidationError where it cannot have them."""
+        return Spec.model_validate(changed(self.model_dump(mode="json"), changes))
 
     def _role_faults(self) -> Iterator[specrules.Fault]:
         roles = (*self.facts.roles, *self.facts.parts)
@@ -317,6 +311,8 @@ class Pipeline(Record):
         left_out: Any = dict.fromkeys(("workspace", "resources", "concurrency", "schedule", "triggers", "notify"), True)
         left_out["promote"] = {"single_writer"}
         left_out["report"] = {"base_url"}
+        if self.spec.search is None:
+            left_out["search"] = True
         spec = self.spec.model_dump(mode="json", exclude=left_out)
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
         judge = {} if self.judge is None else {"judge": self.judge}

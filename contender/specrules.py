@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from contender.errors import UsageError, known
@@ -30,6 +30,13 @@ def misfits(faults: Sequence[Fault]) -> PydanticCustomError:
     """An error of a validator about keys below its own section: (path, what is wrong) of each."""
     said = "; ".join(f"{'.'.join(path)}: {what}" for path, what in faults)
     return PydanticCustomError("misfits", "{said}", {"said": said, "faults": list(faults)})
+
+
+def first_of(error: ValidationError) -> str:
+    """What a validation found first, without the place that it was found at."""
+    entry = error.errors(include_url=False)[0]
+    faults = entry.get("ctx", {}).get("faults")
+    return f"{'.'.join(faults[0][0])} {faults[0][1]}" if faults else entry["msg"].removeprefix("Value error, ")
 
 
 def base(value: str) -> str:

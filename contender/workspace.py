@@ -62,7 +62,7 @@ class Workspace:
 
     def find(self, stage: str, key: str, record_type: type[R]) -> Staged[R] | None:
         """The finished stage, every file checked against its sha256; None where it is absent, damaged or of another shape."""
-        folder = self._folder(stage, key)
+        folder = self.stage_folder(stage, key)
         try:
             manifest = StageManifest.from_bytes((folder / MANIFEST).read_bytes())
             record = record_type.from_bytes(manifest.record.encode())
@@ -90,7 +90,7 @@ class Workspace:
         """
         done = self.find(stage, key, record_type)
         if done is None:
-            with translated_os_errors(self.root), filling(self._folder(stage, key), on_wait) as attempt:
+            with translated_os_errors(self.root), filling(self.stage_folder(stage, key), on_wait) as attempt:
                 try:
                     done = self.find(stage, key, record_type)  # by the run that this one waited for
                     done = done or (self._fetched(stage, key, record_type, attempt) if share else None)
@@ -106,7 +106,7 @@ class Workspace:
         """Says that these stages (name, key) are of use now, for whoever cleans."""
         for stage, key in used:
             with suppress(OSError):
-                os.utime(self._folder(stage, key) / MANIFEST)
+                os.utime(self.stage_folder(stage, key) / MANIFEST)
 
     def job_folder(self, key: str) -> Path:
         """Where a training job keeps its checkpoints; it outlives the attempts that write it."""
@@ -137,7 +137,7 @@ class Workspace:
         empty_folder(attempt)
         if not self._stages.fetch(stage, key, attempt):
             return None
-        put_in_place(attempt, self._folder(stage, key))
+        put_in_place(attempt, self.stage_folder(stage, key))
         return self.find(stage, key, record_type)
 
     def _push(self, done: Staged[R]) -> None:
@@ -161,7 +161,9 @@ class Workspace:
         empty_folder(attempt)
         record = compute(attempt)
         key = key_of(record) if key_of else key
-        staged = Staged(stage, key, record, self._folder(stage, key), cached=False, seconds=time.monotonic() - started)
+        staged = Staged(
+            stage, key, record, self.stage_folder(stage, key), cached=False, seconds=time.monotonic() - started
+        )
         # Under another key than the lock's, a whole one may stand already, and somebody may be reading it.
         if key_of is None or self.find(stage, key, type(record)) is None:
             self._commit(staged, attempt)
@@ -178,7 +180,8 @@ class Workspace:
         write_durably(attempt / MANIFEST, manifest.to_bytes())
         put_in_place(attempt, staged.folder)
 
-    def _folder(self, stage: str, key: str) -> Path:
+    def stage_folder(self, stage: str, key: str) -> Path:
+        """Where a stage's output lies, or would."""
         return self.root / "stages" / stage / key
 
 

@@ -173,6 +173,8 @@ DOCUMENT = {
     "training": "what the training was and took: steps, seconds, device, precision; `device_hours`, their `price_per_hour` and `cost`; "
     "`energy_kwh` where the hardware tells",
     "compression": "size, quality and speed of the challenger beside the model that it was made from, where the spec compresses",
+    "search": "where the spec searches: `trials` with their values, scores and curves, the number of the `best`, "
+    "and the `importance` of each key",
     "monitoring": "how good the champion was on rows that were new to it",
     "seconds": "of the whole run",
     "stages": "each with `name`, `key`, `cached` and `seconds`",

@@ -38,6 +38,7 @@ MEANINGS = {
     "gate": "stage: the quality gate",
     "split": "stage: which row trains, validates and tests",
     "train": "stage: a model is trained; a new release, unless its bytes are the same",
+    "search": "stage: trainings with other options are tried first; those tried already are found",
     "compress": "stage: the trained model is made smaller; a new release",
     "release": "stage: what stands in the release's manifest",
     "evaluate": "stage: champion and challenger answer the held-out rows",

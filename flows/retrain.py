@@ -17,6 +17,7 @@ from contender.run import Run, RunResult, ended_by, open_run, skipped, up_to_dat
 from contender.spec import Pipeline
 from contender.stopping import stoppable
 from flows.deployed import continued
+from flows.search import searched
 from flows.states import ended
 from tasks.decision import conclude, find_decision, refuse
 from tasks.ending import leave_result
@@ -85,13 +86,15 @@ def retrained(run: Run) -> RunResult:
         return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
     observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
-    model = fine_tune(run, base, split)
-    compressed = compress(run, student, model, split) if run.pipeline.spec.compress.asked else None
-    challenger = stage_release(run, base, model, split, snapshot, quality, champion.entry, compressed, student)
+    chosen, search = searched(run, base, split) if run.pipeline.spec.search else (run, None)
+    model = fine_tune(chosen, base, split)
+    compressed = compress(chosen, student, model, split) if run.pipeline.spec.compress.asked else None
+    challenger = stage_release(chosen, base, model, split, snapshot, quality, champion.entry, compressed, student)
     stages = {
         "snapshot": snapshot.record,
         "quality": quality,
         "split": split,
+        "search": search,
         "model": model,
         "compressed": compressed,
         "observation": observation,

@@ -23,6 +23,7 @@ from contender.records import (
     TrainReport,
     Verdict,
 )
+from contender.searching import SearchReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +52,8 @@ class ReportInput:
     champion_files: what the champion's snapshot saw, None where nobody knows. outcomes and champion_outcomes
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
     monitoring: champions on rows that were new to them, the oldest first. latency and timings: of both on the same examples, with the
-    milliseconds of each; history: of the alias. compression: beside the model that the challenger was made from. explained: why the models
-    gave rows of `on` their answers.
+    milliseconds of each; history: of the alias. compression: beside the model that the challenger was made from. search: that its
+    options were chosen by. explained: why the models gave rows of `on` their answers.
     """
 
     pipeline: str
@@ -79,6 +80,7 @@ class ReportInput:
     history: History | None = None
     cost: Cost | None = None
     compression: Compression | None = None
+    search: SearchReport | None = None
     explained: Attributions = field(default_factory=Attributions)
 
     @cached_property

@@ -20,9 +20,11 @@ from contender.reporting.findings import PER_PAIR, Findings, find
 from contender.reporting.history import history_chart
 from contender.reporting.models import of_models
 from contender.reporting.page import render_page
+from contender.reporting.search import TRIALS_SHOWN, search_chart
 from contender.reporting.sets import rules_shown, slice_tables
 from contender.reporting.timings import latency_chart
 from contender.reporting.wording import asked, bounds, duration, energy, rule_name, test_name
+from contender.searching import TRIAL_COLUMNS, importance_rows, leaderboard
 
 LABELS_SHOWN = 200
 FILES_SHOWN = 300
@@ -59,6 +61,7 @@ def render_report(data: ReportInput) -> str:
         series=series_charts(data.monitoring),
         observations=data.monitoring[: -OBSERVATIONS_SHOWN - 1 : -1],
         observation_columns=COLUMNS,
+        **_searched(data),
         changes=changes(data),
         lineage=lineage(data),
         duration=duration,
@@ -87,6 +90,18 @@ def _measured(data: ReportInput) -> dict[str, Any]:
         "sets": [(held, data.champion_on(held.set)) for held in data.evaluation.challenger_sets],
         "slices": slice_tables(data),
         "rules": rules_shown(data.verdict),
+    }
+
+
+def _searched(data: ReportInput) -> dict[str, Any]:
+    """The trials that the options were chosen by."""
+    found = data.search
+    return {
+        "searched": search_chart(found),
+        "trial_columns": TRIAL_COLUMNS,
+        "trials_shown": TRIALS_SHOWN,
+        "leaderboard": leaderboard(found)[:TRIALS_SHOWN] if found else [],
+        "importance": importance_rows(found) if found else [],
     }
 
 

@@ -63,12 +63,20 @@ def training_versions(method: str) -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", *adapts)}
 
 
-def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
-    """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
+@dataclass(frozen=True)
+class Training:
+    """One training of a pipeline: its key in the workspace, and what computes it; `forget` once its model is kept."""
+
+    key: str
+    compute: Callable[[Path], TrainReport]
+    forget: Callable[[], None]
+
+
+def training(run: Run, base: ResolvedBase, split: Staged[SplitReport], stage: str = "train", **about: Any) -> Training:
+    """The training of `run`'s spec on a split's rows, told of as a part of `stage`; `about`: see StageJob."""
     from contender.training.launcher import Job
 
     spec = run.pipeline.spec
-    check_scope(spec.evaluate.out_of_scope, split.record.label_counts["train"])
     key = stage_key(
         run.pipeline,
         "train",
@@ -78,8 +86,7 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         kind=kind(spec.task).revision,
         versions=training_versions(spec.model.method),
     )
-
-    job = StageJob(run, "train", key, stage_of_base(run, base))
+    job = StageJob(run, stage, key, stage_of_base(run, base), **about)
 
     def compute(folder: Path) -> TrainReport:
         model = {name: getattr(spec.model, name) for name in ("method", "init", "config", "lora")}
@@ -87,8 +94,15 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
         with _warming_up(spec.task, Path(base.path)):
             return job.train(told)
 
-    trained = staged(run, "train", key, TrainReport, compute, trained_told)
-    job.forget()
+    return Training(key, compute, job.forget)
+
+
+def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Staged[TrainReport]:
+    """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
+    check_scope(run.pipeline.spec.evaluate.out_of_scope, split.record.label_counts["train"])
+    one = training(run, base, split)
+    trained = staged(run, "train", one.key, TrainReport, one.compute, trained_told)
+    one.forget()
     if (curve := overfitting(trained.record)) is not None and curve.overfits:
         tell(Note("train", "warned", curve.text))
     return trained
@@ -222,7 +236,7 @@ def predict(run: Run, release: ReleaseManifest, split: Staged[SplitReport], name
 
 
 def predict_trained(
-    run: Run, model: Staged[TrainReport], split: Staged[SplitReport], name: str
+    run: Run, model: Staged[TrainReport], split: Staged[SplitReport], name: str, stage: str = "evaluate"
 ) -> tuple[str, Staged[Predictions]]:
     """A trained model's outcomes, without a release of it; before them the digest that one would have.
 
@@ -231,7 +245,7 @@ def predict_trained(
     folder = model.folder / "model"
     digest = files_digest(model_files(folder))
     shown = f"the model of seed {run.pipeline.spec.train.seed}"
-    return digest, predict_by(run, Predictor(digest, shown, run.pipeline.spec.task, lambda: folder), split, name)
+    return digest, predict_by(run, Predictor(digest, shown, run.pipeline.spec.task, lambda: folder), split, name, stage)
 
 
 def rated(run: Run, predicted: Staged[Predictions], rows: Path) -> Staged[Predictions]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,25 @@ STOPPING = "asked to stop: a checkpoint is written first; a second Ctrl-C does n
 TOUCH_SECONDS = 600  # between marks on what a long training reads from, so that nobody cleans it away
 
 
+Watch = Callable[["Progress"], None]
+
+
 class StageJob:
     """The training of one stage, by the stage's key: it continues where an interrupted run left its checkpoint.
 
-    `reads`: stages (name, key) that it reads beside those that the run has told of.
+    `reads`: stages (name, key) that it reads beside those that the run has told of. `watch` hears of all progress; what it raises ends
+    the training. `place`: which of several trainings of its stage it is, for people.
     """
 
-    def __init__(self, run: Run, stage: str, key: str, reads: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        run: Run,
+        stage: str,
+        key: str,
+        reads: Iterable[tuple[str, str]] = (),
+        watch: Watch | None = None,
+        place: str = "",
+    ) -> None:
         from contender.training.launcher import Attempts
         from contender.training.sharing import SharedCheckpoints
 
@@ -39,6 +51,8 @@ class StageJob:
         self._shared = SharedCheckpoints(shared, key, self._folder, self._attempts) if shared else None
         self._touched = time.monotonic()
         self._heard = False
+        self._watch = watch
+        self._place = place
 
     def train(self, job: Job) -> TrainReport:
         """Runs it to its end in a child process; the model lies in `job.output`. See `run_job` for what it raises."""
@@ -77,7 +91,9 @@ class StageJob:
         if time.monotonic() - self._touched > TOUCH_SECONDS:
             self._touched = time.monotonic()
             self._run.workspace.touch([*((one.name, one.key) for one in self._run.stages), *self._reads])
-        tell(_note(self._stage, progress, self._run.pipeline.spec.evaluate.metrics[0]))
+        tell(_note(self._stage, progress, self._run.pipeline.spec.evaluate.metrics[0], self._place))
+        if self._watch:
+            self._watch(progress)
 
 
 def trained_told(report: TrainReport) -> str:
@@ -93,10 +109,11 @@ def _left(seconds: float) -> str:
     return f"{seconds / 60:.0f} min left" if seconds < 6000 else f"{seconds / 3600:.1f} h left"
 
 
-def _note(stage: str, progress: Progress, primary: str) -> Note:
+def _note(stage: str, progress: Progress, primary: str, place: str) -> Note:
     from contender.judging.words import value
 
     figures = (
+        place,
         progress.phase if progress.phase != "training" else None,
         f"{progress.step:,} of {progress.steps:,} steps" if progress.steps else None,
         f"loss {progress.loss:.3f}" if progress.loss is not None else None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from contender.child import Voice
-from contender.training.options import Progress
+from contender.training.options import Evaluated, Progress
 
 EVERY_SECONDS = 0.5
 RECENT_STEPS = 50
@@ -95,6 +95,12 @@ class Monitor:
     def saved(self, step: int) -> None:
         """A checkpoint was written: told at once, since the parent may want to carry it away."""
         self._tell("saving", checkpoint=step)
+
+    def evaluated(self, evaluations: Sequence[Evaluated]) -> None:
+        """Validation was asked, for the last of these: told at once, since the parent may not want to go on."""
+        self.metrics = evaluations[-1].metrics
+        told = [one.model_dump(mode="json") for one in evaluations]
+        self._tell("evaluating", evaluations=told)
 
     def still(self, phase: str) -> None:
         """A sign of life from work that has no steps."""

@@ -195,6 +195,13 @@ class Attempt(Record):
         return max(1, (count or step) * (self.micro_batch_size or step) // step)
 
 
+class Evaluated(Record):
+    """What validation said after an epoch."""
+
+    epoch: float
+    metrics: dict[str, float]
+
+
 class Progress(Record):
     """Where a running job is; sent at least once a second while something moves."""
 
@@ -205,5 +212,8 @@ class Progress(Record):
     examples_per_second: float | None = Field(default=None, description="over the last seconds")
     seconds_left: float | None = None
     metrics: dict[str, float] = Field(default={}, description="of the last evaluation on validation")
+    evaluations: tuple[Evaluated, ...] = Field(
+        default=(), description="right behind an evaluation: all so far, those of earlier attempts too; () otherwise"
+    )
     checkpoint: int | None = Field(default=None, description="the step of a checkpoint that was written just now")
     phase: Literal["starting", "preparing", "measuring", "training", "evaluating", "saving"] = "training"

@@ -26,7 +26,7 @@ from contender.files import link_or_copy
 from contender.training.checkpoints import CheckpointManifest, Checkpoints
 from contender.training.energy import Meter
 from contender.training.monitor import Monitor, Stopped
-from contender.training.options import Attempt, CheckpointOptions
+from contender.training.options import Attempt, CheckpointOptions, Evaluated
 from contender.training.rates import set_rates
 from contender.training.sampling import BucketSampler, LongestFirstSampler
 
@@ -125,7 +125,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         history = [entry for entry in self.state.log_history if f"eval_{self.primary}" in entry]
         ranks = [(self.sign * entry[f"eval_{self.primary}"], -entry.get("eval_loss", 0.0)) for entry in history]
         best = max(range(len(ranks)), key=lambda index: (ranks[index], -index))
-        self.monitor.metrics = figures(history[-1])
+        self.monitor.evaluated([Evaluated(epoch=entry["epoch"], metrics=figures(entry)) for entry in history])
         is_best = best == len(ranks) - 1
         if is_best:
             self.state.best_metric = history[-1][f"eval_{self.primary}"]

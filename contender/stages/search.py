@@ -1,0 +1,239 @@
+"""The trials of a search, one after another, and which of them the run goes on with. No code here gets to see a held-out row."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from contender import specrules
+from contender.data.media import REFERENCE
+from contender.errors import OutOfMemory, TrainingFailed, UsageError
+from contender.evaluation.scope import check_scope, with_scope
+from contender.files import link_or_copy
+from contender.judging.words import value
+from contender.kinds import kind
+from contender.plan import rating, stage_key
+from contender.progress import Note, tell
+from contender.records import SplitReport, TrainReport
+from contender.run import Run
+from contender.searching import Point, SearchReport, TriedTrial, best_of, reached
+from contender.searchspec import Search, Values
+from contender.stages.model import Training, predict_trained, training
+from contender.stages.telling import finish
+from contender.training.options import Progress
+from contender.workspace import Staged
+
+if TYPE_CHECKING:
+    from contender.models import ResolvedBase
+    from contender.study import NextTrial
+
+ON = "validation"
+SEEN = ("train", ON)
+SLACK = 1e-6  # of an epoch, that a sum of steps may be off by
+
+
+class Hopeless(Exception):
+    """Other trials were so much better after as many epochs that this one is not worth its time."""
+
+
+class Curve:
+    """What validation said of a trial after each epoch so far; raises Hopeless where that ends it."""
+
+    def __init__(self, run: Run, trial: NextTrial) -> None:
+        spec = run.pipeline.spec
+        self.points: list[Point] = []
+        self.seconds = 0.0
+        self._trial = trial
+        if kind(spec.task).chooses_by_loss:
+            self._name, self._sign = "loss", -1
+        else:
+            self._name, self._sign = spec.evaluate.metrics[0], 1 if _higher_is_better(run) else -1
+        self._began: float | None = None  # the first step
+
+    def __call__(self, progress: Progress) -> None:
+        if self._began is None and progress.steps:
+            self._began = time.monotonic()
+        if not progress.evaluations:
+            return
+        self.points = [
+            Point(epoch=math.ceil(one.epoch - SLACK), score=self._sign * one.metrics[self._name])
+            for one in progress.evaluations
+        ]
+        self.seconds = time.monotonic() - (self._began or time.monotonic())
+        verdicts = [self._trial.is_hopeless(point.epoch, point.score) for point in self.points]
+        if verdicts[-1] and progress.step < progress.steps:
+            raise Hopeless
+
+
+def is_over(run: Run, trials: Sequence[TriedTrial]) -> bool:
+    """Whether there were enough trials, or one that is good enough."""
+    return len(trials) >= _search(run).most or any(_reached(run, trial) for trial in trials)
+
+
+def with_changes(run: Run, changes: Values) -> Run:
+    """The run as if its spec had these values; pydantic's ValidationError where it cannot have them together."""
+    if not changes:
+        return run
+    spec = run.pipeline.spec.with_changes(changes)
+    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": spec}))
+
+
+def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: Sequence[TriedTrial]) -> TriedTrial:
+    """The trial that follows those before: found in the workspace, or trained in a process of its own and tried on validation.
+
+    A kill loses no more of it than of any training. Options that break a training are a finding; all else that goes wrong is raised.
+    """
+    from contender.study import NextTrial
+
+    search, spec = _search(run), run.pipeline.spec
+    check_scope(spec.evaluate.out_of_scope, split.record.label_counts["train"])
+    trial = NextTrial(search, spec.train.seed, before, _higher_is_better(run))
+    told = TriedTrial(number=trial.number, changes=trial.changes, state="failed", seconds=0.0)
+    try:
+        trying = with_changes(run, trial.changes)
+    except ValidationError as error:  # each value is allowed, and these are not together
+        return told.model_copy(update={"message": specrules.first_of(error)})
+    curve = Curve(run, trial)
+    with _blind(run, split, trial.number) as seen:
+        one = training(trying, base, seen, "search", watch=curve, place=f"trial {trial.number} of {search.most}")
+
+        def compute(folder: Path) -> TriedTrial:
+            found = _tried(trying, seen, one, curve, told)
+            (folder / "trial.json").write_bytes(found.to_bytes())
+            return found
+
+        done = run.workspace.stage("trial", _key(run, one, trial, before), TriedTrial, compute).record
+    _forget_model(run, done, before)
+    tell(Note("search", "said", f"trial {trial.number} of {search.most}: {_came_to(run, done)} with {done.text}"))
+    return done
+
+
+def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[TriedTrial], seconds: float) -> SearchReport:
+    """What the trials came to; TrainingFailed where none finished."""
+    from contender.study import importance
+
+    search, higher = _search(run), _higher_is_better(run)
+    best = best_of(trials, higher)
+    if best is None:
+        raise TrainingFailed(
+            f"none of {len(trials)} trials of the search finished; the first one: {trials[0].message}",
+            "Let train hold options that work, and search around them.",
+        )
+    report = SearchReport(
+        method=search.method,
+        primary=run.pipeline.spec.evaluate.metrics[0],
+        higher_is_better=higher,
+        rows=split.record.rows[ON],
+        most=search.most,
+        trials=tuple(trials),
+        best=best.number,
+        reached=any(_reached(run, trial) for trial in trials),
+        importance=importance(search, trials, higher),
+    )
+    key = stage_key(run.pipeline, "search", trials=[trial.model_dump(mode="json") for trial in trials])
+    finish(run, "search", key, report.sentence, cached=False, seconds=seconds)
+    return report
+
+
+def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]) -> str:
+    """Of a trial: its training, what it is measured by and, where others can end it, how those went; not how long they took."""
+    prune = "none" if trial.number == 1 else _search(run).prune
+    others = (
+        [] if prune == "none" else [other.model_dump(mode="json", exclude={"seconds", "message"}) for other in before]
+    )
+    return stage_key(
+        run.pipeline,
+        "trial",
+        training=one.key,
+        number=trial.number,
+        changes=trial.changes,
+        prune=prune,
+        before=others,
+        metrics=run.pipeline.spec.evaluate.metrics,
+        rating=rating(run.pipeline),
+    )
+
+
+@contextmanager
+def _blind(run: Run, split: Staged[SplitReport], number: int) -> Iterator[Staged[SplitReport]]:
+    """The split without its held-out rows: nothing that a search calls can read, or choose by, what the judge decides on."""
+    with run.workspace.scratch(f"search-{split.key[:12]}-{number}") as folder:
+        for name in (*(f"{name}.arrow" for name in SEEN), REFERENCE):
+            if (split.folder / name).exists():
+                link_or_copy(split.folder / name, folder / name)
+        seen: Any = {what: {n: getattr(split.record, what)[n] for n in SEEN} for what in ("rows", "digests")}
+        yield replace(split, folder=folder, record=split.record.model_copy(update=seen))
+
+
+def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, told: TriedTrial) -> TriedTrial:
+    try:
+        model = run.workspace.stage("train", one.key, TrainReport, one.compute, share=False)
+    except Hopeless:
+        one.forget()
+        return told.model_copy(update={"state": "pruned", "curve": tuple(curve.points), "seconds": curve.seconds})
+    except (TrainingFailed, OutOfMemory) as error:
+        one.forget()
+        return told.model_copy(update={"message": error.what, "curve": tuple(curve.points), "seconds": curve.seconds})
+    one.forget()
+    metrics = _metrics(run, model, seen)
+    return told.model_copy(
+        update={
+            "state": "finished",
+            "score": metrics[run.pipeline.spec.evaluate.metrics[0]],
+            "metrics": metrics,
+            "curve": tuple(curve.points),
+            "seconds": model.record.seconds,
+            "model": one.key,
+        }
+    )
+
+
+def _metrics(run: Run, model: Staged[TrainReport], seen: Staged[SplitReport]) -> dict[str, float]:
+    import pyarrow.parquet as pq
+
+    from contender.evaluation.metrics import compute
+
+    _, predicted = predict_trained(run, model, seen, ON, "search")
+    evaluate = run.pipeline.spec.evaluate
+    return compute(
+        with_scope(pq.read_table(predicted.folder / "outcomes.parquet"), evaluate.out_of_scope), evaluate.metrics
+    )
+
+
+def _forget_model(run: Run, done: TriedTrial, before: Sequence[TriedTrial]) -> None:
+    """Of a hundred trials ninety-odd are never asked for again, and their models are gigabytes; one that is, is trained again."""
+    best = best_of([*before, done], _higher_is_better(run))
+    if done.model and best is not done:
+        shutil.rmtree(run.workspace.stage_folder("train", done.model), ignore_errors=True)
+
+
+def _came_to(run: Run, trial: TriedTrial) -> str:
+    primary = run.pipeline.spec.evaluate.metrics[0]
+    return value(primary, trial.score) if trial.score is not None else trial.message or trial.state
+
+
+def _reached(run: Run, trial: TriedTrial) -> bool:
+    from contender.evaluation.metrics import METRICS
+
+    wanted = _search(run).stop_when
+    return reached(trial, wanted, [name for name in wanted if not METRICS[name].higher_is_better])
+
+
+def _higher_is_better(run: Run) -> bool:
+    from contender.evaluation.metrics import METRICS
+
+    return METRICS[run.pipeline.spec.evaluate.metrics[0]].higher_is_better
+
+
+def _search(run: Run) -> Search:
+    if run.pipeline.spec.search is None:
+        raise UsageError("the spec has no search", "Add search: {} to it.")
+    return run.pipeline.spec.search

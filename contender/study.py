@@ -1,0 +1,156 @@
+"""What to try next, and whether to go on with a trial: Optuna, asked anew each time.
+
+The study is rebuilt from the trials before, and its sampler's seed is the trial's own: the same trials give the same next one, in
+whatever process, after whatever kill. Nothing of Optuna's is kept.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from contender.records import digest
+from contender.searching import TriedTrial
+from contender.searchspec import Parameter, Search, Value
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+MOST_FOR_GP = 4  # keys, all of which always matter: a Gaussian process then needs fewer trials than TPE
+THIRD = 3  # of those that got so far, one in so many goes on
+RUNGS = frozenset(THIRD**at for at in range(10))  # epochs after which asha looks: 1, 3, 9…
+ENOUGH_FOR_IMPORTANCE = 4  # finished trials
+FIRST_RANDOM, RANDOM_SHARE = (
+    10,
+    4,
+)  # trials at random before there is a model of them: a quarter of all, at most so many
+MEDIAN_STARTS = 4  # trials that median lets finish first
+
+
+class NextTrial:
+    """The trial that follows others: its values, and whether its curve so far is worth going on with."""
+
+    def __init__(self, search: Search, seed: int, before: Sequence[TriedTrial], higher_is_better: bool) -> None:
+        self.number = len(before) + 1
+        self._search = search
+        self._before = before
+        self._epoch = 0
+        self._sign = 1 if higher_is_better else -1
+        self._trial: optuna.Trial | None = None
+        self.changes: dict[str, Value] = {}
+        if self.number == 1:  # the spec as it stands: so the search never comes to less than no search
+            return
+        self._trial = _study(search, seed, before, higher_is_better).ask()
+        if search.method == "grid":
+            self.changes = search.combinations()[self.number - 2]
+            return
+        for key, parameter in search.ordered:
+            if parameter.active(self.changes):
+                self.changes[key] = _suggested(self._trial, key, parameter)
+
+    def is_hopeless(self, epoch: int, score: float) -> bool:
+        """Whether others were so much better after as many epochs that this one need not go on; `score`: the better the higher."""
+        if self._trial is None or epoch <= self._epoch or self._search.prune == "none":
+            return False
+        self._epoch = epoch
+        if self._search.prune == "asha":
+            others = [point.score for trial in self._before for point in trial.curve if point.epoch == epoch]
+            return epoch in RUNGS and falls_behind(score, others)
+        self._trial.report(self._sign * score, epoch)
+        return self._trial.should_prune()
+
+
+def falls_behind(score: float, others: Sequence[float]) -> bool:
+    """Asynchronous successive halving at one rung (Li et al. 2020, arXiv 1810.05934): not among the best third of those that came here.
+
+    Optuna's keeps its rungs in attributes of its own trials, which a study that is rebuilt does not have.
+    """
+    ranked = sorted([*others, score], reverse=True)
+    return score < ranked[max(1, len(ranked) // THIRD) - 1]
+
+
+def importance(search: Search, trials: Sequence[TriedTrial], higher_is_better: bool) -> dict[str, float]:
+    """Key → its share of what moved the score, the largest first; {} where too few trials finished."""
+    if sum(trial.score is not None and bool(trial.changes) for trial in trials) < ENOUGH_FOR_IMPORTANCE:
+        return {}
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it calls experimental
+        found = get_param_importances(
+            _study(search, 0, trials, higher_is_better), evaluator=PedAnovaImportanceEvaluator()
+        )
+    return {key: float(share) for key, share in found.items()}
+
+
+def _study(search: Search, seed: int, trials: Sequence[TriedTrial], higher_is_better: bool) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    drawn = int(digest([seed, len(trials)])[:8], 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it calls experimental
+        study = optuna.create_study(
+            direction="maximize" if higher_is_better else "minimize",
+            sampler=_sampler(search, drawn),
+            pruner=_pruner(search),
+        )
+    for trial in trials[1:]:  # the first has no values of its own
+        study.add_trial(_frozen(search, trial, 1 if higher_is_better else -1))
+    return study
+
+
+def _frozen(search: Search, trial: TriedTrial, sign: int) -> optuna.trial.FrozenTrial:
+    from optuna.trial import TrialState, create_trial
+
+    states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+    return create_trial(
+        state=states[trial.state],
+        value=trial.score,
+        params=trial.changes,
+        distributions={key: _distribution(search, search.space[key]) for key in trial.changes},
+        intermediate_values={point.epoch: sign * point.score for point in trial.curve},
+    )
+
+
+def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    from optuna.samplers import GPSampler, RandomSampler, TPESampler
+
+    if search.method != "bayesian":
+        return RandomSampler(seed=seed)
+    first = max(2, min(FIRST_RANDOM, search.most // RANDOM_SHARE))
+    conditional = any(parameter.when for parameter in search.space.values())
+    if len(search.space) <= MOST_FOR_GP and not conditional:
+        return GPSampler(seed=seed, n_startup_trials=first)
+    return TPESampler(seed=seed, n_startup_trials=first, multivariate=True, group=True)
+
+
+def _pruner(search: Search) -> optuna.pruners.BasePruner:
+    from optuna.pruners import MedianPruner, NopPruner
+
+    return MedianPruner(n_startup_trials=MEDIAN_STARTS) if search.prune == "median" else NopPruner()
+
+
+def _suggested(trial: optuna.Trial, key: str, parameter: Parameter) -> Value:
+    if parameter.values is not None:
+        return cast(Value, trial.suggest_categorical(key, parameter.values))
+    low, high = parameter.ends
+    log = parameter.scale == "log"
+    if parameter.whole:
+        return trial.suggest_int(key, low, high, step=int(parameter.step or 1), log=log)
+    return trial.suggest_float(key, low, high, step=parameter.step, log=log)
+
+
+def _distribution(search: Search, parameter: Parameter) -> BaseDistribution:
+    """The same, of a value that was chosen."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if parameter.values is not None or search.method == "grid":
+        return CategoricalDistribution(parameter.listed or ())
+    low, high = parameter.ends
+    log: Any = {"log": parameter.scale == "log"}
+    if parameter.whole:
+        return IntDistribution(low, high, step=int(parameter.step or 1), **log)
+    return FloatDistribution(low, high, step=parameter.step, **log)

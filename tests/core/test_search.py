@@ -1,0 +1,303 @@
+"""The search: what a space may say, what is tried next, what is stopped early, and that trials depend on nothing but those before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import PIPELINE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reports import report_input
+
+from contender.errors import SpecError
+from contender.loading import load_pipeline
+from contender.plan import run_stages
+from contender.reporting.report import render_report
+from contender.reporting.search import search_chart
+from contender.searching import Point, SearchReport, TriedTrial, best_of, best_so_far, leaderboard, reached
+from contender.searchspec import Search
+from contender.showing.search import search_page
+from contender.spec import Pipeline, Spec
+from contender.study import NextTrial, falls_behind, importance
+
+SPACE: dict[str, Any] = {
+    "train.learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log"},
+    "train.batch_size": [8, 16],
+    "model.method": ["full", "lora"],
+    "model.lora.r": {"values": [4, 8], "when": {"model.method": "lora"}},
+}
+
+
+def loaded(folder: Path, search: object) -> Pipeline:
+    (folder / "tickets").mkdir(exist_ok=True)
+    text = PIPELINE.format(base=folder) + f"search: {json.dumps(search)}\n"
+    (folder / "desk.yaml").write_text(text)
+    return load_pipeline(folder / "desk.yaml")
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"space": {"train.epoch": [1]}}, "did you mean 'train.epochs'"),
+        ({"space": {"train.seed": [1, 2]}}, "unknown key that can be searched 'train.seed'"),
+        ({"space": {"data.split.test": [0.1]}}, "unknown key that can be searched"),
+        ({"space": {}}, "search.space: is empty"),
+        ({"space": {"train.epochs": []}}, "at least 1 item"),
+        ({"space": {"train.epochs": 3}}, "search.space"),
+        ({"space": {"train.epochs": {}}}, "takes either values, or low and high"),
+        ({"space": {"train.epochs": {"low": 5, "high": 1}}}, "low is less than high"),
+        ({"space": {"train.epochs": {"low": 1}}}, "takes low and high"),
+        ({"space": {"train.epochs": {"values": [1], "low": 1, "high": 2}}}, "takes either"),
+        ({"space": {"train.epochs": {"values": [1, 2], "step": 1}}}, "step and scale are for low and high"),
+        ({"space": {"train.epochs": [2, 2]}}, "names a value twice"),
+        ({"space": {"train.learning_rate": {"low": 0, "high": 1, "scale": "log"}}}, "low is above 0"),
+        ({"space": {"train.learning_rate": {"low": -1.0, "high": 1.0}}}, "-1.0: Input should be greater than 0"),
+        ({"space": {"train.dropout": [0.1, 2.0]}}, "2.0: Input should be less than 1"),
+        ({"space": {"model.method": ["full", "lorra"]}}, "'lorra'"),
+        ({"space": {"train.augment": ["light"]}}, "reads no pictures"),
+        ({"space": {"model.lora.r": {"values": [4], "when": {"model.method": "lora"}}}}, "unknown key of the space"),
+        (
+            {"space": SPACE | {"model.lora.r": {"values": [4], "when": {"model.method": "head"}}}},
+            "model.method is never 'head'",
+        ),
+        ({"method": "grid", "space": {"train.learning_rate": {"low": 0.1, "high": 0.2}}}, "is a range, and a grid"),
+        ({"method": "grid", "space": {"train.batch_size": {"low": 1, "high": 20000}}}, "20,000 combinations"),
+        ({"trials": 1}, "search.trials"),
+        ({"method": "luck"}, "search.method"),
+        ({"stop_when": {"f1_micro_typo": 1}}, "unknown metric"),
+        ({"stop_when": {"calibration_error": 0.1}}, "unknown metric of evaluate.metrics"),
+        ({"tries": 3}, "search.tries"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_where_it_stands(tmp_path: Path, search: object, said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        loaded(tmp_path, search)
+    assert said in error.value.what
+    assert "desk.yaml:" in error.value.what
+
+
+def test_a_search_needs_validation_rows(tmp_path: Path) -> None:
+    loaded(tmp_path, {})
+    with pytest.raises(SpecError, match="validation is 0"):
+        load_pipeline(tmp_path / "desk.yaml", ("data.split.validation=0",))
+
+
+def test_every_task_has_a_space_of_its_own(tmp_path: Path) -> None:
+    spec = loaded(tmp_path, {}).spec
+    assert spec.search is not None and "train.learning_rate" in spec.search.space
+    head = load_pipeline(tmp_path / "desk.yaml", ("model.method=head",)).spec
+    assert head.search is not None
+    assert head.search.space["train.learning_rate"].high > (spec.search.space["train.learning_rate"].high or 0)
+
+
+def test_without_a_search_nothing_is_searched_and_the_decisions_stand(tmp_path: Path) -> None:
+    searching = loaded(tmp_path, {})
+    text = (tmp_path / "desk.yaml").read_text().partition("search:")[0]
+    (tmp_path / "desk.yaml").write_text(text)
+    plain = load_pipeline(tmp_path / "desk.yaml")
+    assert "search" in run_stages(searching) and "search" not in run_stages(plain)
+    assert plain.digest != searching.digest
+
+
+def test_a_spec_comes_back_whole_with_other_values(tmp_path: Path) -> None:
+    spec = loaded(tmp_path, {"space": SPACE}).spec
+    assert Spec.model_validate(json.loads(spec.model_dump_json())) == spec
+    other = spec.with_changes({"train.epochs": 2, "model.method": "lora", "model.lora.r": 4})
+    assert (other.train.epochs, other.model.method, other.model.lora.r, other.search) == (2, "lora", 4, None)
+    assert spec.with_changes({}).train == spec.train
+
+
+# --- what is tried ----------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_holds_every_combination_that_differs_once() -> None:
+    space = {"train.epochs": {"low": 1, "high": 5, "step": 2}} | {k: SPACE[k] for k in ("model.method", "model.lora.r")}
+    search = Search.model_validate({"method": "grid", "space": space})
+    found = search.combinations()
+    assert search.most == len(found) + 1 == 3 * (1 + 2) + 1
+    assert len({json.dumps(one, sort_keys=True) for one in found}) == len(found)
+    assert all(("model.lora.r" in one) == (one["model.method"] == "lora") for one in found)
+    assert search.model_copy(update={"trials": 4}).most == 4
+
+
+def test_a_step_reaches_its_end() -> None:
+    search = Search.model_validate({"space": {"train.dropout": {"low": 0.1, "high": 0.3, "step": 0.1}}})
+    assert search.space["train.dropout"].listed == pytest.approx((0.1, 0.2, 0.3))
+
+
+def score_of(changes: dict[str, Any]) -> float:
+    """A made-up landscape with one peak."""
+    import math
+
+    rate = float(changes.get("train.learning_rate", 1e-5))
+    return 1 / (1 + (math.log10(rate) + 3) ** 2) - (0.1 if changes.get("model.method") == "lora" else 0)
+
+
+def played(search: Search, count: int, seed: int = 17) -> list[TriedTrial]:
+    """A search over the landscape, each trial asked of a study of its own."""
+    trials: list[TriedTrial] = []
+    for _ in range(count):
+        trial = NextTrial(search, seed, trials, higher_is_better=True)
+        score = score_of(trial.changes)
+        points = [Point(epoch=epoch, score=score * epoch / 3) for epoch in (1, 2, 3)]
+        seen, state = [], "finished"
+        for point in points:
+            seen.append(point)
+            if trial.is_hopeless(point.epoch, point.score):
+                state = "pruned"
+                break
+        trials.append(
+            TriedTrial.model_validate(
+                {
+                    **{"number": trial.number, "changes": trial.changes, "state": state, "curve": seen},
+                    **{"score": score if state == "finished" else None, "seconds": 1.0},
+                }
+            )
+        )
+    return trials
+
+
+@pytest.mark.parametrize("method", ["random", "bayesian", "grid"])
+@pytest.mark.parametrize("prune", ["asha", "median", "none"])
+def test_the_same_trials_before_give_the_same_next_one(method: str, prune: str) -> None:
+    space = SPACE if method != "grid" else {k: v for k, v in SPACE.items() if k != "train.learning_rate"}
+    search = Search.model_validate({"method": method, "prune": prune, "space": space, "trials": 6})
+    whole = played(search, 6)
+    assert whole[0].changes == {}
+    for count in (1, 3, 5):  # as after a kill: in another process nothing but the records is left
+        record = [TriedTrial.from_bytes(one.to_bytes()) for one in whole[:count]]
+        assert NextTrial(search, 17, record, higher_is_better=True).changes == whole[count].changes
+    if method == "random":
+        assert played(search, 3, seed=18)[1].changes != whole[1].changes
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(["random", "bayesian"]), st.integers(0, 1000), st.integers(1, 5))
+def test_every_proposal_lies_in_the_space_and_keeps_its_conditions(method: str, seed: int, count: int) -> None:
+    search = Search.model_validate({"method": method, "space": SPACE, "prune": "none"})
+    for trial in played(search, count, seed)[1:]:
+        found = trial.changes
+        assert 1e-5 <= float(found["train.learning_rate"]) <= 1e-2
+        assert found["train.batch_size"] in (8, 16)
+        assert ("model.lora.r" in found) == (found["model.method"] == "lora")
+
+
+def test_a_model_of_the_trials_finds_the_peak_better_than_chance() -> None:
+    def best(method: str, seed: int) -> float:
+        space = {"train.learning_rate": SPACE["train.learning_rate"]}
+        search = Search.model_validate({"method": method, "space": space, "prune": "none", "trials": 8})
+        return max(trial.score or 0 for trial in played(search, 8, seed))
+
+    wins = sum(best("bayesian", seed) > best("random", seed) for seed in range(4))
+    assert wins >= 3
+
+
+# --- what is stopped --------------------------------------------------------------------------------------------------
+
+
+def test_asha_keeps_the_best_third_and_whoever_comes_first() -> None:
+    assert not falls_behind(0.1, [])
+    assert falls_behind(0.1, [0.2])
+    assert not falls_behind(0.2, [0.1])
+    assert not falls_behind(0.2, [0.2])
+    others = [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert [falls_behind(score, others) for score in (0.35, 0.45, 0.55)] == [True, False, False]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=20), st.floats(0, 1), st.floats(0, 1))
+def test_whoever_is_better_is_stopped_no_sooner(others: list[float], one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert falls_behind(low, others) or not falls_behind(high, others)
+
+
+@pytest.mark.parametrize("prune", ["asha", "median", "none"])
+def test_only_hopeless_trials_are_stopped(prune: str) -> None:
+    search = Search.model_validate({"method": "random", "space": SPACE, "prune": prune, "trials": 20})
+    trials = played(search, 20)
+    stopped = [trial for trial in trials if trial.state == "pruned"]
+    assert bool(stopped) == (prune != "none")
+    best = best_of(trials, higher_is_better=True)
+    assert best is not None and all(score_of(dict(one.changes)) <= (best.score or 0) for one in stopped)
+
+
+# --- what it came to --------------------------------------------------------------------------------------------------
+
+
+def report(trials: list[TriedTrial], primary: str = "accuracy") -> SearchReport:
+    best = best_of(trials, higher_is_better=True)
+    search = Search.model_validate({"space": SPACE})
+    return SearchReport(
+        method="bayesian",
+        primary=primary,
+        higher_is_better=True,
+        rows=100,
+        most=20,
+        trials=tuple(trials),
+        best=best.number if best else 1,
+        reached=False,
+        importance=importance(search, trials, higher_is_better=True),
+    )
+
+
+def test_the_leaderboard_has_the_best_first_and_the_history_never_falls() -> None:
+    trials = played(Search.model_validate({"space": SPACE, "prune": "asha", "method": "random"}), 15)
+    trials.append(
+        TriedTrial(number=16, changes={"train.batch_size": 8}, state="failed", seconds=0.0, message="it broke")
+    )
+    found = report(trials)
+    rows = leaderboard(found)
+    assert rows[0][0] == f"{found.best}" and rows[0][3] == "chosen"
+    assert rows[-1][3] == "it broke" and len(rows) == 16
+    history = best_so_far(found)
+    assert history == sorted(history) and len(history) == 16
+    assert "as the spec stands" in {row[1] for row in rows}
+    assert found.chosen.text in found.sentence
+    page = search_page(found)
+    assert "Which options are best" in page and "it broke" in page
+
+
+def test_the_learning_rate_is_what_moves_a_score_that_only_it_moves() -> None:
+    space = {key: SPACE[key] for key in ("train.learning_rate", "train.batch_size")}
+    search = Search.model_validate({"method": "random", "space": space, "prune": "none", "trials": 30})
+    trials = played(search, 30)
+    found = importance(search, trials, higher_is_better=True)
+    assert found["train.learning_rate"] > 0.8
+    assert importance(search, trials[:3], higher_is_better=True) == {}
+
+
+def test_of_equal_trials_the_first_is_chosen_and_lower_can_be_better() -> None:
+    one = TriedTrial(number=1, changes={}, state="finished", score=0.5, seconds=1.0)
+    others = [one.model_copy(update={"number": n, "score": score}) for n, score in ((2, 0.5), (3, 0.4))]
+    best, lowest = best_of([one, *others], higher_is_better=True), best_of([one, *others], higher_is_better=False)
+    assert best == one and lowest == others[1]
+    assert best_of([one.model_copy(update={"score": None, "state": "failed"})], higher_is_better=True) is None
+
+
+def test_an_objective_is_met_by_all_of_its_metrics() -> None:
+    trial = TriedTrial(
+        number=1, changes={}, state="finished", score=0.9, seconds=1.0, metrics={"accuracy": 0.9, "log_loss": 0.3}
+    )
+    assert reached(trial, {"accuracy": 0.9}, [])
+    assert not reached(trial, {"accuracy": 0.91}, [])
+    assert reached(trial, {"accuracy": 0.9, "log_loss": 0.3}, ["log_loss"])
+    assert not reached(trial, {"accuracy": 0.9, "log_loss": 0.2}, ["log_loss"])
+    assert not reached(trial, {}, [])
+
+
+def test_the_report_draws_the_search_and_shows_no_markup_of_a_value(tmp_path: Path) -> None:
+    trials = played(Search.model_validate({"space": SPACE, "method": "random"}), 6)
+    evil = trials[1].model_copy(update={"state": "failed", "score": None, "message": "<script>alert(1)</script>"})
+    found = report([trials[0], evil, *trials[2:]])
+    html = render_report(replace(report_input(tmp_path), search=found))
+    assert 'id="search"' in html and "<script" not in html and "&lt;script" in html
+    drawn = search_chart(found)
+    assert drawn is not None and len(drawn.points) + len(drawn.ended) == 6
+    assert 'id="search"' not in render_report(report_input(tmp_path))

@@ -1,0 +1,98 @@
+"""A search through the command line: what it leaves, what it does not repeat, and that it never sees a held-out row."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import Desk, start, tickets, until
+
+from contender.loading import load_pipeline
+from contender.run import open_run
+from contender.stages.base import find_base
+from contender.stages.data import check_quality, look, split_rows, take_snapshot
+from contender.stages.search import conclude_search, is_over, try_next
+
+SPACE = {"train.learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log"}, "train.batch_size": [8, 16]}
+SEARCH = ("--set", "train.epochs=3", "--set", f"search={json.dumps({'method': 'random', 'trials': 4, 'space': SPACE})}")
+
+
+def trials(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """What must be the same in every run of the same search: all but how long it took."""
+    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in document["search"]["trials"]]
+
+
+def written(desk: Desk) -> dict[str, int]:
+    """Trial → which writing of its record."""
+    found = (desk.folder / ".contender" / "stages" / "trial").glob("[!.]*/trial.json")
+    return {path.parent.name: path.stat().st_ino for path in found}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_best_trial_is_released_and_none_is_repeated(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    ran = desk.retrain(*SEARCH)
+    assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
+    found = ran.document["search"]
+    scores = [trial["score"] for trial in found["trials"] if trial["score"] is not None]
+    chosen = found["trials"][found["best"] - 1]
+    assert len(found["trials"]) == 4 and found["trials"][0]["changes"] == {}
+    assert chosen["score"] == max(scores) and f"Trial {found['best']} of 4" in ran.shown
+    stages = {stage["name"]: stage for stage in ran.document["stages"]}
+    assert stages["train"]["cached"] and stages["train"]["key"] == chosen["model"]
+    rate = chosen["changes"].get("train.learning_rate", 5e-3)
+    assert ran.document["training"]["learning_rate"] == pytest.approx(rate)
+    page = Path(ran.document["report"]).read_text()
+    assert 'id="search"' in page and "best so far" in page
+    (manifest,) = desk.registry.glob("desk/releases/*/manifest.json")
+    lineage = json.loads(manifest.read_text())["lineage"]
+    assert lineage["train"]["learning_rate"] == pytest.approx(rate)
+
+    before = written(desk)
+    again = desk.retrain(*SEARCH, "--set", "promote.floors.accuracy=0.1")
+    assert again.document["outcome"] != "up_to_date"
+    assert trials(again.document) == trials(ran.document) and written(desk) == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_killed_search_goes_on_with_the_trial_that_it_was_at(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    run = start(desk, *SEARCH)
+    until(run, "✓ split")
+    while len(written(desk)) < 2:
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.wait(60)
+    before = written(desk)
+    assert len(before) >= 2
+    done = desk.retrain(*SEARCH)
+    assert done.code == 0, done.shown
+    after = written(desk)
+    assert {key: after[key] for key in before} == before, "what was finished is not done again"
+    assert len(after) == 4
+    other = desk.retrain(*SEARCH, "--set", "workspace=elsewhere/", "--set", "promote.to=other/")
+    assert trials(other.document) == trials(done.document)
+
+
+def test_a_search_reads_no_held_out_row(desk: Desk) -> None:
+    """Everything but train and validation is gone from the disk before the first trial."""
+    desk.drop("1.csv", tickets(240, seed=1))
+    pipeline = load_pipeline(desk.pipeline, tuple(SEARCH[1::2]))
+    run = open_run(pipeline, actor="")
+    base, snapshot = find_base(run), take_snapshot(run, look(run))
+    split = split_rows(run, snapshot, check_quality(run, snapshot, None))
+    held_out = sorted(path for path in split.folder.iterdir() if "test" in path.name or "golden" in path.name)
+    assert held_out
+    for path in held_out:
+        path.unlink()
+    (snapshot.folder / "source.arrow").unlink()
+    tried: list[Any] = []
+    while not is_over(run, tried):
+        tried.append(try_next(run, base, split, tried))
+    assert conclude_search(run, split, tried, 1.0).best >= 1
