@@ -124,7 +124,7 @@ class Search(Section):
 
     method: Method = Field(
         default="bayesian",
-        description="bayesian: from what trials came to, a Gaussian process where at most 4 keys are searched, TPE elsewhere; random; "
+        description="bayesian: from what trials came to, by TPE; by a Gaussian process with prune none and at most 4 keys; random; "
         "grid: every combination",
     )
     space: Space = Field(

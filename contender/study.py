@@ -122,7 +122,8 @@ def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
         return RandomSampler(seed=seed)
     first = max(2, min(FIRST_RANDOM, search.most // RANDOM_SHARE))
     conditional = any(parameter.when for parameter in search.space.values())
-    if len(search.space) <= MOST_FOR_GP and not conditional:
+    # A Gaussian process takes final scores alone: it would ask for what was pruned again and again.
+    if len(search.space) <= MOST_FOR_GP and not conditional and search.prune == "none":
         return GPSampler(seed=seed, n_startup_trials=first)
     return TPESampler(seed=seed, n_startup_trials=first, multivariate=True, group=True)
 

@@ -72,8 +72,18 @@ class Training:
     forget: Callable[[], None]
 
 
-def training(run: Run, base: ResolvedBase, split: Staged[SplitReport], stage: str = "train", **about: Any) -> Training:
-    """The training of `run`'s spec on a split's rows, told of as a part of `stage`; `about`: see StageJob."""
+def training(
+    run: Run,
+    base: ResolvedBase,
+    split: Staged[SplitReport],
+    stage: str = "train",
+    prepared: Path | None = None,
+    **about: Any,
+) -> Training:
+    """The training of `run`'s spec on a split's rows, told of as a part of `stage`.
+
+    `prepared`: where it shares prepared rows with others on the same split; `about`: see StageJob.
+    """
     from contender.training.launcher import Job
 
     spec = run.pipeline.spec
@@ -90,7 +100,8 @@ def training(run: Run, base: ResolvedBase, split: Staged[SplitReport], stage: st
 
     def compute(folder: Path) -> TrainReport:
         model = {name: getattr(spec.model, name) for name in ("method", "init", "config", "lora")}
-        told = Job(**told_of_job(run, base, split, folder / "model"), **model)
+        shared = str(prepared) if prepared else None
+        told = Job(**told_of_job(run, base, split, folder / "model"), **model, prepared=shared)
         with _warming_up(spec.task, Path(base.path)):
             return job.train(told)
 

@@ -103,7 +103,15 @@ def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: S
         return told.model_copy(update={"message": specrules.first_of(error)})
     curve = Curve(run, trial)
     with _blind(run, split, trial.number) as seen:
-        one = training(trying, base, seen, "search", watch=curve, place=f"trial {trial.number} of {search.most}")
+        one = training(
+            trying,
+            base,
+            seen,
+            "search",
+            _prepared(run, split),
+            watch=curve,
+            place=f"trial {trial.number} of {search.most}",
+        )
 
         def compute(folder: Path) -> TriedTrial:
             found = _tried(trying, seen, one, curve, told)
@@ -138,6 +146,7 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
         reached=any(_reached(run, trial) for trial in trials),
         importance=importance(search, trials, higher),
     )
+    shutil.rmtree(_prepared(run, split), ignore_errors=True)
     key = stage_key(run.pipeline, "search", trials=[trial.model_dump(mode="json") for trial in trials])
     finish(run, "search", key, report.sentence, cached=False, seconds=seconds)
     return report
@@ -160,6 +169,11 @@ def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]
         metrics=run.pipeline.spec.evaluate.metrics,
         rating=rating(run.pipeline),
     )
+
+
+def _prepared(run: Run, split: Staged[SplitReport]) -> Path:
+    """Where trials keep rows as tensors, and a frozen encoder's features: to compute those takes longer than many a trial."""
+    return run.workspace.job_folder(f"search-{split.key}")
 
 
 @contextmanager

@@ -173,6 +173,10 @@ class Job(Record):
     train: str = Field(description="row file")
     validation: str = Field(description="row file; may have no rows")
     output: str = Field(description="folder for the model's files")
+    prepared: str | None = Field(
+        default=None,
+        description="folder that prepared rows are shared in by jobs on the same rows; None: the job's own",
+    )
 
 
 class Attempt(Record):

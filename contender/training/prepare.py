@@ -37,6 +37,12 @@ from contender.training.rates import check_layers
 PLAN = "plan.json"
 # Layers that start from nothing need larger steps than weights that know something already. On Banking77, MiniLM, 5 epochs: 2e-4
 # with 1e-3 above the encoder reached 93.2, 3e-4 for all 92.4; with the pooler at the encoder's rate, 5 points less after an epoch.
+PLACES: Any = dict.fromkeys(("base", "train", "validation", "output", "prepared"), True) | {"teacher": {"folder"}}
+# Options that no prepared row depends on.
+OF_LEARNING = {
+    *("epochs", "batch_size", "learning_rate", "head_learning_rate", "early_stopping", "weight_decay", "layer_decay"),
+    *("label_smoothing", "class_weights", "max_grad_norm", "warmup"),
+}
 HEAD_FACTOR, HEAD_MOST = 5.0, 1e-2
 
 
@@ -69,8 +75,16 @@ class Prepared:
 
 def job_digest(job: Job) -> str:
     """What a checkpoint must have in common with the job that resumes it: all but where files lie."""
-    places: Any = dict.fromkeys(("base", "train", "validation", "output"), True) | {"teacher": {"folder"}}
-    return digest(job.model_dump(mode="json", exclude=places))
+    return digest(job.model_dump(mode="json", exclude=PLACES))
+
+
+def preparation_digest(job: Job) -> str:
+    """The same of what its rows are prepared by, where jobs differ only in how they learn from them."""
+    return digest(job.model_dump(mode="json", exclude=PLACES | {"options": OF_LEARNING}))
+
+
+def _prepared(job: Job, folder: Path) -> Path:
+    return Path(job.prepared) if job.prepared else folder / "prepared"
 
 
 def loss_of(job: Job, kind: Kind, train: datasets.Dataset) -> Callable[..., Any]:
@@ -166,9 +180,9 @@ def _tensors(
         monitor.phase("preparing")
         return kind.prepare(processor, chunk, label_ids, length)
 
-    key = f"{job_digest(job)[:16]}-{length}"
+    key = f"{preparation_digest(job)[:16]}-{length}"
     train, validation = (
-        derive(rows, folder / "prepared" / f"{name}-{key}.arrow", change)
+        derive(rows, _prepared(job, folder) / f"{name}-{key}.arrow", change)
         for name, rows in zip(("train", "validation"), sets, strict=True)
     )
     return train, validation
@@ -185,10 +199,12 @@ def _probe(
 ) -> tuple[Probe, datasets.Dataset, datasets.Dataset]:
     layer = last_layer(model, len(job.labels), job.base)
     alive = _alive(monitor)
-    key = job_digest(job)[:16]
+    key = preparation_digest(job)[:16]
     at_once = attempt.at_once(job, FEATURES_BATCH)
     train, validation = (
-        with_features(rows, folder / "prepared" / f"{name}-features-{key}.arrow", model, layer, collate, at_once, alive)
+        with_features(
+            rows, _prepared(job, folder) / f"{name}-features-{key}.arrow", model, layer, collate, at_once, alive
+        )
         for name, rows in zip(("train", "validation"), sets, strict=True)
     )
     return Probe(layer, *standardising(train)).to(model.device), train, validation

@@ -301,3 +301,25 @@ def test_the_report_draws_the_search_and_shows_no_markup_of_a_value(tmp_path: Pa
     drawn = search_chart(found)
     assert drawn is not None and len(drawn.points) + len(drawn.ended) == 6
     assert 'id="search"' not in render_report(report_input(tmp_path))
+
+
+def test_trials_that_only_learn_otherwise_share_prepared_rows() -> None:
+    from contender.training.options import Job, TrainOptions
+    from contender.training.prepare import OF_LEARNING, job_digest, preparation_digest
+
+    def job(**options: Any) -> Job:
+        made = TrainOptions(**options)
+        told = {
+            "task": "text-classification",
+            "base": "b",
+            "base_digest": "d",
+            "method": "head",
+            "columns": {},
+            "labels": (),
+        }
+        return Job(**told, options=made, primary_metric="accuracy", train="t", validation="v", output="o")
+
+    assert set(TrainOptions.model_fields) >= OF_LEARNING
+    assert preparation_digest(job(learning_rate=0.1, batch_size=8)) == preparation_digest(job())
+    assert preparation_digest(job(max_length=64)) != preparation_digest(job())
+    assert job_digest(job(learning_rate=0.1)) != job_digest(job())
