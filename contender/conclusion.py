@@ -28,6 +28,7 @@ from contender.records import (
 )
 from contender.registry import Guard
 from contender.run import Run, RunResult, decide, decision_key, result
+from contender.stages.estimate import known_estimate
 from contender.workspace import Staged
 
 
@@ -114,7 +115,10 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         evaluations=nested_metrics(contest.evaluation.record),
         evaluation=contest.evaluation.record.evaluation,
         verdict=contest.verdict,
-        training=contest.model.record.figures() | fit_of(contest.model.record) | cost_of(run, contest).figures(),
+        training=contest.model.record.figures()
+        | fit_of(contest.model.record)
+        | cost_of(run, contest).figures()
+        | estimate_of(run, contest),
         compression=contest.compressed.record if contest.compressed else None,
         monitoring=contest.observation,
         report=str(report),
@@ -140,6 +144,13 @@ def refuse(
     return result(
         run, "rejected_data", message, snapshot=snapshot.digest, champion=champion.release, **quality_places(quality)
     )
+
+
+def estimate_of(run: Run, contest: Contest) -> dict[str, float]:
+    """What was estimated for this training before, and how far off it was; {} where nothing was."""
+    base = contest.challenger.lineage.get("base_digest", "")
+    found = known_estimate(run, contest.snapshot.digest, base)
+    return found.error(contest.model.record) if found else {}
 
 
 def cost_of(run: Run, contest: Contest) -> Cost:

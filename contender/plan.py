@@ -31,6 +31,7 @@ REVISIONS = {
     "evaluate": 1,
     "judge": 3,
     "explain": 1,
+    "estimate": 1,
 }
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
@@ -184,6 +185,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             **rated,
         },
         "fraction": {},
+        "estimate": {},
         "monitor": rated,
         "rate": rated,
         "fetch": {},
