@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from contender.data.jsonlists import label_counts
 from contender.estimate import Estimate, steps_of, warnings_of
 from contender.evaluation.scope import check_scope
+from contender.gpus import hold_gpu
 from contender.judging.fairness import FEWEST_UNITS
 from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
@@ -134,6 +136,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
     entry = run.registry.champion(pipeline.spec.promote.alias)
     train, budget = pipeline.spec.train, pipeline.spec.resources.budget
     if probe:
+        run = replace(run, hold_device=hold_gpu)  # one that no run trains on: both would take longer
         estimate: Estimate | None = estimate_training(run, base, snapshot, labels, expected)
     else:
         estimate = known_estimate(run, snapshot.record.digest, base.digest)
