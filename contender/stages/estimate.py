@@ -16,7 +16,7 @@ from contender.records import Snapshot, SplitDefinition, SplitReport, TrainRepor
 from contender.run import Run
 from contender.stages.data import with_history
 from contender.stages.model import told_of_job, training_versions
-from contender.stages.telling import staged
+from contender.training.devices import cpu_cores
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NEVER = 86_400.0  # seconds between checkpoints
 
 
 def estimate_key(run: Run, snapshot: str, base: str) -> str:
-    """The key of the estimate for training the base with this digest on the snapshot with that one."""
+    """The key of the estimate for training the base with this digest on the snapshot with that one, on this many cores."""
     spec, read = run.pipeline.spec, parts(run.pipeline)
     return stage_key(
         run.pipeline,
@@ -42,6 +42,7 @@ def estimate_key(run: Run, snapshot: str, base: str) -> str:
         base=base,
         kind=kind(spec.task).revision,
         versions=training_versions(spec.model.method),
+        cores=cpu_cores(),
     )
 
 
@@ -71,7 +72,7 @@ def estimate_training(
         return estimated(report, sample, rows, validation, spec.train.epochs, spec.train.batch_size)
 
     key = estimate_key(run, snapshot.record.digest, base.digest)
-    return staged(run, "estimate", key, Estimate, compute, lambda found: found.text).record
+    return run.workspace.stage("estimate", key, Estimate, compute, share=False).record  # of this machine alone
 
 
 def _sample(

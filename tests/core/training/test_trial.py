@@ -65,7 +65,9 @@ def test_a_trial_of_slow_steps_ends_in_its_first_epoch_and_checkpoints_are_no_pa
     assert epoch.seconds + epoch.evaluation_seconds <= report.seconds - report.checkpoint_seconds
 
 
-def test_an_estimate_is_made_once_for_each_training_and_told_from_then_on(desk: Path) -> None:
+def test_an_estimate_is_made_once_for_each_training_and_told_from_then_on(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_tickets(desk / "tickets" / "1.csv", tickets(900, seed=1))
     pipeline = load_pipeline(desk / "desk.yaml")
     assert check(pipeline).estimate is None
@@ -81,6 +83,10 @@ def test_an_estimate_is_made_once_for_each_training_and_told_from_then_on(desk: 
     assert again.estimate == found.at(None)
     assert probed(desk).estimate == again.estimate
     assert check(load_pipeline(desk / "desk.yaml", ("train.batch_size=8",))).estimate is None
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert check(pipeline).estimate is None, "of more cores"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert check(pipeline).estimate is not None
     write_tickets(desk / "tickets" / "2.csv", tickets(9, seed=2))
     assert check(pipeline).estimate is None
 
