@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import Field
 
 from contender.data.jsonlists import label_counts
+from contender.estimate import Estimate, steps_of, warnings_of
 from contender.evaluation.scope import check_scope
+from contender.gpus import hold_gpu
 from contender.judging.fairness import FEWEST_UNITS
 from contender.judging.judge import enough, smallest_gain
 from contender.judging.rules import Rules
@@ -24,6 +26,7 @@ from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
 from contender.stages.base import find_base, find_student
 from contender.stages.data import look, take_snapshot
+from contender.stages.estimate import estimate_training, known_estimate
 from contender.stages.judge import rules_of
 from contender.text import listed, shorten, shorten_keys
 from contender.upcoming import NextStarts, next_starts
@@ -76,6 +79,8 @@ class Plan(Record):
     labels: dict[str, int]
     expected_rows: dict[str, int]
     steps: int
+    search: str | None = Field(description="what is tried before, where the spec searches")
+    estimate: Estimate | None = Field(description="of the training, where it was timed: check --probe")
     budget_hours: float | None = Field(description="of the training loop, after which it stops and waits")
     judged_on: str
     smallest_gain: float | None = Field(description="of accuracy, of the looks the one that shows least")
@@ -99,6 +104,8 @@ class Plan(Record):
                 "training",
                 f"at most {self.steps:,} steps{f', and {hours:g} hours' if (hours := self.budget_hours) else ''}",
             ),
+            *([("estimate", self.estimate.text)] if self.estimate else []),
+            *([("search", self.search)] if self.search else []),
             *(("judged on", look.text) for look in self.looks),
             ("champion", self.champion or "none yet: the first release needs only the floors"),
             (
@@ -111,8 +118,11 @@ class Plan(Record):
         ]
 
 
-def check(pipeline: Pipeline) -> Plan:
-    """Reads the data as a run would (and keeps what it read for that run); trains nothing, writes nothing to the registry."""
+def check(pipeline: Pipeline, probe: bool = False) -> Plan:
+    """Reads the data as a run would (and keeps what it read for that run); trains nothing, writes nothing to the registry.
+
+    `probe`: times some steps of the training. An estimate that was made before is told without it.
+    """
     run = open_run(pipeline, actor="")
     base = find_base(run)
     find_student(run, base)
@@ -126,7 +136,12 @@ def check(pipeline: Pipeline) -> Plan:
     looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())
     gain = _largest([look.smallest_gain for look in looks if ACCURACY in look.metrics])
     entry = run.registry.champion(pipeline.spec.promote.alias)
-    train = pipeline.spec.train
+    train, budget = pipeline.spec.train, pipeline.spec.resources.budget
+    if probe:
+        run = replace(run, hold_device=hold_gpu)  # one that no run trains on: both would take longer
+        estimate: Estimate | None = estimate_training(run, base, snapshot, labels, expected)
+    else:
+        estimate = known_estimate(run, snapshot.record.digest, base.digest)
     return Plan(
         pipeline=pipeline.spec.name,
         base=f"{base.name}, sha256 {base.digest[:12]}",
@@ -134,8 +149,10 @@ def check(pipeline: Pipeline) -> Plan:
         rows=snapshot.record.source.rows,
         labels=shorten_keys(labels),
         expected_rows=expected,
-        steps=math.ceil(expected["train"] / train.batch_size * train.epochs),
-        budget_hours=pipeline.spec.resources.budget.hours,
+        steps=estimate.steps if estimate else steps_of(expected["train"], train.batch_size, train.epochs),
+        search=pipeline.spec.search.text if pipeline.spec.search else None,
+        estimate=estimate.at(budget.price_per_hour) if estimate else None,
+        budget_hours=budget.hours,
         judged_on=judged_set(pipeline),
         smallest_gain=gain,
         looks=looks,
@@ -147,6 +164,7 @@ def check(pipeline: Pipeline) -> Plan:
         warnings=(
             *_warnings(looks, rules, labels, snapshot.record),
             *_of_columns(pipeline, snapshot),
+            *warnings_of(estimate, budget.hours),
             *unresolved(pipeline),
         ),
     )

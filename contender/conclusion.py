@@ -29,6 +29,7 @@ from contender.records import (
 from contender.registry import Guard
 from contender.run import Run, RunResult, decide, decision_key, result
 from contender.searching import SearchReport
+from contender.stages.estimate import known_estimate
 from contender.workspace import Staged
 
 
@@ -116,7 +117,10 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         evaluations=nested_metrics(contest.evaluation.record),
         evaluation=contest.evaluation.record.evaluation,
         verdict=contest.verdict,
-        training=contest.model.record.figures() | fit_of(contest.model.record) | cost_of(run, contest).figures(),
+        training=contest.model.record.figures()
+        | fit_of(contest.model.record)
+        | cost_of(run, contest).figures()
+        | estimate_of(run, contest),
         compression=contest.compressed.record if contest.compressed else None,
         search=contest.search,
         monitoring=contest.observation,
@@ -143,6 +147,15 @@ def refuse(
     return result(
         run, "rejected_data", message, snapshot=snapshot.digest, champion=champion.release, **quality_places(quality)
     )
+
+
+def estimate_of(run: Run, contest: Contest) -> dict[str, float]:
+    """What was estimated for this training before, and how far off it was; {} where nothing was, or a search chose other options."""
+    if contest.search and contest.search.chosen.changes:
+        return {}
+    base = contest.challenger.lineage.get("base_digest", "")
+    found = known_estimate(run, contest.snapshot.digest, base)
+    return found.error(contest.model.record) if found else {}
 
 
 def cost_of(run: Run, contest: Contest) -> Cost:

@@ -33,6 +33,7 @@ REVISIONS = {
     "evaluate": 1,
     "judge": 3,
     "explain": 1,
+    "estimate": 1,
 }
 
 # Dotted key of the spec → what reads it: stages, whose keys it changes, and effects outside the workspace.
@@ -188,7 +189,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "guards": promote.guards.model_dump(),
             **rated,
         },
-        **{name: {} for name in ("fraction", "trial", "fetch", "base", "predict", "latency", "explain")},
+        **{name: {} for name in ("estimate", "fraction", "trial", "fetch", "base", "predict", "latency", "explain")},
         "monitor": rated,
         "rate": rated,
         "report": spec.report.model_dump(exclude={"base_url"}),

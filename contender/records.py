@@ -10,6 +10,7 @@ from contender.canonical import Record as Record
 from contender.canonical import canonical_json as canonical_json
 from contender.canonical import digest as digest
 from contender.canonical import sha256_hex as sha256_hex
+from contender.durations import Durations
 from contender.verdict import Look as Look
 from contender.verdict import RuleResult as RuleResult
 from contender.verdict import Verdict as Verdict
@@ -194,13 +195,14 @@ class TrainReport(Record):
     )
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
     curve: tuple[CurvePoint, ...] = ()
+    durations: Durations = Field(default=Durations(), description="of the attempt that ended it")
     versions: dict[str, str] = {}
     hardware: dict[str, str] = Field(default={}, description="what it was trained on: processor, cores, memory, GPU")
 
     def figures(self) -> dict[str, Any]:
         """What a run's document says of its training: all but the curve, and the share of the time that checkpoints took."""
-        share = self.checkpoint_seconds / self.seconds if self.seconds else 0.0
-        return self.model_dump(mode="json", exclude={"curve", "versions", "hardware"}) | {"checkpoint_share": share}
+        told = self.model_dump(mode="json", exclude={"curve", "durations", "versions", "hardware"})
+        return told | {"checkpoint_share": self.checkpoint_seconds / self.seconds if self.seconds else 0.0}
 
 
 # --- registry ---------------------------------------------------------------------------------------------------------

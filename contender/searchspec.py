@@ -154,6 +154,11 @@ class Search(Section):
         return min(self.trials or size, size)
 
     @property
+    def text(self) -> str:
+        """What a run would do, for people."""
+        return f"at most {self.most:,} trainings like that one, with other {', '.join(sorted(self.space))} ({self.method}, prune {self.prune})"
+
+    @property
     def ordered(self) -> list[tuple[str, Parameter]]:
         """The space, by name, and behind all others the keys that only matter beside these: a file's order may get lost on its way."""
         return sorted(self.space.items(), key=lambda entry: (bool(entry[1].when), entry[0]))

@@ -128,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("check", "validate a pipeline, look at its data and print the plan; trains nothing")
     _pipeline(one)
+    one.add_argument("--probe", action="store_true", help="time some steps of the training: hours, energy and cost")
     one.add_argument("--notify", action="store_true", help="send a message to every receiver of notify, to try it")
 
     one = command("run", "one run now: train on new data, promote what is shown to be better")

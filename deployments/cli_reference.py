@@ -171,7 +171,7 @@ DOCUMENT = {
     "evaluation": "its id in the registry",
     "verdict": "`decision`, `rules` with estimates, bounds, p-values and counts, and the sentence",
     "training": "what the training was and took: steps, seconds, device, precision; `device_hours`, their `price_per_hour` and `cost`; "
-    "`energy_kwh` where the hardware tells",
+    "`energy_kwh` where the hardware tells; `estimated_seconds` and `estimate_error` where `contender check --probe` estimated it before",
     "compression": "size, quality and speed of the challenger beside the model that it was made from, where the spec compresses",
     "search": "where the spec searches: `trials` with their values, scores and curves, the number of the `best`, "
     "and the `importance` of each key",

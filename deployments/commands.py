@@ -107,7 +107,13 @@ def command_check(options: argparse.Namespace) -> int:
     from deployments.terminal import console, say, show_table
 
     pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
-    plan = check(pipeline)
+    if options.probe:
+        from contender.stopping import stoppable
+
+        with stoppable():
+            plan = check(pipeline, probe=True)
+    else:
+        plan = check(pipeline)
     out = console()
     show_table(out, ("what", "value"), plan.lines())
     for warning in plan.warnings:

@@ -104,7 +104,7 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
             row_files = ["source", *(f"golden-{name}" for name in run.pipeline.spec.data.golden)]
             refer(folder, snapshot.folder, row_files)
         spec = run.pipeline.spec
-        with _with_history(spec, snapshot.folder / "source.arrow", quality.folder / "admitted.npy", folder) as read:
+        with with_history(spec, snapshot.folder / "source.arrow", quality.folder / "admitted.npy", folder) as read:
             report = split(
                 *read,
                 columns(run.pipeline),
@@ -131,7 +131,7 @@ def split_rows(run: Run, snapshot: Staged[Snapshot], quality: Staged[QualityRepo
 
 
 @contextmanager
-def _with_history(spec: Spec, rows: Path, admitted: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
+def with_history(spec: Spec, rows: Path, admitted: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
     """The rows to split, and which of them: where features of the past are asked for, a file that has them too, for so long."""
     if spec.data.features.history is None:
         yield rows, admitted

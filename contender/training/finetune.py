@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import transformers
 from transformers import TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
+from contender.durations import Durations
 from contender.evaluation.metrics import METRICS
 from contender.kinds.base import Kind
 from contender.records import CurvePoint, TrainReport
 from contender.text import listed
 from contender.training.checkpoints import Checkpoints
+from contender.training.clock import EpochClock
 from contender.training.devices import cpu_cores, hardware
 from contender.training.dropout import dropouts
 from contender.training.embedding import restore_rows
@@ -28,19 +31,18 @@ from contender.training.energy import JOULES_PER_KWH, meter_of
 from contender.training.head import Probe, last_layer
 from contender.training.lora import merge, save_adapter
 from contender.training.monitor import Monitor, Stopped
-from contender.training.options import Attempt, Job
+from contender.training.options import EVALUATION_BATCH, Attempt, Job
 from contender.training.prepare import PLAN, Prepared, job_digest, loss_of, prepare, restore_plan
 from contender.training.qlora import in_full_precision
 from contender.training.rates import rates_of
 from contender.training.saving import adapter_folder, save_model_files
 from contender.training.trainer import JobTrainer, diverged, figures
 
-EVALUATION_BATCH = 64
 CURVE_POINTS = 200
 
 
 def finetune(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> TrainReport:
-    """Trains `job`, continuing from the newest whole checkpoint in `folder`, and writes the model to `job.output`."""
+    """Trains `job`, continuing from the newest whole checkpoint in `folder`, and writes the model to `job.output`; a trial writes none."""
     _set_up(job)
     monitor.phase("preparing")
     checkpoints = Checkpoints(folder / "checkpoints", job_digest(job))
@@ -51,15 +53,21 @@ def finetune(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Trai
     if found:
         restore_plan(folder, found[0])
     set_seed(job.options.seed)
+    began = time.monotonic()
     prepared = prepare(job, folder, monitor, attempt)
+    preparing = time.monotonic() - began
     trainer = _trainer(job, folder, prepared, monitor, attempt, checkpoints)
+    clock = EpochClock(trainer, attempt.trial)
+    trainer.add_callback(clock)
     if found is None:
         trainer.train()
     else:
         trainer.resume(*found)
-    trainer.restore_best()
-    _finish(job, prepared)
-    return _report(job, prepared, trainer, attempt)
+    if attempt.trial is None:
+        trainer.restore_best()
+        _finish(job, prepared)
+    durations = Durations(preparing=preparing, of_rows=prepared.row_seconds, epochs=tuple(clock.epochs))
+    return _report(job, prepared, trainer, attempt).model_copy(update={"durations": durations})
 
 
 def _set_up(job: Job) -> None:

@@ -23,9 +23,9 @@ from contender.training.attempts import Attempts
 from contender.training.checkpoints import Checkpoints
 from contender.training.devices import PASSIVE
 from contender.training.memory import oom_kills, smaller
-from contender.training.options import Attempt, CheckpointOptions, Job, Progress, TrainOptions
+from contender.training.options import Attempt, CheckpointOptions, Job, Progress, TrainOptions, Trial
 
-__all__ = ["Attempts", "CheckpointOptions", "Job", "Progress", "Recovery", "TrainOptions", "run_job"]
+__all__ = ["Attempts", "CheckpointOptions", "Job", "Progress", "Recovery", "TrainOptions", "Trial", "run_job"]
 
 RESUMABLE, INTERRUPTED = 75, 130
 SAME_POINT = 3  # deaths in a row without a checkpoint in between: a fourth would be the same
@@ -51,6 +51,7 @@ def run_job(
     *,
     checkpoint: CheckpointOptions | None = None,
     most_hours: float | None = None,
+    trial: Trial | None = None,
     max_recoveries: int = 0,
     environment: Mapping[str, str] | None = None,
     on_progress: OnProgress | None = None,
@@ -64,7 +65,7 @@ def run_job(
     of each new one's folder. A child that died is started again, at most `max_recoveries` times, and `on_recovery` told why. `on_line`
     hears what the child prints. `environment` is added to the child's. SIGTERM and SIGINT are passed on once. After `most_hours` in the
     training loop, over all attempts, the child leaves a checkpoint. Raises BudgetSpent then; Interrupted, resumable where a checkpoint
-    is kept; OutOfMemory; TrainingFailed; the child's own error otherwise.
+    is kept; OutOfMemory; TrainingFailed; the child's own error otherwise. A `trial` ends early, with a report and no model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "job.json", job.to_bytes())
@@ -78,6 +79,7 @@ def run_job(
             micro_batch_size=recovery.micro_batch_size,
             checkpoint=checkpoint or CheckpointOptions(),
             most_seconds=None if most_hours is None else most_hours * 3600,
+            trial=trial,
         )
         try:
             report = _attempt(job, folder, told, environment or {}, on_progress, on_checkpoint, on_line)

@@ -13,6 +13,7 @@ from contender.specrules import Fault
 
 Init = Literal["pretrained", "scratch"]
 Method = Literal["full", "lora", "qlora", "head"]
+EVALUATION_BATCH = 64  # examples at once on validation, at least
 ADAPTING: tuple[Method, ...] = ("lora", "qlora")  # methods that train adapters beside the weights
 Precision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -179,6 +180,15 @@ class Job(Record):
     )
 
 
+class Trial(Record):
+    """A training that ends early and leaves no model: it was for its times alone."""
+
+    epochs: int = Field(description="after which it ends, once `least_seconds` have passed in the training loop")
+    steps: int = Field(description="after which it ends, once `most_seconds` have passed")
+    least_seconds: float
+    most_seconds: float
+
+
 class Attempt(Record):
     """What the child is told beside the job: all that may differ between attempts at it."""
 
@@ -188,6 +198,7 @@ class Attempt(Record):
     most_seconds: float | None = Field(
         default=None, description="in the training loop, over all attempts; None: no end"
     )
+    trial: Trial | None = None
 
     def is_spent(self, seconds: float) -> bool:
         """Whether the budget is used up after so many seconds in the training loop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,6 +71,7 @@ class Prepared:
     validation: datasets.Dataset
     rows: int  # to train on, before they became tensors
     adapted: Any = None  # the model with its adapters, for method lora
+    row_seconds: float = 0.0  # that the rows took, and not the base
     plan: Plan = field(init=False)
 
 
@@ -107,7 +109,9 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
     length = known.max_length if known else kind.length(job.options.max_length, processor, model.config, rows)
     if length:
         processor.model_max_length = length
+    began = time.monotonic()
     train, validation = _tensors(job, kind, processor, length, folder, (rows, checked), monitor)
+    row_seconds = time.monotonic() - began
     if len(train) == 0:
         raise DataError(
             f"each of the {len(rows):,} training rows is longer than {length:,} tokens, and none is left to train on",
@@ -126,11 +130,13 @@ def prepare(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Prepa
         # The Trainer trains nothing of 4 bits unless it sees adapters around it.
         trained = adapted if job.method == "qlora" else model
     elif job.method == "head":
+        began = time.monotonic()
         trained, train, validation = _probe(job, model, collate, (train, validation), folder, monitor, attempt)
+        row_seconds += time.monotonic() - began
         collate = collate_features
     elif kind.compact_embeddings:
         use_rows(model, np.union1d(used_ids(train, validation), processor.all_special_ids))
-    prepared = Prepared(kind, processor, model, trained, collate, train, validation, len(rows), adapted)
+    prepared = Prepared(kind, processor, model, trained, collate, train, validation, len(rows), adapted, row_seconds)
     prepared.plan = known or _decide(job, prepared, parameters, length, monitor, attempt)
     write_durably(folder / PLAN, prepared.plan.to_bytes())
     return prepared

@@ -124,7 +124,8 @@ def test_a_grid_holds_every_combination_that_differs_once() -> None:
     assert search.most == len(found) + 1 == 3 * (1 + 2) + 1
     assert len({json.dumps(one, sort_keys=True) for one in found}) == len(found)
     assert all(("model.lora.r" in one) == (one["model.method"] == "lora") for one in found)
-    assert search.model_copy(update={"trials": 4}).most == 4
+    fewer = search.model_copy(update={"trials": 4})
+    assert fewer.most == 4 and "at most 4 trainings" in fewer.text
 
 
 def test_a_step_reaches_its_end() -> None:
