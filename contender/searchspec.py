@@ -156,7 +156,8 @@ class Search(Section):
     @property
     def text(self) -> str:
         """What a run would do, for people."""
-        return f"at most {self.most:,} trainings like that one, with other {', '.join(sorted(self.space))} ({self.method}, prune {self.prune})"
+        others = ", ".join(sorted(self.space))
+        return f"at most {self.most:,} trainings like that one, with other {others} ({self.method}, prune {self.prune})"
 
     @property
     def ordered(self) -> list[tuple[str, Parameter]]:
