@@ -173,10 +173,13 @@ def _attempt(
 
 
 def _failure(code: int, final: dict[str, Any], folder: Path, ran_out: bool) -> ContenderError:
-    if code in (RESUMABLE, INTERRUPTED) or (stopping.asked() and -code in (signal.SIGTERM, signal.SIGINT)):
+    if code in (RESUMABLE, INTERRUPTED):
         return _interrupted(folder)
     if "error" in final:
         return told_error(final["error"], TrainingFailed)
+    # Asked while Python starts, before there is a handler, it ends by the signal, or with code 1 and a KeyboardInterrupt.
+    if stopping.asked():
+        return _interrupted(folder)
     see = f"See {folder / 'job.log'}."
     if ran_out and -code == signal.SIGKILL:
         return OutOfMemory("the kernel ended the training for want of memory", see)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contender.errors import OutOfMemory, TrainingFailed
+from contender.errors import Interrupted, OutOfMemory, TrainingFailed
 from contender.store import LocalStore, MemoryStore
 from contender.training import job
 from contender.training.attempts import Attempts
@@ -142,6 +142,19 @@ def test_a_job_that_is_stopped_while_its_base_is_loaded_does_not_blame_the_base(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("code", [1, -signal.SIGINT, -signal.SIGTERM])
+def test_a_child_that_a_signal_meets_while_python_starts_was_interrupted_and_did_not_die(tmp_path, monkeypatch, code):
+    from contender import stopping
+    from contender.training.launcher import _failure
+
+    (tmp_path / "job.log").write_text("KeyboardInterrupt\n")
+    assert isinstance(_failure(code, {}, tmp_path, ran_out=False), Died)
+    monkeypatch.setattr(stopping, "asked", lambda: True)
+    assert isinstance(_failure(code, {}, tmp_path, ran_out=False), Interrupted)
+    told = {"error": {"kind": "TrainingFailed", "what": "the loss became nan", "fix": "Lower it."}}
+    assert isinstance(_failure(code, told, tmp_path, ran_out=False), TrainingFailed)
 
 
 def test_of_what_cuda_says_the_sentence_that_matters_is_told():
