@@ -53,7 +53,7 @@ class Task:
     one label of a closed set, a JSON list of them in their order, any number of them whose order says nothing (set), or anything
     (none). `words`: whether examples are text, of which near-duplicates are found. `explains`: whether answers can be explained by
     what of the example spoke for them. `writes`: whether an answer is text that the model writes, by model.generation.
-    `compresses`: the keys of `compress` that gain something.
+    `compresses`: the keys of `compress` that gain something. `batch_sizes`: that a search tries where a spec does not say what to try.
     """
 
     roles: tuple[str, ...]
@@ -74,6 +74,7 @@ class Task:
         str, ...
     ] = ()  # columns that together may stand for the example: data.columns names them instead of its role
     compresses: tuple[Literal["quantize", "distill"], ...] = ()
+    batch_sizes: tuple[int, ...] = (16, 32, 64)
 
 
 PATH = "path"  # the column that says where a picture or a sound came from
@@ -170,6 +171,7 @@ TASKS: dict[str, Task] = {
         words=False,
         explains=False,
         base="builtin:tabular",
+        batch_sizes=(64, 256, 1024),
     ),
     "translation": _writing("source", "target", ("chrf", "bleu")),
     "summarization": _writing("text", "summary", ("rouge1", "rouge2", "rougeL")),

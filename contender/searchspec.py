@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from contender import specrules
 from contender.errors import known
+from contender.names import Task
 from contender.section import Metric, Section
 from contender.training.options import LoraOptions, TrainOptions
 
@@ -130,7 +131,7 @@ class Search(Section):
     space: Space = Field(
         default={},
         description="key of train, model.method or model.lora → its values, or its range; by default learning_rate, batch_size and "
-        "weight_decay of train, in ranges by model.method",
+        "weight_decay of train, in ranges by task and method, and augment of pictures and sounds",
     )
     trials: Annotated[int, Field(ge=LEAST, le=1000)] | None = Field(
         default=None,
@@ -233,11 +234,13 @@ def changed(document: dict[str, Any], changes: Values) -> dict[str, Any]:
     return made
 
 
-def default_space(method: object, init: object) -> dict[str, Any]:
-    """What is tried where a spec says nothing: the options that most often make a difference, as far as people try them."""
+def default_space(task: Task, method: object, init: object) -> dict[str, Any]:
+    """What is tried where a spec says nothing: the options that most often make a difference for such a task."""
     low, high = RATES.get(str(init if init == "scratch" else method), RATES["full"])
+    changed_pictures = {"train.augment": ["none", "light"]} if task.media and method == "full" else {}
     return {
         "train.learning_rate": {"low": low, "high": high, "scale": "log"},
-        "train.batch_size": [16, 32, 64],
+        "train.batch_size": list(task.batch_sizes),
         "train.weight_decay": {"low": 0.001, "high": 0.3, "scale": "log"},
+        **changed_pictures,
     }

@@ -174,7 +174,7 @@ class Spec(Section):
             value = specrules.filled(value, ("model", "init"), task.inits[0])
         if isinstance(value.get("search"), dict) and isinstance(value.get("model"), dict):
             model = value["model"]
-            space = default_space(model.get("method", task.methods[0]), model.get("init", "pretrained"))
+            space = default_space(task, model.get("method", task.methods[0]), model.get("init", "pretrained"))
             value = specrules.filled(value, ("search", "space"), space)
         return value
 

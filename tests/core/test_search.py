@@ -15,6 +15,7 @@ from reports import report_input
 
 from contender.errors import SpecError
 from contender.loading import load_pipeline
+from contender.names import TASKS
 from contender.plan import run_stages
 from contender.reporting.report import render_report
 from contender.reporting.search import search_chart
@@ -89,12 +90,23 @@ def test_a_search_needs_validation_rows(tmp_path: Path) -> None:
         load_pipeline(tmp_path / "desk.yaml", ("data.split.validation=0",))
 
 
-def test_every_task_has_a_space_of_its_own(tmp_path: Path) -> None:
-    spec = loaded(tmp_path, {}).spec
-    assert spec.search is not None and "train.learning_rate" in spec.search.space
-    head = load_pipeline(tmp_path / "desk.yaml", ("model.method=head",)).spec
-    assert head.search is not None
-    assert head.search.space["train.learning_rate"].high > (spec.search.space["train.learning_rate"].high or 0)
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_task_has_a_space_of_its_own(task: str) -> None:
+    facts = TASKS[task]
+    spaces = {}
+    for method in facts.methods:
+        model = {"base": "b", "method": method, "init": facts.inits[0]}
+        spec = Spec.model_validate(
+            {"name": "n", "task": task, "data": {"source": "x/"}, "model": model, "search": {"trials": 3}}
+        )
+        assert spec.search is not None
+        spaces[method] = spec.search.space
+        assert spec.search.space["train.batch_size"].values == facts.batch_sizes
+        assert ("train.augment" in spec.search.space) == (facts.media is not None and method == "full")
+    if "head" in spaces:
+        assert (
+            spaces["head"]["train.learning_rate"].high == 10 * 1e-2 > (spaces["full"]["train.learning_rate"].high or 1)
+        )
 
 
 def test_without_a_search_nothing_is_searched_and_the_decisions_stand(tmp_path: Path) -> None:
