@@ -202,6 +202,7 @@ def test_every_proposal_lies_in_the_space_and_keeps_its_conditions(method: str, 
         assert ("model.lora.r" in found) == (found["model.method"] == "lora")
 
 
+@pytest.mark.slow
 def test_a_model_of_the_trials_finds_the_peak_better_than_chance() -> None:
     def best(method: str, seed: int) -> float:
         space = {"train.learning_rate": SPACE["train.learning_rate"]}

@@ -32,6 +32,7 @@ def written(desk: Desk) -> dict[str, int]:
     return {path.parent.name: path.stat().st_ino for path in found}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_the_best_trial_is_released_and_none_is_repeated(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
