@@ -16,7 +16,9 @@ from prefect.client.schemas.filters import (
     FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateName,
+    FlowRunFilterStateType,
 )
+from prefect.client.schemas.objects import StateType
 
 WAITING = "Waiting"  # the name of the Running state of a run that waits for its turn
 # Prefect's names of SCHEDULED and PENDING states, and ours; its client cannot ask for types or a name.
@@ -39,4 +41,12 @@ def not_begun(deployment_ids: Iterable[UUID]) -> FlowRunFilter:
         deployment_id=FlowRunFilterDeploymentId(any_=list(deployment_ids)),
         state=FlowRunFilterState(name=FlowRunFilterStateName(any_=list(NOT_BEGUN))),
         expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC) + SOON),
+    )
+
+
+def under_way(deployment_ids: Iterable[UUID]) -> FlowRunFilter:
+    """A filter for the runs of these deployments that run. As long as nobody has the pipeline's turn they have not looked, either."""
+    return FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=list(deployment_ids)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
     )

@@ -30,7 +30,7 @@ from tasks.artifacts import leave
 from tasks.naming import name_after
 from tasks.policy import stage_task
 from tasks.turn import is_taken
-from tasks.waiting import not_begun
+from tasks.waiting import not_begun, under_way
 
 PATIENCE_SECONDS = 30.0
 KEYS_AT_ONCE = 50  # numbers of a key that are asked for in one question
@@ -57,6 +57,8 @@ def find_runs(run: Run, seen: Seen) -> Around:
         taken = is_taken(client, run.pipeline.spec.name)
         begun = tuple(_begun(n, found, taken) for n, found in _started_before(client, run, seen))
         waiting = client.read_flow_runs(flow_run_filter=not_begun([deployment]))
+        if not taken:  # between a run's first moment and its turn lie seconds on a busy machine
+            waiting += client.read_flow_runs(flow_run_filter=under_way([deployment]))
     alive = [str(found.id) for found in waiting if _lives(found, taken)]
     return Around(begun, not_begun=alive[0] if alive else None, busy=bool(taken))
 
