@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from contender.evaluation.metrics import METRICS
 from contender.judging.words import in_sentence, value
 from contender.records import Record
 from contender.searchspec import Value
@@ -134,12 +135,13 @@ def importance_rows(report: SearchReport) -> list[tuple[str, str]]:
     return [(key, f"{share:.0%}") for key, share in ordered]
 
 
-def reached(trial: TriedTrial, wanted: dict[str, float], lower_is_better: Sequence[str]) -> bool:
+def reached(trial: TriedTrial, wanted: dict[str, float]) -> bool:
     """Whether a trial comes up to every value that was asked for."""
     if not wanted or trial.score is None:
         return False
+    found = trial.metrics
     return all(
-        trial.metrics[name] <= bound if name in lower_is_better else trial.metrics[name] >= bound
+        found[name] >= bound if METRICS[name].higher_is_better else found[name] <= bound
         for name, bound in wanted.items()
     )
 

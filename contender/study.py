@@ -22,10 +22,8 @@ MOST_FOR_GP = 4  # keys, all of which always matter: a Gaussian process then nee
 THIRD = 3  # of those that got so far, one in so many goes on
 RUNGS = frozenset(THIRD**at for at in range(10))  # epochs after which asha looks: 1, 3, 9…
 ENOUGH_FOR_IMPORTANCE = 4  # finished trials
-FIRST_RANDOM, RANDOM_SHARE = (
-    10,
-    4,
-)  # trials at random before there is a model of them: a quarter of all, at most so many
+# Trials at random before there is a model of them: a quarter of all, at most so many.
+FIRST_RANDOM, RANDOM_SHARE = 10, 4
 MEDIAN_STARTS = 4  # trials that median lets finish first
 
 

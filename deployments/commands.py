@@ -8,7 +8,7 @@ import argparse
 import gc
 import os
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,16 +104,12 @@ def _source_from(target: Path, data: str) -> str:
 def command_check(options: argparse.Namespace) -> int:
     from contender.check import check
     from contender.loading import load_pipeline
+    from contender.stopping import stoppable
     from deployments.terminal import console, say, show_table
 
     pipeline = load_pipeline(Path(options.pipeline), tuple(options.overrides))
-    if options.probe:
-        from contender.stopping import stoppable
-
-        with stoppable():
-            plan = check(pipeline, probe=True)
-    else:
-        plan = check(pipeline)
+    with stoppable() if options.probe else nullcontext():
+        plan = check(pipeline, probe=options.probe)
     out = console()
     show_table(out, ("what", "value"), plan.lines())
     for warning in plan.warnings:

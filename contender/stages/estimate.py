@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,13 @@ import numpy as np
 
 from contender.errors import DataError, Interrupted
 from contender.estimate import Estimate, estimated, steps_of
+from contender.files import empty_folder
 from contender.kinds import kind
 from contender.plan import columns, kept_columns, parts, stage_key
 from contender.records import Snapshot, SplitDefinition, SplitReport, TrainReport
 from contender.run import Run
 from contender.stages.data import with_history
-from contender.stages.model import told_of_job, training_versions
+from contender.stages.model import job_of, training_versions
 from contender.training.devices import cpu_cores
 from contender.workspace import Staged
 
@@ -66,8 +66,7 @@ def estimate_training(
         sets = _sample(run, snapshot, labels, rows, validation, folder)
         sample = sets.record.rows["train"], sets.record.rows["validation"]
         report = _timed(run, base, sets, steps_of(rows, spec.train.batch_size, spec.train.epochs), folder / "job")
-        for path in list(folder.iterdir()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        empty_folder(folder)
         (folder / "trial.json").write_bytes(report.to_bytes())
         return estimated(report, sample, rows, validation, spec.train.epochs, spec.train.batch_size)
 
@@ -154,14 +153,12 @@ def _write_part(rows: Path, chosen: np.ndarray, out: Path) -> None:
 def _timed(run: Run, base: ResolvedBase, sets: Staged[SplitReport], steps: int, folder: Path) -> TrainReport:
     """The trial: a training of as many steps as the real one would have, which decides its precision, ended after some epochs."""
     from contender.store import LocalStore
-    from contender.training.launcher import Attempts, CheckpointOptions, Job, Trial, run_job
+    from contender.training.launcher import Attempts, CheckpointOptions, Trial, run_job
 
     spec = run.pipeline.spec
-    model = {name: getattr(spec.model, name) for name in ("method", "init", "config", "lora")}
-    job = Job(**told_of_job(run, base, sets, folder / "model"), **model)
     epochs = max(EPOCHS, steps / steps_of(sets.record.rows["train"], spec.train.batch_size, 1))
     options = spec.train.model_copy(update={"epochs": epochs, "early_stopping": 0})
-    job = job.model_copy(update={"options": options})
+    job = job_of(run, base, sets, folder / "model").model_copy(update={"options": options})
     trial = Trial(epochs=EPOCHS, steps=LEAST_STEPS, least_seconds=LEAST_SECONDS, most_seconds=MOST_SECONDS)
     try:
         with run.hold_device() as environment:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from contender import contest
@@ -13,7 +14,7 @@ from contender.noise import Trial
 from contender.progress import Note, tell
 from contender.records import Outcome, QualityReport, Record, ReleaseManifest, Snapshot, SplitReport, TrainReport
 from contender.run import EXIT_CODES, Run, StageTime, outcome_of
-from contender.stages.model import predict_trained
+from contender.stages.model import Predictions, predict_trained
 from contender.stages.telling import finish
 from contender.workspace import Staged
 
@@ -63,30 +64,49 @@ def _seeded(run: Run, seed: int) -> Run:
     return replace(run, pipeline=run.pipeline.model_copy(update={"spec": seeded}))
 
 
-def try_out(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], on: str, stage: str, place: str) -> Trial:
-    """The metrics of one trained model on a set, told of as `stage`; `place` says which of how many it is."""
+@dataclass(frozen=True)
+class Scored:
+    """A trained model on a set: the digest that a release of it would have, its outcomes, and what they come to."""
+
+    digest: str
+    predicted: Staged[Predictions]
+    outcomes: Path
+    rows: int
+    metrics: dict[str, float]
+
+
+def score(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], on: str, stage: str) -> Scored:
+    """The metrics of one trained model on a set; its progress is told of as a part of `stage`."""
     import pyarrow.parquet as pq
 
     from contender.evaluation.metrics import compute
 
+    evaluate = run.pipeline.spec.evaluate
+    digest, predicted = predict_trained(run, model, split, on, stage)
+    path = predicted.folder / "outcomes.parquet"
+    outcomes = with_scope(pq.read_table(path), evaluate.out_of_scope)
+    return Scored(digest, predicted, path, outcomes.num_rows, compute(outcomes, evaluate.metrics))
+
+
+def try_out(run: Run, model: Staged[TrainReport], split: Staged[SplitReport], on: str, stage: str, place: str) -> Trial:
+    """The metrics of one trained model on a set, told of as `stage`; `place` says which of how many it is."""
     started, seed = time.monotonic(), run.pipeline.spec.train.seed
     tell(Note(stage, "started"))
-    digest, predicted = predict_trained(run, model, split, on)
-    outcomes = with_scope(pq.read_table(predicted.folder / "outcomes.parquet"), run.pipeline.spec.evaluate.out_of_scope)
+    found = score(run, model, split, on, "evaluate")
     trial = Trial(
         seed=seed,
-        model=digest,
-        metrics=compute(outcomes, run.pipeline.spec.evaluate.metrics),
-        rows=outcomes.num_rows,
+        model=found.digest,
+        metrics=found.metrics,
+        rows=found.rows,
         precision=model.record.precision,
         trained_on=model.record.device,
-        device=predicted.record.device,
-        dtype=predicted.record.dtype,
-        outcomes=str(predicted.folder / "outcomes.parquet"),
+        device=found.predicted.record.device,
+        dtype=found.predicted.record.dtype,
+        outcomes=str(found.outcomes),
     )
     shown = ", ".join(f"{name} {value:.4f}" for name, value in trial.metrics.items())
     text = f"seed {seed} ({place}) on {on}: {shown}"
-    finish(run, stage, predicted.key, text, predicted.cached, time.monotonic() - started)
+    finish(run, stage, found.predicted.key, text, found.predicted.cached, time.monotonic() - started)
     return trial
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from contender.compression import Compression
     from contender.models import ResolvedBase
     from contender.spec import Pipeline
+    from contender.training.launcher import Job
 
 
 class Predictions(Record):
@@ -84,8 +85,6 @@ def training(
 
     `prepared`: where it shares prepared rows with others on the same split; `about`: see StageJob.
     """
-    from contender.training.launcher import Job
-
     spec = run.pipeline.spec
     key = stage_key(
         run.pipeline,
@@ -99,11 +98,10 @@ def training(
     job = StageJob(run, stage, key, stage_of_base(run, base), **about)
 
     def compute(folder: Path) -> TrainReport:
-        model = {name: getattr(spec.model, name) for name in ("method", "init", "config", "lora")}
-        shared = str(prepared) if prepared else None
-        told = Job(**told_of_job(run, base, split, folder / "model"), **model, prepared=shared)
+        told = job_of(run, base, split, folder / "model")
+        shared = told.model_copy(update={"prepared": str(prepared) if prepared else None})
         with _warming_up(spec.task, Path(base.path)):
-            return job.train(told)
+            return job.train(shared)
 
     return Training(key, compute, job.forget)
 
@@ -117,6 +115,14 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
     if (curve := overfitting(trained.record)) is not None and curve.overfits:
         tell(Note("train", "warned", curve.text))
     return trained
+
+
+def job_of(run: Run, base: ResolvedBase, split: Staged[SplitReport], output: Path) -> Job:
+    """The training that the spec describes, of the base on a split's rows."""
+    from contender.training.launcher import Job
+
+    model = {name: getattr(run.pipeline.spec.model, name) for name in ("method", "init", "config", "lora")}
+    return Job(**told_of_job(run, base, split, output), **model)
 
 
 def told_of_job(run: Run, base: ResolvedBase, split: Staged[SplitReport], output: Path) -> dict[str, Any]:

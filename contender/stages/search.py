@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from contender import specrules
 from contender.data.media import REFERENCE
 from contender.errors import OutOfMemory, TrainingFailed, UsageError
-from contender.evaluation.scope import check_scope, with_scope
+from contender.evaluation.scope import check_scope
 from contender.files import link_or_copy
 from contender.judging.words import value
 from contender.kinds import kind
@@ -26,7 +26,8 @@ from contender.records import SplitReport, TrainReport
 from contender.run import Run
 from contender.searching import Point, SearchReport, TriedTrial, best_of, reached
 from contender.searchspec import Search, Values
-from contender.stages.model import Training, predict_trained, training
+from contender.stages.measuring import score
+from contender.stages.model import Training, training
 from contender.stages.telling import finish
 from contender.training.options import Progress
 from contender.workspace import Staged
@@ -75,7 +76,7 @@ class Curve:
 
 def is_over(run: Run, trials: Sequence[TriedTrial]) -> bool:
     """Whether there were enough trials, or one that is good enough."""
-    return len(trials) >= _search(run).most or any(_reached(run, trial) for trial in trials)
+    return len(trials) >= _search(run).most or _is_reached(run, trials)
 
 
 def with_changes(run: Run, changes: Values) -> Run:
@@ -143,7 +144,7 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
         most=search.most,
         trials=tuple(trials),
         best=best.number,
-        reached=any(_reached(run, trial) for trial in trials),
+        reached=_is_reached(run, trials),
         importance=importance(search, trials, higher),
     )
     shutil.rmtree(_prepared(run, split), ignore_errors=True)
@@ -190,14 +191,12 @@ def _blind(run: Run, split: Staged[SplitReport], number: int) -> Iterator[Staged
 def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, told: TriedTrial) -> TriedTrial:
     try:
         model = run.workspace.stage("train", one.key, TrainReport, one.compute, share=False)
-    except Hopeless:
+    except (Hopeless, TrainingFailed, OutOfMemory) as error:
         one.forget()
-        return told.model_copy(update={"state": "pruned", "curve": tuple(curve.points), "seconds": curve.seconds})
-    except (TrainingFailed, OutOfMemory) as error:
-        one.forget()
-        return told.model_copy(update={"message": error.what, "curve": tuple(curve.points), "seconds": curve.seconds})
+        why = {"state": "pruned"} if isinstance(error, Hopeless) else {"message": error.what}
+        return told.model_copy(update={**why, "curve": tuple(curve.points), "seconds": curve.seconds})
     one.forget()
-    metrics = _metrics(run, model, seen)
+    metrics = score(run, model, seen, ON, "search").metrics
     return told.model_copy(
         update={
             "state": "finished",
@@ -207,18 +206,6 @@ def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, tol
             "seconds": model.record.seconds,
             "model": one.key,
         }
-    )
-
-
-def _metrics(run: Run, model: Staged[TrainReport], seen: Staged[SplitReport]) -> dict[str, float]:
-    import pyarrow.parquet as pq
-
-    from contender.evaluation.metrics import compute
-
-    _, predicted = predict_trained(run, model, seen, ON, "search")
-    evaluate = run.pipeline.spec.evaluate
-    return compute(
-        with_scope(pq.read_table(predicted.folder / "outcomes.parquet"), evaluate.out_of_scope), evaluate.metrics
     )
 
 
@@ -234,11 +221,9 @@ def _came_to(run: Run, trial: TriedTrial) -> str:
     return value(primary, trial.score) if trial.score is not None else trial.message or trial.state
 
 
-def _reached(run: Run, trial: TriedTrial) -> bool:
-    from contender.evaluation.metrics import METRICS
-
-    wanted = _search(run).stop_when
-    return reached(trial, wanted, [name for name in wanted if not METRICS[name].higher_is_better])
+def _is_reached(run: Run, trials: Sequence[TriedTrial]) -> bool:
+    """Whether a trial is good enough to be the last."""
+    return any(reached(trial, _search(run).stop_when) for trial in trials)
 
 
 def _higher_is_better(run: Run) -> bool:

@@ -299,11 +299,11 @@ def test_an_objective_is_met_by_all_of_its_metrics() -> None:
     trial = TriedTrial(
         number=1, changes={}, state="finished", score=0.9, seconds=1.0, metrics={"accuracy": 0.9, "log_loss": 0.3}
     )
-    assert reached(trial, {"accuracy": 0.9}, [])
-    assert not reached(trial, {"accuracy": 0.91}, [])
-    assert reached(trial, {"accuracy": 0.9, "log_loss": 0.3}, ["log_loss"])
-    assert not reached(trial, {"accuracy": 0.9, "log_loss": 0.2}, ["log_loss"])
-    assert not reached(trial, {}, [])
+    assert reached(trial, {"accuracy": 0.9})
+    assert not reached(trial, {"accuracy": 0.91})
+    assert reached(trial, {"accuracy": 0.9, "log_loss": 0.3})
+    assert not reached(trial, {"accuracy": 0.9, "log_loss": 0.2})
+    assert not reached(trial, {})
 
 
 def test_the_report_draws_the_search_and_shows_no_markup_of_a_value(tmp_path: Path) -> None:
