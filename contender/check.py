@@ -81,7 +81,7 @@ class Plan(Record):
     steps: int
     search: str | None = Field(description="what is tried before, where the spec searches")
     estimate: Estimate | None = Field(description="of the training, where it was timed: check --probe")
-    budget_hours: float | None = Field(description="of the training loop, after which it stops and waits")
+    budget: str = Field(description="what the trainings for the model may use together; empty: no end")
     judged_on: str
     smallest_gain: float | None = Field(description="of accuracy, of the looks the one that shows least")
     looks: tuple[NextLook, ...]
@@ -102,7 +102,7 @@ class Plan(Record):
             ("sets", sets),
             (
                 "training",
-                f"at most {self.steps:,} steps{f', and {hours:g} hours' if (hours := self.budget_hours) else ''}",
+                f"at most {self.steps:,} steps{f', and {self.budget}' if self.budget else ''}",
             ),
             *([("estimate", self.estimate.text)] if self.estimate else []),
             *([("search", self.search)] if self.search else []),
@@ -152,7 +152,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         steps=estimate.steps if estimate else steps_of(expected["train"], train.batch_size, train.epochs),
         search=pipeline.spec.search.text if pipeline.spec.search else None,
         estimate=estimate.at(budget.price_per_hour) if estimate else None,
-        budget_hours=budget.hours,
+        budget=budget.text,
         judged_on=judged_set(pipeline),
         smallest_gain=gain,
         looks=looks,
@@ -164,7 +164,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         warnings=(
             *_warnings(looks, rules, labels, snapshot.record),
             *_of_columns(pipeline, snapshot),
-            *warnings_of(estimate, budget.hours),
+            *warnings_of(estimate, budget, pipeline.spec.search.most if pipeline.spec.search else 1),
             *unresolved(pipeline),
         ),
     )

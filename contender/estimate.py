@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from statistics import median
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from contender.durations import EpochTime
 from contender.records import Record, TrainReport
+
+if TYPE_CHECKING:
+    from contender.resourcespec import Budget
 
 
 def steps_of(rows: int, batch_size: int, epochs: float) -> int:
@@ -147,11 +151,21 @@ def _step(epoch: EpochTime) -> float:
     return epoch.after_first / (epoch.steps - 1) if epoch.steps > 1 else epoch.seconds
 
 
-def warnings_of(estimate: Estimate | None, budget_hours: float | None) -> Iterator[str]:
-    from contender.reporting.wording import duration
+def warnings_of(estimate: Estimate | None, budget: Budget, trainings: int = 1) -> Iterator[str]:
+    """Where so many trainings like the estimated one would use more than their budget."""
+    from contender.reporting.wording import duration, energy
 
-    if estimate is not None and budget_hours is not None and estimate.hours > budget_hours:
-        yield (
-            f"the training would take about {duration(estimate.seconds)}, more than resources.budget.hours: {budget_hours:g}; "
-            "it would stop there with a checkpoint and wait"
-        )
+    if estimate is None:
+        return
+    seconds, kwh = estimate.seconds * trainings, (estimate.energy_kwh or 0.0) * trainings
+    who = "the training" if trainings == 1 else f"a search of {trainings:,} trainings, none stopped early,"
+    end = (
+        "end there with the best model so far"
+        if budget.when_spent == "judge"
+        else "stop there with a checkpoint and wait"
+    )
+    if budget.most_hours is not None and seconds > budget.most_hours * 3600:
+        most = duration(budget.most_hours * 3600)
+        yield f"{who} would take about {duration(seconds)}, more than the {most} of resources.budget; it would {end}"
+    if budget.kwh is not None and kwh > budget.kwh:
+        yield f"{who} would draw {energy(kwh)}, more than resources.budget.kwh: {budget.kwh:g}; it would {end}"

@@ -191,8 +191,9 @@ class TrainReport(Record):
         description="that the device drew in the training loop, over all attempts, whatever else it did meanwhile; null: not told",
     )
     energy_source: Literal["nvml", "rapl"] | None = Field(
-        default=None, description="whose counter told: the GPU's (NVML), the processor's (RAPL)"
+        default=None, description="whose counter told: GPU's, processor's"
     )
+    budget_spent: bool = Field(default=False, description="whether it ended where its budget did")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
     curve: tuple[CurvePoint, ...] = ()
     durations: Durations = Field(default=Durations(), description="of the attempt that ended it")

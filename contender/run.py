@@ -34,6 +34,7 @@ from contender.registry.signing import private_key
 from contender.searching import SearchReport
 from contender.secretref import resolve
 from contender.spec import Pipeline
+from contender.spending import Spent
 from contender.store import open_store
 from contender.store.guarded import single_writer
 from contender.text import visible
@@ -127,6 +128,7 @@ class Run:
     hold_device: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
     started: float = field(default_factory=time.monotonic)
     stages: list[StageTime] = field(default_factory=list)
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def peeked_cache(self) -> Path:

@@ -40,6 +40,8 @@ class TriedTrial(Record):
     metrics: dict[str, float] = {}
     curve: tuple[Point, ...] = ()
     seconds: float = Field(description="in the training loop")
+    energy_kwh: float | None = Field(default=None, description="that its device drew there; null: not told")
+    budget_spent: bool = Field(default=False, description="whether it ended where the budget did: the best so far")
     model: str | None = Field(default=None, description="the key of its training in the workspace")
     message: str = ""
 
@@ -61,6 +63,7 @@ class SearchReport(Record):
     trials: tuple[TriedTrial, ...]
     best: int = Field(description="number of the trial that was chosen")
     reached: bool = Field(description="whether stop_when ended it")
+    budget_spent: bool = Field(default=False, description="whether the budget ended it")
     importance: dict[str, float] = Field(
         description="key → share of what moved the score (PED-ANOVA), where there are enough trials"
     )
@@ -79,6 +82,8 @@ class SearchReport(Record):
         first, best = self.trials[0], self.chosen
         score = value(self.primary, best.score) if best.score is not None else "nothing"
         found = f"Trial {best.number} of {len(self.trials)} came to {in_sentence(self.primary)} {score} on {self.set}"
+        if self.budget_spent:
+            found = f"The budget is spent after {len(self.trials)} of {self.most} trials. {found}"
         if best.number == 1:
             return f"{found}: the spec as it stands, and nothing that was tried is better."
         before = (

@@ -313,6 +313,8 @@ class Pipeline(Record):
         left_out["report"] = {"base_url"}
         if self.spec.search is None:
             left_out["search"] = True
+        if self.spec.resources.budget.when_spent == "judge":  # then it decides how good a model gets
+            left_out["resources"] = {"max_recoveries", "checkpoint"}
         spec = self.spec.model_dump(mode="json", exclude=left_out)
         # The order of golden sets decides which one is judged on, and canonical JSON forgets it.
         judge = {} if self.judge is None else {"judge": self.judge}

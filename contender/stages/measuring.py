@@ -14,6 +14,7 @@ from contender.noise import Trial
 from contender.progress import Note, tell
 from contender.records import Outcome, QualityReport, Record, ReleaseManifest, Snapshot, SplitReport, TrainReport
 from contender.run import EXIT_CODES, Run, StageTime, outcome_of
+from contender.spending import Spent
 from contender.stages.model import Predictions, predict_trained
 from contender.stages.telling import finish
 from contender.workspace import Staged
@@ -61,7 +62,8 @@ def with_seeds(run: Run, count: int) -> list[Run]:
 def _seeded(run: Run, seed: int) -> Run:
     spec = run.pipeline.spec
     seeded = spec.model_copy(update={"train": spec.train.model_copy(update={"seed": seed})})
-    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": seeded}))
+    # Each of them may use what the one of a run may.
+    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": seeded}), spent=Spent())
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from contender.stages.adapter import adapter_files
 from contender.stages.base import inherited_keys, stage_of_base
 from contender.stages.data import frozen_split
 from contender.stages.lineage import is_quantised, lineage
+from contender.stages.places import places
 from contender.stages.table import features_of, table_of
 from contender.stages.telling import bytes_told, finish, rows_told, staged
 from contender.stages.training import StageJob, trained_told
@@ -95,7 +96,7 @@ def training(
         kind=kind(spec.task).revision,
         versions=training_versions(spec.model.method),
     )
-    job = StageJob(run, stage, key, stage_of_base(run, base), **about)
+    job = StageJob(run, stage, key, stage_of_base(run, base), **about, may_end=True)
 
     def compute(folder: Path) -> TrainReport:
         told = job_of(run, base, split, folder / "model")
@@ -110,8 +111,13 @@ def fine_tune(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Stage
     """The candidate: a child process trains it, and continues where an interrupted run left its checkpoint."""
     check_scope(run.pipeline.spec.evaluate.out_of_scope, split.record.label_counts["train"])
     one = training(run, base, split)
-    trained = staged(run, "train", one.key, TrainReport, one.compute, trained_told)
-    one.forget()
+    place = places(run, one.key)
+    trained = staged(run, "train", place.found("train", TrainReport), TrainReport, one.compute, trained_told, place.of)
+    run.spent.add(one.key, trained.record.seconds, trained.record.energy_kwh)
+    if trained.record.budget_spent:
+        tell(Note("train", "warned", trained.record.notes[-1]))
+    else:
+        one.forget()
     if (curve := overfitting(trained.record)) is not None and curve.overfits:
         tell(Note("train", "warned", curve.text))
     return trained

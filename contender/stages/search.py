@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,8 +25,10 @@ from contender.records import SplitReport, TrainReport
 from contender.run import Run
 from contender.searching import Point, SearchReport, TriedTrial, best_of, reached
 from contender.searchspec import Search, Values
+from contender.spending import JOULES_PER_KWH
 from contender.stages.measuring import score
 from contender.stages.model import Training, training
+from contender.stages.places import places
 from contender.stages.telling import finish
 from contender.training.options import Progress
 from contender.workspace import Staged
@@ -51,32 +52,34 @@ class Curve:
     def __init__(self, run: Run, trial: NextTrial) -> None:
         spec = run.pipeline.spec
         self.points: list[Point] = []
-        self.seconds = 0.0
+        self.seconds = 0.0  # in the training loop
+        self.joules: float | None = None
         self._trial = trial
         if kind(spec.task).chooses_by_loss:
             self._name, self._sign = "loss", -1
         else:
             self._name, self._sign = spec.evaluate.metrics[0], 1 if _higher_is_better(run) else -1
-        self._began: float | None = None  # the first step
 
     def __call__(self, progress: Progress) -> None:
-        if self._began is None and progress.steps:
-            self._began = time.monotonic()
+        if progress.seconds:
+            self.seconds, self.joules = progress.seconds, progress.joules
         if not progress.evaluations:
             return
         self.points = [
             Point(epoch=math.ceil(one.epoch - SLACK), score=self._sign * one.metrics[self._name])
             for one in progress.evaluations
         ]
-        self.seconds = time.monotonic() - (self._began or time.monotonic())
         verdicts = [self._trial.is_hopeless(point.epoch, point.score) for point in self.points]
         if verdicts[-1] and progress.step < progress.steps:
             raise Hopeless
 
 
 def is_over(run: Run, trials: Sequence[TriedTrial]) -> bool:
-    """Whether there were enough trials, or one that is good enough."""
-    return len(trials) >= _search(run).most or _is_reached(run, trials)
+    """Whether there were enough trials, or one that is good enough, or one that is the best when the budget is spent."""
+    if len(trials) >= _search(run).most or _is_reached(run, trials):
+        return True
+    left = run.pipeline.spec.resources.budget.left(run.spent)
+    return left.ends_with_best and left.are_reached(0.0, 0.0) and best_of(trials, _higher_is_better(run)) is not None
 
 
 def with_changes(run: Run, changes: Values) -> Run:
@@ -119,7 +122,9 @@ def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: S
             (folder / "trial.json").write_bytes(found.to_bytes())
             return found
 
-        done = run.workspace.stage("trial", _key(run, one, trial, before), TriedTrial, compute).record
+        place = places(run, _key(run, one, trial, before))
+        done = run.workspace.stage("trial", place.found("trial", TriedTrial), TriedTrial, compute, place.of).record
+    run.spent.add(f"trial {trial.number}" if done.model is None else done.model, done.seconds, done.energy_kwh)
     _forget_model(run, done, before)
     tell(Note("search", "said", f"trial {trial.number} of {search.most}: {_came_to(run, done)} with {done.text}"))
     return done
@@ -145,6 +150,7 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
         trials=tuple(trials),
         best=best.number,
         reached=_is_reached(run, trials),
+        budget_spent=is_over(run, trials) and len(trials) < search.most and not _is_reached(run, trials),
         importance=importance(search, trials, higher),
     )
     shutil.rmtree(_prepared(run, split), ignore_errors=True)
@@ -157,7 +163,9 @@ def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]
     """Of a trial: its training, what it is measured by and, where others can end it, how those went; not how long they took."""
     prune = "none" if trial.number == 1 else _search(run).prune
     others = (
-        [] if prune == "none" else [other.model_dump(mode="json", exclude={"seconds", "message"}) for other in before]
+        []
+        if prune == "none"
+        else [other.model_dump(mode="json", exclude={"seconds", "energy_kwh", "message"}) for other in before]
     )
     return stage_key(
         run.pipeline,
@@ -189,13 +197,17 @@ def _blind(run: Run, split: Staged[SplitReport], number: int) -> Iterator[Staged
 
 
 def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, told: TriedTrial) -> TriedTrial:
+    place = places(run, one.key)
     try:
-        model = run.workspace.stage("train", one.key, TrainReport, one.compute, share=False)
+        looked_up = place.found("train", TrainReport)
+        model = run.workspace.stage("train", looked_up, TrainReport, one.compute, place.of, share=False)
     except (Hopeless, TrainingFailed, OutOfMemory) as error:
         one.forget()
         why = {"state": "pruned"} if isinstance(error, Hopeless) else {"message": error.what}
-        return told.model_copy(update={**why, "curve": tuple(curve.points), "seconds": curve.seconds})
-    one.forget()
+        drew = {"energy_kwh": None if curve.joules is None else curve.joules / JOULES_PER_KWH}
+        return told.model_copy(update={**why, **drew, "curve": tuple(curve.points), "seconds": curve.seconds})
+    if not model.record.budget_spent:
+        one.forget()
     metrics = score(run, model, seen, ON, "search").metrics
     return told.model_copy(
         update={
@@ -204,7 +216,9 @@ def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, tol
             "metrics": metrics,
             "curve": tuple(curve.points),
             "seconds": model.record.seconds,
-            "model": one.key,
+            "energy_kwh": model.record.energy_kwh,
+            "budget_spent": model.record.budget_spent,
+            "model": model.key,
         }
     )
 

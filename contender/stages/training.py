@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from contender import stopping
+from contender.errors import BudgetSpent
 from contender.progress import Note, tell
 from contender.records import TrainReport
 from contender.run import Run
@@ -27,7 +28,8 @@ class StageJob:
     """The training of one stage, by the stage's key: it continues where an interrupted run left its checkpoint.
 
     `reads`: stages (name, key) that it reads beside those that the run has told of. `watch` hears of all progress; what it raises ends
-    the training. `place`: which of several trainings of its stage it is, for people.
+    the training. `place`: which of several trainings of its stage it is, for people. `may_end`: whether it may end where its budget is
+    spent, with the best model so far, if the spec wants that.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class StageJob:
         reads: Iterable[tuple[str, str]] = (),
         watch: Watch | None = None,
         place: str = "",
+        may_end: bool = False,
     ) -> None:
         from contender.training.launcher import Attempts
         from contender.training.sharing import SharedCheckpoints
@@ -53,12 +56,24 @@ class StageJob:
         self._heard = False
         self._watch = watch
         self._place = place
+        self._may_end = may_end
 
     def train(self, job: Job) -> TrainReport:
-        """Runs it to its end in a child process; the model lies in `job.output`. See `run_job` for what it raises."""
+        """Runs it to its end in a child process; the model lies in `job.output`. See `run_job` for what it raises.
+
+        BudgetSpent also before it begins, where others have left nothing for it.
+        """
         from contender.training.launcher import run_job
 
-        resources = self._run.pipeline.spec.resources
+        resources, spent = self._run.pipeline.spec.resources, self._run.spent
+        limits = resources.budget.left(spent)
+        if limits.are_reached(0.0, 0.0):
+            raise BudgetSpent(
+                f"{spent.trainings} trainings have used the budget of {resources.budget.text}, and there is another one to come",
+                "Raise resources.budget and run the same command: what is finished is kept.",
+            )
+        if not self._may_end:
+            limits = limits.model_copy(update={"ends_with_best": False})
         if self._shared:
             self._shared.restore()
         sending = self._shared.sending() if self._shared else nullcontext()
@@ -68,7 +83,7 @@ class StageJob:
                 self._folder,
                 self._attempts,
                 checkpoint=resources.checkpoint,
-                most_hours=resources.budget.hours,
+                limits=limits,
                 max_recoveries=resources.max_recoveries,
                 environment=environment,
                 on_progress=self._told,

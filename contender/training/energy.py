@@ -19,7 +19,6 @@ Source = Literal["nvml", "rapl"]
 POWERCAP = Path("/sys/class/powercap")
 ZONE = re.compile(r"intel-rapl:\d+(:\d+)?")
 SAMPLE_SECONDS = 30.0  # far less than a counter takes to start anew
-JOULES_PER_KWH = 3.6e6
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,14 @@ from contender.durations import Durations
 from contender.evaluation.metrics import METRICS
 from contender.kinds.base import Kind
 from contender.records import CurvePoint, TrainReport
+from contender.spending import JOULES_PER_KWH
 from contender.text import listed
 from contender.training.checkpoints import Checkpoints
 from contender.training.clock import EpochClock
 from contender.training.devices import cpu_cores, hardware
 from contender.training.dropout import dropouts
 from contender.training.embedding import restore_rows
-from contender.training.energy import JOULES_PER_KWH, meter_of
+from contender.training.energy import meter_of
 from contender.training.head import Probe, last_layer
 from contender.training.lora import merge, save_adapter
 from contender.training.monitor import Monitor, Stopped
@@ -47,7 +48,7 @@ def finetune(job: Job, folder: Path, monitor: Monitor, attempt: Attempt) -> Trai
     monitor.phase("preparing")
     checkpoints = Checkpoints(folder / "checkpoints", job_digest(job))
     found = checkpoints.latest()
-    if found and attempt.is_spent(found[1].seconds):
+    if found and not attempt.limits.ends_with_best and attempt.limits.are_reached(found[1].seconds, found[1].joules):
         monitor.stop.spend()
         raise Stopped(resumable=True)
     if found:
@@ -209,6 +210,7 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
         best_metric=state.best_metric,
         best_step=state.best_global_step,
         stopped_early=trainer.stopped_early,
+        budget_spent=trainer.budget_spent,
         resumed_from_step=trainer.before.step if trainer.before else 0,
         attempt=attempt.number,
         micro_batch_size=attempt.at_once(job),
@@ -216,7 +218,7 @@ def _report(job: Job, prepared: Prepared, trainer: JobTrainer, attempt: Attempt)
         checkpoint_seconds=trainer.checkpoint_seconds,
         energy_kwh=None if joules is None else joules / JOULES_PER_KWH,
         energy_source=None if joules is None else trainer.meter.source,
-        notes=tuple(_notes(job, prepared, attempt)),
+        notes=(*_notes(job, prepared, attempt), *_ended_by_budget(job, trainer)),
         curve=tuple(_curve(state.log_history)),
         versions={
             "python": platform.python_version(),
@@ -233,6 +235,13 @@ def _examples(prepared: Prepared) -> int:
     """That an epoch trains on; a row may hold several."""
     several = "examples" in prepared.train.column_names
     return int(np.sum(prepared.train["examples"][:])) if several else len(prepared.train)
+
+
+def _ended_by_budget(job: Job, trainer: JobTrainer) -> Iterator[str]:
+    if trainer.budget_spent:
+        done, limits = trainer.state.epoch or 0.0, trainer.attempt.limits.text
+        where = f"ended after {done:.3g} of {job.options.epochs:g} epochs, where its budget of {limits} was spent"
+        yield f"{where}; this is the best model so far"
 
 
 def _notes(job: Job, prepared: Prepared, attempt: Attempt) -> Iterator[str]:

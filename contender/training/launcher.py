@@ -23,9 +23,9 @@ from contender.training.attempts import Attempts
 from contender.training.checkpoints import Checkpoints
 from contender.training.devices import PASSIVE
 from contender.training.memory import oom_kills, smaller
-from contender.training.options import Attempt, CheckpointOptions, Job, Progress, TrainOptions, Trial
+from contender.training.options import Attempt, CheckpointOptions, Job, Limits, Progress, TrainOptions, Trial
 
-__all__ = ["Attempts", "CheckpointOptions", "Job", "Progress", "Recovery", "TrainOptions", "Trial", "run_job"]
+__all__ = ["Attempts", "CheckpointOptions", "Job", "Limits", "Progress", "Recovery", "TrainOptions", "Trial", "run_job"]
 
 RESUMABLE, INTERRUPTED = 75, 130
 SAME_POINT = 3  # deaths in a row without a checkpoint in between: a fourth would be the same
@@ -50,7 +50,7 @@ def run_job(
     attempts: Attempts,
     *,
     checkpoint: CheckpointOptions | None = None,
-    most_hours: float | None = None,
+    limits: Limits | None = None,
     trial: Trial | None = None,
     max_recoveries: int = 0,
     environment: Mapping[str, str] | None = None,
@@ -63,9 +63,9 @@ def run_job(
 
     `folder` holds the job's checkpoints: the same job with the same folder continues where it was stopped; `on_checkpoint` hears
     of each new one's folder. A child that died is started again, at most `max_recoveries` times, and `on_recovery` told why. `on_line`
-    hears what the child prints. `environment` is added to the child's. SIGTERM and SIGINT are passed on once. After `most_hours` in the
-    training loop, over all attempts, the child leaves a checkpoint. Raises BudgetSpent then; Interrupted, resumable where a checkpoint
-    is kept; OutOfMemory; TrainingFailed; the child's own error otherwise. A `trial` ends early, with a report and no model.
+    hears what the child prints. `environment` is added to the child's. SIGTERM and SIGINT are passed on once. At its `limits`
+    the child leaves a checkpoint. Raises BudgetSpent then, where they do not end it with a model; Interrupted, resumable where a
+    checkpoint is kept; OutOfMemory; TrainingFailed; the child's own error otherwise. A `trial` ends early, with a report and no model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / "job.json", job.to_bytes())
@@ -78,7 +78,7 @@ def run_job(
             number=attempts.take(recovery.micro_batch_size),
             micro_batch_size=recovery.micro_batch_size,
             checkpoint=checkpoint or CheckpointOptions(),
-            most_seconds=None if most_hours is None else most_hours * 3600,
+            limits=limits or Limits(),
             trial=trial,
         )
         try:
@@ -167,8 +167,8 @@ def _attempt(
             printed.end()
     if code == 0 and "report" in final:
         return TrainReport.model_validate(final["report"])
-    if code == RESUMABLE and "spent" in final and told.most_seconds is not None:
-        raise _spent(told.most_seconds, folder)
+    if code == RESUMABLE and "spent" in final:
+        raise _spent(told.limits, folder)
     raise _failure(code, final, folder, ran_out=kills is not None and (oom_kills() or 0) > kills)
 
 
@@ -187,11 +187,11 @@ def _failure(code: int, final: dict[str, Any], folder: Path, ran_out: bool) -> C
     return Died(f"the training process {how_it_ended(code)}{f': {said}' if said else ''}", see)
 
 
-def _spent(seconds: float, folder: Path) -> BudgetSpent:
+def _spent(limits: Limits, folder: Path) -> BudgetSpent:
     step = Checkpoints(folder / "checkpoints", "").newest_step() or 0
     return BudgetSpent(
-        f"the training has used its budget of {seconds / 3600:g} hours, and its checkpoint waits at step {step:,}",
-        "Raise resources.budget.hours and run the same command: it continues from there.",
+        f"the training has used its budget of {limits.text}, and its checkpoint waits at step {step:,}",
+        "Raise resources.budget and run the same command: it continues from there.",
     )
 
 

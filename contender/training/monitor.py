@@ -61,6 +61,7 @@ class Monitor:
         self.stop = stop
         self.metrics: dict[str, float] = {}
         self.examples = 0
+        self.used: Callable[[], tuple[float, float | None]] = lambda: (0.0, None)  # seconds, joules: Progress
         self._step = self._steps = 0
         self._epoch = 0.0
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_STEPS)  # time, examples so far
@@ -109,7 +110,9 @@ class Monitor:
 
     def _tell(self, phase: str, **more: Any) -> None:
         self._told = time.monotonic()
-        progress = Progress.model_validate({**self._speed(), **more, "metrics": self.metrics, "phase": phase})
+        seconds, joules = self.used()
+        used = {"seconds": seconds, "joules": joules}
+        progress = Progress.model_validate(self._speed() | used | more | {"metrics": self.metrics, "phase": phase})
         self.voice.say(progress=progress.model_dump(mode="json"))
 
     def _speed(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 from contender.records import Record
 from contender.section import Seconds
 from contender.specrules import Fault
+from contender.spending import JOULES_PER_KWH
 
 Init = Literal["pretrained", "scratch"]
 Method = Literal["full", "lora", "qlora", "head"]
@@ -189,20 +190,35 @@ class Trial(Record):
     most_seconds: float
 
 
+class Limits(Record):
+    """What a training may use, over all attempts at it; None: no end."""
+
+    seconds: float | None = Field(default=None, description="in the training loop")
+    joules: float | None = Field(default=None, description="that the device draws there")
+    ends_with_best: bool = Field(
+        default=False, description="there it ends with the best model so far, where others stop with a checkpoint"
+    )
+
+    def are_reached(self, seconds: float, joules: float | None) -> bool:
+        """Whether it has used as much; `joules`: None where the device did not tell all the while, and that may be too much."""
+        if self.joules is not None and (joules is None or joules >= self.joules):
+            return True
+        return self.seconds is not None and seconds >= self.seconds
+
+    @property
+    def text(self) -> str:
+        shown = {"hours": self.seconds and self.seconds / 3600, "kWh": self.joules and self.joules / JOULES_PER_KWH}
+        return " and ".join(f"{value:.4g} {unit}" for unit, value in shown.items() if value is not None)
+
+
 class Attempt(Record):
     """What the child is told beside the job: all that may differ between attempts at it."""
 
     number: int = 1
     micro_batch_size: int | None = Field(default=None, description="examples at once; None: a whole step's")
     checkpoint: CheckpointOptions = CheckpointOptions()
-    most_seconds: float | None = Field(
-        default=None, description="in the training loop, over all attempts; None: no end"
-    )
+    limits: Limits = Limits()
     trial: Trial | None = None
-
-    def is_spent(self, seconds: float) -> bool:
-        """Whether the budget is used up after so many seconds in the training loop."""
-        return self.most_seconds is not None and seconds >= self.most_seconds
 
     def at_once(self, job: Job, count: int | None = None) -> int:
         """Examples to compute on at once, where `count` (by default a step's) would be taken if memory held a step's."""
@@ -231,4 +247,6 @@ class Progress(Record):
         default=(), description="right behind an evaluation: all so far, those of earlier attempts too; () otherwise"
     )
     checkpoint: int | None = Field(default=None, description="the step of a checkpoint that was written just now")
+    seconds: float = Field(default=0.0, description="in the training loop, over all attempts")
+    joules: float | None = Field(default=None, description="that the device drew there; None: it does not tell")
     phase: Literal["starting", "preparing", "measuring", "training", "evaluating", "saving"] = "training"

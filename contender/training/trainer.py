@@ -21,7 +21,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from contender.errors import TrainingFailed
+from contender.errors import TrainingFailed, UsageError
 from contender.files import link_or_copy
 from contender.training.checkpoints import CheckpointManifest, Checkpoints
 from contender.training.energy import Meter
@@ -70,7 +70,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self.primary = primary
         self.sign = 1.0 if higher_is_better else -1.0
         self.patience = patience
-        self.stopped_early = False
+        self.stopped_early = self.budget_spent = False
         self.plan = plan
         self.before: CheckpointManifest | None = None  # what earlier attempts left
         self.checkpoints_written = 0
@@ -163,6 +163,9 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         self.monitor.saved(step)
         if self.monitor.stop.requested:
             raise Stopped(resumable=True)
+        if self.attempt.limits.ends_with_best and self.is_spent():
+            # From this checkpoint a larger budget goes on; what validation says behind it is of this model alone.
+            self.budget_spent = self.control.should_training_stop = True
 
     def _fill(self, folder: Path) -> None:
         _save_weights(self.model, folder / WEIGHTS)
@@ -182,6 +185,14 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
         """That the device drew in those seconds; None where it did not tell all the while."""
         before, now = self.before.joules if self.before else 0.0, self.meter.joules()
         return None if before is None or now is None else before + now
+
+    def used(self) -> tuple[float, float | None]:
+        """Seconds and joules."""
+        return self.seconds(), self.joules()
+
+    def is_spent(self) -> bool:
+        """Whether it may not go on."""
+        return self.attempt.limits.are_reached(*self.used())
 
     def resume(self, folder: Path, manifest: CheckpointManifest) -> None:
         """Goes on from a checkpoint to the end."""
@@ -240,6 +251,12 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self._began = self._saved = time.monotonic()
         self.trainer.meter.begin()
+        self.trainer.monitor.used = self.trainer.used
+        if self.trainer.attempt.limits.joules is not None and self.trainer.joules() is None:
+            raise UsageError(
+                f"resources.budget.kwh cannot be watched: the {self.trainer.args.device.type} here does not tell what it draws",
+                "Limit hours or cost instead, or let this user read the counters of the hardware.",
+            )
         self._saved_step = state.global_step
         self.trainer.monitor.plan(state.global_step, state.max_steps)
         self.trainer.monitor.phase("training")
@@ -269,9 +286,10 @@ class _Loop(TrainerCallback):  # type: ignore[misc]
         self.trainer.monitor.still("saving")
 
     def _due(self, step: int) -> bool:
-        if self.trainer.attempt.is_spent(self.trainer.seconds()):
+        spent, limits = self.trainer.is_spent(), self.trainer.attempt.limits
+        if spent and not limits.ends_with_best:
             self.trainer.monitor.stop.spend()
-        if self.trainer.monitor.stop.requested:
+        if spent or self.trainer.monitor.stop.requested:
             return True
         if self.cadence.steps and step - self._saved_step >= self.cadence.steps:
             return True

@@ -15,6 +15,7 @@ from contender.data.lengths import lengths_of, spread
 from contender.durations import Durations, EpochTime
 from contender.estimate import Speed, estimated, measured, seconds_of, steps_of, warnings_of
 from contender.records import TrainReport
+from contender.resourcespec import Budget
 
 MACHINE = {"processor": "x", "cores": "2"}
 
@@ -97,9 +98,14 @@ def test_energy_and_cost_follow_the_time() -> None:
 
 def test_a_training_beyond_its_budget_is_warned_of() -> None:
     found = estimated(report(*[epoch(10, 0.5)] * 3), (80, 20), 800, 0, 2, 8)
-    (said,) = warnings_of(found, found.hours / 2)
-    assert "resources.budget.hours" in said
-    assert not [*warnings_of(found, found.hours * 2), *warnings_of(found, None), *warnings_of(None, 0.1)]
+    half, twice = Budget(hours=found.hours / 2), Budget(hours=found.hours * 2)
+    (said,) = warnings_of(found, half)
+    assert "resources.budget" in said and "wait" in said
+    assert not [*warnings_of(found, twice), *warnings_of(found, Budget()), *warnings_of(None, half)]
+    (said,) = warnings_of(found, Budget(cost=2 * found.hours, price_per_hour=1.0, when_spent="judge"), trainings=3)
+    assert "3 trainings" in said and "best model so far" in said
+    drawing = found.model_copy(update={"energy_kwh": 0.2})
+    assert len([*warnings_of(drawing, Budget(kwh=0.1))]) == 1 and not [*warnings_of(found, Budget(kwh=0.1))]
 
 
 def test_the_error_is_of_the_epochs_that_were_trained_and_on_the_same_hardware_alone() -> None:

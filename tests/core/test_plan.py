@@ -128,7 +128,10 @@ OTHER: dict[str, Any] = {
     "resources.checkpoint.every": "30s",
     "resources.checkpoint.steps": 100,
     "resources.budget.hours": 4.0,
+    "resources.budget.cost": 10.0,
+    "resources.budget.kwh": 1.5,
     "resources.budget.price_per_hour": 3.5,
+    "resources.budget.when_spent": "judge",
     "train.deterministic": True,
     "stores": {"s3://a/": {"profile": "p"}},
     "report.examples": "none",
@@ -193,6 +196,7 @@ WITHIN: dict[str, dict[str, Any]] = {
     ),
     **dict.fromkeys(("train.packing", "evaluate.answer", "evaluate.judge"), CHAT),
     "train.augment": {"task": "image-classification"},
+    "resources.budget.cost": {"resources.budget.price_per_hour": 3.5},
     **{f"compress.distill.{key}": {"compress.distill.to": "smaller"} for key in ("temperature", "alpha")},
     **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }

@@ -12,7 +12,10 @@ from contender.errors import SpecError, UsageError
 from contender.judging.rules import Floor
 from contender.loading import PLANNED, load_pipeline, validate
 from contender.names import METRIC_NAMES
-from contender.spec import Spec
+from contender.resourcespec import Budget
+from contender.spec import Pipeline, Spec
+from contender.spending import JOULES_PER_KWH, Spent
+from contender.training.options import Limits
 from contender.yamlfile import parse_yaml
 
 MINIMAL = """\
@@ -86,7 +89,44 @@ def test_a_budget_is_of_hours_above_zero_and_a_price_not_below() -> None:
         (fault,) = faults(resources(f"{{price_per_hour: {value}}}"))
         assert "resources.budget.price_per_hour" in fault
     assert "price_per_hour" in faults(resources("{price_per_hours: 3}"))[0], "the nearest known key"
+    for key in ("cost", "kwh"):
+        for value in ("0", "-1", ".inf", "some"):
+            assert f"resources.budget.{key}" in faults(resources(f"{{{key}: {value}, price_per_hour: 2}}"))[0]
+    for price in ("", ", price_per_hour: 0"):
+        assert "cost: needs price_per_hour" in faults(resources(f"{{cost: 3{price}}}"))[0]
+    assert "when_spent" in faults(resources("{hours: 1, when_spent: promote}"))[0]
     assert len(faults(resources("3"))) == 1
+
+
+def test_a_budget_ends_by_hours_or_by_cost_and_what_others_used_is_gone() -> None:
+    budget = Budget(hours=4, cost=6, price_per_hour=2, kwh=0.5)
+    assert (budget.most_hours, budget.text) == (3, "4 hours and 6 of cost and 0.5 kWh")
+    assert Budget().most_hours is None and Budget().text == "" and Budget(price_per_hour=1).most_hours is None
+    spent = Spent()
+    assert budget.left(spent) == Limits(seconds=3 * 3600, joules=0.5 * JOULES_PER_KWH)
+    spent.add("a", 3600, 0.1)
+    spent.add("b", 1800, None)
+    spent.add("a", 3600, 0.1)  # found again
+    left = budget.left(spent)
+    assert (spent.trainings, left.seconds) == (2, 1.5 * 3600)
+    assert left.joules == pytest.approx(0.4 * JOULES_PER_KWH)
+    spent.add("c", 1e9, 1e9)
+    assert budget.left(spent).are_reached(0, 0) and not Budget().left(spent).are_reached(1e9, None)
+
+
+def test_what_a_device_does_not_tell_may_be_too_much() -> None:
+    assert Limits(joules=1.0).are_reached(0.0, None) and not Limits(joules=1.0).are_reached(1e9, 0.5)
+    assert Limits(seconds=1.0).are_reached(1.0, None) and not Limits(seconds=1.0).are_reached(0.9, 1e9)
+
+
+def test_only_a_budget_that_decides_what_is_judged_is_part_of_the_decision() -> None:
+    def digest(text: str) -> str:
+        spec = validate(parse_yaml(MINIMAL + f"resources: {{budget: {text}}}\n", "p.yaml"))
+        return Pipeline(spec=spec, folder="/", suite_name="s", suite={}).digest
+
+    assert digest("{hours: 1}") == digest("{hours: 2}") == digest("{}")
+    ending = [digest(f"{{hours: {hours}, when_spent: judge}}") for hours in (1, 2)]
+    assert len({*ending, digest("{hours: 1}")}) == 3
 
 
 def test_a_planned_value_is_refused_as_not_supported_yet() -> None:

@@ -56,7 +56,7 @@ def test_a_run_at_its_budget_stops_with_5_decides_nothing_and_goes_on_once_that_
     for _ in range(2):
         spent = desk.retrain("--set", "resources.budget.hours=1e-9")
         assert (spent.code, spent.document["outcome"]) == (5, "budget"), spent.shown
-        assert "raise resources.budget.hours" in spent.document["message"].lower()
+        assert "raise resources.budget" in spent.document["message"].lower()
         assert "Traceback" not in spent.shown
     assert desk.run("history", "desk", "--json").document.get("entries", []) == [], "there may not even be a registry"
     more = desk.retrain("--set", "resources.budget.hours=1")

@@ -23,7 +23,8 @@ SEARCH = ("--set", "train.epochs=3", "--set", f"search={json.dumps({'method': 'r
 
 def trials(document: dict[str, Any]) -> list[dict[str, Any]]:
     """What must be the same in every run of the same search: all but how long it took."""
-    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in document["search"]["trials"]]
+    timed = ("seconds", "energy_kwh")
+    return [{key: value for key, value in trial.items() if key not in timed} for trial in document["search"]["trials"]]
 
 
 def written(desk: Desk) -> dict[str, int]:
@@ -79,6 +80,25 @@ def test_a_killed_search_goes_on_with_the_trial_that_it_was_at(desk: Desk) -> No
     assert len(after) == 4
     other = desk.retrain(*SEARCH, "--set", "workspace=elsewhere/", "--set", "promote.to=other/")
     assert trials(other.document) == trials(done.document)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_search_at_its_budget_ends_with_its_best_trial_and_goes_on_once_that_is_raised(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    waits = desk.retrain(*SEARCH, "--set", "resources.budget.hours=1e-9")
+    assert (waits.code, waits.document["outcome"]) == (5, "budget"), waits.shown
+    ends = ("--set", "resources.budget.when_spent=judge")
+    ended = desk.retrain(*SEARCH, *ends, "--set", "resources.budget.hours=1e-9")
+    assert ended.document["outcome"] in ("promoted", "kept", "inconclusive"), ended.shown
+    (trial,) = ended.document["search"]["trials"]
+    assert ended.document["search"]["budget_spent"] and trial["budget_spent"] and trial["score"] is not None
+    assert ended.document["training"]["budget_spent"] and "budget is spent after 1 of 4 trials" in ended.shown
+    more = desk.retrain(*SEARCH, *ends, "--set", "resources.budget.hours=1")
+    assert more.document["outcome"] != "up_to_date", more.shown
+    found = more.document["search"]
+    assert len(found["trials"]) == 4 and not found["budget_spent"] and not found["trials"][0]["budget_spent"]
+    assert not more.document["training"]["budget_spent"]
 
 
 def test_a_search_reads_no_held_out_row(desk: Desk) -> None:

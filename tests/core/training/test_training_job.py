@@ -12,15 +12,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from limits import files_of_at_most
 
-from contender.errors import BudgetSpent, DataError, DiskFull, Interrupted, TrainingFailed
+from contender.errors import BudgetSpent, DataError, DiskFull, Interrupted, TrainingFailed, UsageError
 from contender.files import describe_files
 from contender.store import LocalStore
 from contender.training.checkpoints import Checkpoints
-from contender.training.launcher import Attempts, CheckpointOptions, Job, Progress, run_job
+from contender.training.energy import meter_of
+from contender.training.launcher import Attempts, CheckpointOptions, Job, Limits, Progress, run_job
 from contender.training.options import TrainOptions
 
+NOTHING = Limits(seconds=3.6e-6)
 LONG = {"epochs": 400, "early_stopping": 0, "batch_size": 4}  # minutes, so that only a signal ends it
 
 
@@ -85,15 +88,39 @@ def test_a_signal_leaves_a_checkpoint_and_the_next_run_ends_the_training(make_jo
 def test_a_budget_stops_a_training_before_its_next_step_and_a_larger_one_ends_it(make_job, tmp_path):
     job = make_job(epochs=4)
     with pytest.raises(BudgetSpent, match=r"its budget of 1e-09 hours, and its checkpoint waits at step 1\b") as stop:
-        run_job(job, tmp_path / "job", attempts(tmp_path), most_hours=1e-9)
+        run_job(job, tmp_path / "job", attempts(tmp_path), limits=NOTHING)
     assert stop.value.exit_code == 5
-    assert "resources.budget.hours" in stop.value.fix
+    assert "resources.budget" in stop.value.fix
     trained = []
     with pytest.raises(BudgetSpent, match=r"step 1\b"):
-        run_job(job, tmp_path / "job", attempts(tmp_path), most_hours=1e-9, on_progress=trained.append)
+        run_job(job, tmp_path / "job", attempts(tmp_path), limits=NOTHING, on_progress=trained.append)
     assert "training" not in {progress.phase for progress in trained}, "nothing is left to spend"
-    report = run_job(job, tmp_path / "job", attempts(tmp_path), most_hours=1.0)
+    report = run_job(job, tmp_path / "job", attempts(tmp_path), limits=Limits(seconds=3600))
     assert (report.steps, report.resumed_from_step) == (76, 1)
+
+
+def test_a_training_that_may_end_at_its_budget_ends_with_the_best_so_far_and_a_larger_one_goes_on(make_job, tmp_path):
+    job, told = make_job(epochs=4), []
+    ends = NOTHING.model_copy(update={"ends_with_best": True})
+    report = run_job(job, tmp_path / "job", attempts(tmp_path), limits=ends, on_progress=told.append)
+    assert report.budget_spent and report.steps == 1 and 0 < report.epochs < 1
+    assert "budget" in report.notes[-1] and "of 4 epochs" in report.notes[-1]
+    assert report.best_metric is not None, "validation is asked before it ends"
+    assert (Path(job.output) / "model.safetensors").exists()
+    assert told[-1].seconds > 0
+    whole = run_job(job, tmp_path / "job", attempts(tmp_path), limits=Limits(seconds=3600))
+    assert (whole.steps, whole.resumed_from_step, whole.budget_spent) == (76, 1, False)
+    undisturbed = make_job(epochs=4, output="undisturbed")
+    run_job(undisturbed, tmp_path / "other", attempts(tmp_path / "others"))
+    left, right = (Path(one.output) / "model.safetensors" for one in (job, undisturbed))
+    assert left.read_bytes() == right.read_bytes(), "the look at its budget left no trace"
+
+
+def test_a_budget_of_energy_is_refused_where_nothing_tells_it(make_job, tmp_path):
+    if meter_of(torch.device("cpu")).source:
+        pytest.skip("this processor tells what it draws")
+    with pytest.raises(UsageError, match=r"kwh cannot be watched: the cpu here"):
+        run_job(make_job(epochs=1), tmp_path / "job", attempts(tmp_path), limits=Limits(joules=1e9))
 
 
 def test_an_error_in_the_listener_ends_the_child(make_job, tmp_path):

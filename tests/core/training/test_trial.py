@@ -76,7 +76,7 @@ def test_an_estimate_is_made_once_for_each_training_and_told_from_then_on(
     assert found is not None and found.seconds > 0
     assert (found.rows, found.steps, first.steps) == (495, 6 * 31, 6 * 31)
     assert found.cost == pytest.approx(found.seconds * 10)
-    assert any("resources.budget.hours" in warning for warning in first.warnings)
+    assert any("resources.budget" in warning for warning in first.warnings)
     assert found.text in dict(first.lines())["estimate"]
     assert len(left(desk)) == 2, "the stage's manifest and what the trial told"
     again = check(pipeline)
