@@ -190,9 +190,7 @@ class TrainReport(Record):
         default=None,
         description="that the device drew in the training loop, over all attempts, whatever else it did meanwhile; null: not told",
     )
-    energy_source: Literal["nvml", "rapl"] | None = Field(
-        default=None, description="whose counter told: GPU's, processor's"
-    )
+    energy_source: Literal["nvml", "rapl"] | None = Field(default=None, description="the counter: of GPU, of processor")
     budget_spent: bool = Field(default=False, description="whether it ended where its budget did")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the result should know")
     curve: tuple[CurvePoint, ...] = ()
