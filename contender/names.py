@@ -24,6 +24,8 @@ METRIC_NAMES = (
     *TEXT_METRICS,
     *CHAT_METRICS,
 )
+# What a search may weigh beside metrics → its unit; of all the lower is the better.
+COSTS = {"latency_ms": "ms", "size_mb": "MB", "train_seconds": "s"}
 # Metrics without an upper bound; every other one is a share, between 0 and 1.
 UNBOUNDED_METRICS = ("log_loss", "perplexity")
 

@@ -7,12 +7,12 @@ survives a kill: what is asked again is answered the same, and what was tried al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from contender.evaluation.metrics import METRICS
-from contender.judging.words import in_sentence, value
+from contender.around import Around
+from contender.judging.words import facts, in_sentence, value
 from contender.records import Record
 from contender.searchspec import Value
 
@@ -38,6 +38,7 @@ class TriedTrial(Record):
         default=None, description="of the primary metric on validation; None: pruned, or failed"
     )
     metrics: dict[str, float] = {}
+    costs: dict[str, float] = Field(default={}, description="objective that is no metric → value, where it counts")
     curve: tuple[Point, ...] = ()
     seconds: float = Field(description="in the training loop")
     energy_kwh: float | None = Field(default=None, description="that its device drew there; null: not told")
@@ -67,6 +68,14 @@ class SearchReport(Record):
     importance: dict[str, float] = Field(
         description="key → share of what moved the score (PED-ANOVA), where there are enough trials"
     )
+    objectives: tuple[str, ...] = Field(
+        default=(), description="where several count: the primary metric, then the others"
+    )
+    tolerance: float = Field(default=0.0, description="how much of the primary metric could be given up for the others")
+    front: tuple[int, ...] = Field(
+        default=(), description="numbers of the trials that no other one beats, where several objectives count"
+    )
+    around: Around | None = Field(default=None, description="the champion that ranges were narrowed around")
 
     @property
     def chosen(self) -> TriedTrial:
@@ -78,6 +87,13 @@ class SearchReport(Record):
         return sum(trial.seconds for trial in self.trials)
 
     @property
+    def lineage(self) -> dict[str, Any]:
+        """What a release tells of how its options were chosen."""
+        around = {"around": self.around.release} if self.around else {}
+        told = {"method": self.method, "trials": len(self.trials), "chosen": self.best, **around}
+        return told | {"metric": self.primary, "score": self.chosen.score, "set": self.set}
+
+    @property
     def sentence(self) -> str:
         first, best = self.trials[0], self.chosen
         score = value(self.primary, best.score) if best.score is not None else "nothing"
@@ -85,7 +101,8 @@ class SearchReport(Record):
         if self.budget_spent:
             found = f"The budget is spent after {len(self.trials)} of {self.most} trials. {found}"
         if best.number == 1:
-            return f"{found}: the spec as it stands, and nothing that was tried is better."
+            better = "better" if not self.objectives else "chosen before it"
+            return f"{found}: the spec as it stands, and nothing that was tried is {better}."
         before = (
             f", where the spec as it stands comes to {value(self.primary, first.score)}"
             if first.score is not None
@@ -144,10 +161,9 @@ def reached(trial: TriedTrial, wanted: dict[str, float]) -> bool:
     """Whether a trial comes up to every value that was asked for."""
     if not wanted or trial.score is None:
         return False
-    found = trial.metrics
+    found = trial.metrics | trial.costs
     return all(
-        found[name] >= bound if METRICS[name].higher_is_better else found[name] <= bound
-        for name, bound in wanted.items()
+        found[name] >= bound if facts(name).higher_is_better else found[name] <= bound for name, bound in wanted.items()
     )
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from contender import specrules
 from contender.errors import known
-from contender.names import Task
-from contender.section import Metric, Section
+from contender.names import COSTS, METRIC_NAMES, Task
+from contender.section import Section
 from contender.training.options import LoraOptions, TrainOptions
 
 if TYPE_CHECKING:
@@ -48,6 +48,18 @@ LEAST = 2  # trials: with one there is nothing to choose between
 def _one_or_several(value: Any) -> Any:
     """A list stands for its values."""
     return {"values": value} if isinstance(value, list | tuple) else value
+
+
+def _objective(name: str) -> str:
+    if name not in (*METRIC_NAMES, *COSTS):
+        raise ValueError(known("metric", name, (*METRIC_NAMES, *COSTS)))
+    return name
+
+
+def _objectives(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("names an objective twice")
+    return tuple(map(_objective, names))
 
 
 class Parameter(Section):
@@ -140,25 +152,53 @@ class Search(Section):
     prune: Literal["asha", "median", "none"] = Field(
         default="asha",
         description="which trials are stopped after an epoch: asha: those not in the best third of what got so far; median: those worse "
-        "than half of it",
+        "than half of it; with objectives none",
     )
-    stop_when: dict[Metric, float] = Field(
-        default={}, description="metric → value on validation: the trial that reaches all of them is the last"
+    stop_when: dict[Annotated[str, AfterValidator(_objective)], float] = Field(
+        default={},
+        description="metric, or objective → value on validation: the trial that reaches all of them is the last",
     )
+    objectives: Annotated[tuple[str, ...], AfterValidator(_objectives)] = Field(
+        default=(),
+        description="what counts beside the primary metric, the most important first: metrics of evaluate.metrics, latency_ms (the "
+        "median of one prediction at a time), size_mb, train_seconds",
+    )
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="how much worse than the best trial's primary metric, in its own units, that of the chosen one may be: of those trials "
+        "the best in the next objective is chosen",
+    )
+    around: Literal["champion"] | None = Field(
+        default=None,
+        description="champion: its options are the second trial, and ranges are searched in a third of their width around its values",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_pruning(cls, value: Any) -> Any:
+        """Pruning looks at the score alone, and would end a small, fast model for what it is not meant to be best in."""
+        return {"prune": "none", **value} if isinstance(value, dict) and value.get("objectives") else value
+
+    @property
+    def given(self) -> tuple[Values, ...]:
+        """The values of the first trials, which nothing chooses: the spec as it stands, so that no search comes to less than none."""
+        return ({},)
 
     @property
     def most(self) -> int:
         """Trials, at most."""
         if self.method != "grid":
             return self.trials or 20
-        size = len(self.combinations()) + 1
+        size = len(self.combinations()) + len(self.given)
         return min(self.trials or size, size)
 
     @property
     def text(self) -> str:
         """What a run would do, for people."""
         others = ", ".join(sorted(self.space))
-        return f"at most {self.most:,} trainings like that one, with other {others} ({self.method}, prune {self.prune})"
+        aims = f", weighing {', '.join(self.objectives)} too" if self.objectives else ""
+        start = f", around the {self.around}" if self.around else ""
+        return f"at most {self.most:,} trainings like that one, with other {others} ({self.method}, prune {self.prune}{start}){aims}"
 
     @property
     def ordered(self) -> list[tuple[str, Parameter]]:
@@ -180,9 +220,7 @@ class Search(Section):
         """What does not go together with the spec, which must be whole: every end of every key's values is tried in it."""
         if not spec.data.split.validation:
             yield ("search",), "compares on validation rows, and data.split.validation is 0"
-        for name in self.stop_when:
-            if name not in spec.evaluate.metrics:
-                yield ("search", "stop_when"), known("metric of evaluate.metrics", name, spec.evaluate.metrics)
+        yield from self._objective_faults(spec.evaluate.metrics)
         if not self.space:
             yield ("search", "space"), "is empty: name keys, or leave it out for the task's own"
         if own := [*self._own_faults()]:
@@ -193,6 +231,23 @@ class Search(Section):
                 spec.with_changes(changes)
             except ValidationError as error:
                 yield ("search", "space", key), f"{changes[key]!r}: {specrules.first_of(error)}"
+
+    def _objective_faults(self, metrics: tuple[str, ...]) -> Iterator[specrules.Fault]:
+        allowed = (*metrics[1:], *COSTS)
+        for name in self.objectives:
+            if name == metrics[0]:
+                yield ("search", "objectives"), f"{name} is the primary metric: it comes first, and need not be named"
+            elif name not in allowed:
+                yield ("search", "objectives"), known("metric of evaluate.metrics, or cost,", name, allowed)
+        for name in self.stop_when:
+            if name not in (*metrics, *self.objectives):
+                wanted = known("metric of evaluate.metrics, or objective,", name, (*metrics, *self.objectives))
+                yield ("search", "stop_when"), wanted
+        if self.objectives and self.prune != "none":
+            why = "it looks at the score alone, and would stop a small, fast model for that"
+            yield ("search", "prune"), f"is {self.prune}, which does not go with search.objectives: {why}"
+        if self.tolerance and not self.objectives:
+            yield ("search", "tolerance"), f"is {self.tolerance:g}, and search.objectives names nothing to gain by it"
 
     def _own_faults(self) -> Iterator[specrules.Fault]:
         always = [key for key, parameter in self.space.items() if not parameter.when]
@@ -232,6 +287,15 @@ def changed(document: dict[str, Any], changes: Values) -> dict[str, Any]:
             below[section] = below = dict(below[section])
         below[name] = value
     return made
+
+
+def without_primary(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec's sections with search.objectives less the primary metric, which a user may name as the first."""
+    search, evaluate = spec["search"], spec.get("evaluate")
+    named, metrics = search.get("objectives"), evaluate.get("metrics") if isinstance(evaluate, Mapping) else None
+    if not isinstance(named, list | tuple) or not isinstance(metrics, list | tuple) or [*named[:1]] != [*metrics[:1]]:
+        return spec
+    return {**spec, "search": {**search, "objectives": [*named[1:]]}}
 
 
 def default_space(task: Task, method: object, init: object) -> dict[str, Any]:

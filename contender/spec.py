@@ -31,7 +31,7 @@ from contender.notifications import Notifications
 from contender.records import Record, digest
 from contender.resourcespec import Resources
 from contender.schedules import Schedules
-from contender.searchspec import Search, Values, changed, default_space
+from contender.searchspec import Search, Values, changed, default_space, without_primary
 from contender.secretref import check_reference
 from contender.section import Section
 from contender.splitspec import Column, SplitOptions
@@ -175,7 +175,7 @@ class Spec(Section):
         if isinstance(value.get("search"), dict) and isinstance(value.get("model"), dict):
             model = value["model"]
             space = default_space(task, model.get("method", task.methods[0]), model.get("init", "pretrained"))
-            value = specrules.filled(value, ("search", "space"), space)
+            value = without_primary(specrules.filled(value, ("search", "space"), space))
         return value
 
     @model_validator(mode="after")

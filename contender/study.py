@@ -38,11 +38,13 @@ class NextTrial:
         self._sign = 1 if higher_is_better else -1
         self._trial: optuna.Trial | None = None
         self.changes: dict[str, Value] = {}
-        if self.number == 1:  # the spec as it stands: so the search never comes to less than no search
+        self.given = self.number <= len(search.given)
+        if self.given:
+            self.changes = {**search.given[self.number - 1]}
             return
-        self._trial = _study(search, seed, before, higher_is_better).ask()
+        self._trial = _study(search, seed, before, higher_is_better, search.objectives).ask()
         if search.method == "grid":
-            self.changes = search.combinations()[self.number - 2]
+            self.changes = search.combinations()[self.number - len(search.given) - 1]
             return
         for key, parameter in search.ordered:
             if parameter.active(self.changes):
@@ -83,30 +85,45 @@ def importance(search: Search, trials: Sequence[TriedTrial], higher_is_better: b
     return {key: float(share) for key, share in found.items()}
 
 
-def _study(search: Search, seed: int, trials: Sequence[TriedTrial], higher_is_better: bool) -> optuna.Study:
+def _study(
+    search: Search, seed: int, trials: Sequence[TriedTrial], higher_is_better: bool, beside: Sequence[str] = ()
+) -> optuna.Study:
+    """`beside`: the objectives beside the primary metric."""
     import optuna
+
+    from contender.judging.words import facts
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     drawn = int(digest([seed, len(trials)])[:8], 16)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it calls experimental
         study = optuna.create_study(
-            direction="maximize" if higher_is_better else "minimize",
+            directions=[
+                "maximize" if higher else "minimize"
+                for higher in (higher_is_better, *(facts(name).higher_is_better for name in beside))
+            ],
             sampler=_sampler(search, drawn),
             pruner=_pruner(search),
         )
-    for trial in trials[1:]:  # the first has no values of its own
-        study.add_trial(_frozen(search, trial, 1 if higher_is_better else -1))
+    for trial in trials:
+        if _is_whole(search, trial):
+            study.add_trial(_frozen(search, trial, 1 if higher_is_better else -1, beside))
     return study
 
 
-def _frozen(search: Search, trial: TriedTrial, sign: int) -> optuna.trial.FrozenTrial:
+def _is_whole(search: Search, trial: TriedTrial) -> bool:
+    """Whether it has a value of every key that matters; the first trials, of the spec and of a champion, may have fewer."""
+    return trial.changes.keys() == {key for key, one in search.ordered if one.active(trial.changes)}
+
+
+def _frozen(search: Search, trial: TriedTrial, sign: int, beside: Sequence[str]) -> optuna.trial.FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
+    found = trial.metrics | trial.costs
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     return create_trial(
         state=states[trial.state],
-        value=trial.score,
+        values=None if trial.score is None else [trial.score, *(found[name] for name in beside)],
         params=trial.changes,
         distributions={key: _distribution(search, search.space[key]) for key in trial.changes},
         intermediate_values={point.epoch: sign * point.score for point in trial.curve},

@@ -174,7 +174,8 @@ DOCUMENT = {
     "`energy_kwh` where the hardware tells; `estimated_seconds` and `estimate_error` where `contender check --probe` estimated it before",
     "compression": "size, quality and speed of the challenger beside the model that it was made from, where the spec compresses",
     "search": "where the spec searches: `trials` with their values, scores and curves, the number of the `best`, "
-    "and the `importance` of each key",
+    "and the `importance` of each key; with several `objectives` the numbers of the trials on their Pareto `front`; the champion that "
+    "it was `around`",
     "monitoring": "how good the champion was on rows that were new to it",
     "seconds": "of the whole run",
     "stages": "each with `name`, `key`, `cached` and `seconds`",

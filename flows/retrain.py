@@ -86,10 +86,12 @@ def retrained(run: Run) -> RunResult:
         return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
     observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
-    chosen, search = searched(run, base, split) if run.pipeline.spec.search else (run, None)
+    chosen, search = searched(run, base, split, champion) if run.pipeline.spec.search else (run, None)
     model = fine_tune(chosen, base, split)
     compressed = compress(chosen, student, model, split) if run.pipeline.spec.compress.asked else None
-    challenger = stage_release(chosen, base, model, split, snapshot, quality, champion.entry, compressed, student)
+    challenger = stage_release(
+        chosen, base, model, split, snapshot, quality, champion.entry, compressed, student, search
+    )
     stages = {
         "snapshot": snapshot.record,
         "quality": quality,

@@ -6,6 +6,7 @@ from contender.compression import Compression
 from contender.models import ResolvedBase
 from contender.records import AliasEntry, QualityReport, ReleaseManifest, Snapshot, SplitReport, TrainReport
 from contender.run import Run
+from contender.searching import SearchReport
 from contender.stages import model as stages
 from contender.workspace import Staged
 from tasks.policy import stage_task
@@ -22,5 +23,6 @@ def stage_release(
     parent: AliasEntry | None,
     compressed: Staged[Compression] | None = None,
     student: ResolvedBase | None = None,
+    search: SearchReport | None = None,
 ) -> ReleaseManifest:
-    return stages.stage_release(run, base, model, split, snapshot, quality, parent, compressed, student)
+    return stages.stage_release(run, base, model, split, snapshot, quality, parent, compressed, student, search)

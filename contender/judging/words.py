@@ -7,11 +7,16 @@ from collections.abc import Sequence
 
 from contender.evaluation.metrics import METRICS, MetricFacts
 from contender.judging.rules import Requirement, Rules
+from contender.names import COSTS
 from contender.verdict import Look, RuleResult
 
 # Guarded quantities that are no metrics of outcomes → their unit.
 MEASURES = {"model_size_mb": "MB", "latency_median_ms": "ms", "latency_p95_ms": "ms", "latency_ratio": "times"}
+UNITS = MEASURES | COSTS
 TITLES = {
+    "latency_ms": "Median latency",
+    "size_mb": "Model size",
+    "train_seconds": "Training time",
     "model_size_mb": "Model size",
     "latency_median_ms": "Median latency",
     "latency_p95_ms": "95th percentile of latency",
@@ -20,7 +25,7 @@ TITLES = {
 
 
 def facts(name: str) -> MetricFacts:
-    """Of a metric, or of a guarded quantity that is none."""
+    """Of a metric, or of a quantity that is none: for all of these the lower is the better."""
     return METRICS.get(name) or MetricFacts(TITLES[name], (), higher_is_better=False, percent=False)
 
 
@@ -32,7 +37,7 @@ def in_sentence(metric: str) -> str:
 
 def value(metric: str, number: float) -> str:
     """A metric's value as people read it: 92.4%, or 0.2817 where it is no percentage, or 41.2 ms."""
-    if unit := MEASURES.get(metric):
+    if unit := UNITS.get(metric):
         return f"{number:,.3g} {unit}" if number < 1000 else f"{number:,.0f} {unit}"
     return f"{number:.1%}" if METRICS[metric].percent else f"{number:.4f}"
 

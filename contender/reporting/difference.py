@@ -116,7 +116,7 @@ def difference(a: Side, b: Side, noise: NoiseReport | None = None) -> Difference
         same_model=a.manifest.digest == b.manifest.digest,
         data=tuple(_changes(_data(a), _data(b))),
         files=_files(a.files, b.files),
-        spec=tuple(_changes(_flat(a.lineage.get("spec")), _flat(b.lineage.get("spec")))),
+        spec=tuple(_changes(_spec(a), _spec(b))),
         metrics=metrics,
         environment=tuple(_changes(_environment(a), _environment(b))),
         noise=noise if any(change.noise is not None for change in metrics) else None,
@@ -141,6 +141,12 @@ def _data(of: Side) -> dict[str, str]:
     }
     labels = {"labels": f"{len(of.manifest.label_names):,}"}
     return counts | labels | shares | {"snapshot": str(of.lineage.get("snapshot", ABSENT))[:16]}
+
+
+def _spec(of: Side) -> dict[str, str]:
+    """The spec, and the search that chose some of it."""
+    searched = of.lineage.get("search")
+    return _flat(of.lineage.get("spec")) | (_flat(searched, "search") if searched else {})
 
 
 def _environment(of: Side) -> dict[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from contender.attribution import TOLERATED_GAP
 from contender.evaluation.metrics import METRICS
-from contender.judging.words import in_sentence, look_sentence
+from contender.judging.words import in_sentence, look_sentence, value
 from contender.monitoring import COLUMNS
 from contender.names import labelled, multi_labelled
+from contender.objectives import front_columns, front_rows, front_sentence
 from contender.overfitting import overfitting
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
@@ -17,6 +19,7 @@ from contender.reporting.comparison import RESAMPLES
 from contender.reporting.data import ReportInput
 from contender.reporting.entities import entity_types, label_types
 from contender.reporting.findings import PER_PAIR, Findings, find
+from contender.reporting.front import front_chart
 from contender.reporting.history import history_chart
 from contender.reporting.models import of_models
 from contender.reporting.page import render_page
@@ -102,6 +105,10 @@ def _searched(data: ReportInput) -> dict[str, Any]:
         "trials_shown": TRIALS_SHOWN,
         "leaderboard": leaderboard(found)[:TRIALS_SHOWN] if found else [],
         "importance": importance_rows(found) if found else [],
+        "front": front_chart(found),
+        "front_sentence": front_sentence(found) if found else "",
+        "front_columns": front_columns(found) if found else (),
+        "front_rows": front_rows(found) if found else [],
     }
 
 
@@ -157,6 +164,7 @@ def lineage(data: ReportInput) -> list[tuple[str, Any]]:
         ("Base model", held.get("base", "")),
         ("Method", held.get("method", "")),
         ("Training", options),
+        *([("Options chosen by", _search_told(searched))] if (searched := held.get("search")) else []),
         *([("Compressed", data.compression.sentence)] if data.compression else []),
         ("Precision", f"{data.training.precision}: {data.training.precision_reason}"),
         ("Trained on", data.training.device),
@@ -164,3 +172,10 @@ def lineage(data: ReportInput) -> list[tuple[str, Any]]:
         ("Versions", versions),
         ("Evaluation", data.evaluation.evaluation),
     ]
+
+
+def _search_told(search: Mapping[str, Any]) -> str:
+    """The search that a lineage tells of, in a line."""
+    scored = f"{in_sentence(search['metric'])} {value(search['metric'], search['score'])} on {search['set']}"
+    around = f", around {search['around']}" if "around" in search else ""
+    return f"trial {search['chosen']} of {search['trials']}, {search['method']} search{around}: {scored}"

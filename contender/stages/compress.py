@@ -151,7 +151,7 @@ def _measured(
         before = Predictor(digest, "the trained model", spec.task, lambda: original)
         found["before"] = _score(run, before, split, folder / BEFORE)
         found["after"] = _score(run, after, split, folder / AFTER)
-    timed = [_unreleased(run, split, name) for name in ("compressed", "trained")]
+    timed = [unreleased(run, split, name) for name in ("compressed", "trained")]
     examples = split.folder / f"{VALIDATION if rows else 'train'}.arrow"
     with run.hold_device() as environment:
         times = time_apart(timed, [made, original], examples, (EXAMPLES, SECONDS), device, os.environ | environment)
@@ -194,7 +194,7 @@ def _score(run: Run, model: Predictor, split: Staged[SplitReport], kept: Path) -
     return float(compute(outcomes, evaluate.metrics[:1])[evaluate.metrics[0]])
 
 
-def _unreleased(run: Run, split: Staged[SplitReport], name: str) -> ReleaseManifest:
+def unreleased(run: Run, split: Staged[SplitReport], name: str) -> ReleaseManifest:
     """A manifest for a model that is no release: what `load` reads of one."""
     return ReleaseManifest(
         kind=run.pipeline.spec.task,

@@ -18,6 +18,7 @@ from contender.spec import Pipeline
 if TYPE_CHECKING:
     from contender.compression import Compression
     from contender.models import ResolvedBase
+    from contender.searching import SearchReport
 
 GIT_SECONDS = 5.0
 NOT_OF_THE_MODEL = {"name", "workspace", "stores", "concurrency", "resources", "report", "schedule", "triggers"}
@@ -34,6 +35,7 @@ def lineage(
     base: ResolvedBase,
     parent: str | None,
     compressed: Compression | None = None,
+    search: SearchReport | None = None,
 ) -> dict[str, Any]:
     """The lineage of a release's manifest; its data files lie beside it, since they can be many."""
     spec = pipeline.spec
@@ -58,6 +60,7 @@ def lineage(
         "hardware": training.hardware,
         "precision": training.precision,
         "parent": parent,
+        **({"search": search.lineage} if search else {}),
         **({"compress": compressed.model_dump(mode="json", exclude=NOT_OF_LINEAGE)} if compressed else {}),
     }
 

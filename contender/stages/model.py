@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from contender.compression import Compression
     from contender.models import ResolvedBase
+    from contender.searching import SearchReport
     from contender.spec import Pipeline
     from contender.training.launcher import Job
 
@@ -183,10 +184,12 @@ def stage_release(
     parent: AliasEntry | None,
     compressed: Staged[Compression] | None = None,
     student: ResolvedBase | None = None,
+    search: SearchReport | None = None,
 ) -> ReleaseManifest:
     """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live.
 
-    Of a model that was `compressed` these are the smaller one's; `student`: the base that it was distilled into.
+    Of a model that was `compressed` these are the smaller one's; `student`: the base that it was distilled into. `search`: what its
+    options were chosen by.
     """
     from contender.data.trainkeys import train_keys_file
 
@@ -206,6 +209,7 @@ def stage_release(
             base,
             parent.release if parent else None,
             compressed.record if compressed else None,
+            search,
         ),
     )
     with run.workspace.scratch(f"release-{model.key}") as folder:

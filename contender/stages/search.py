@@ -19,6 +19,7 @@ from contender.evaluation.scope import check_scope
 from contender.files import link_or_copy
 from contender.judging.words import value
 from contender.kinds import kind
+from contender.objectives import Objectives, objectives, told_of
 from contender.plan import rating, stage_key
 from contender.progress import Note, tell
 from contender.records import SplitReport, TrainReport
@@ -26,6 +27,8 @@ from contender.run import Run
 from contender.searching import Point, SearchReport, TriedTrial, best_of, reached
 from contender.searchspec import Search, Values
 from contender.spending import JOULES_PER_KWH
+from contender.stages.around import found_around
+from contender.stages.costs import costs_of, yardstick
 from contender.stages.measuring import score
 from contender.stages.model import Training, training
 from contender.stages.places import places
@@ -118,7 +121,7 @@ def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: S
         )
 
         def compute(folder: Path) -> TriedTrial:
-            found = _tried(trying, seen, one, curve, told)
+            found = _tried(trying, seen, one, curve, told, _aims(run), before)
             (folder / "trial.json").write_bytes(found.to_bytes())
             return found
 
@@ -135,7 +138,8 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
     from contender.study import importance
 
     search, higher = _search(run), _higher_is_better(run)
-    best = best_of(trials, higher)
+    aims = _aims(run)
+    best = aims.chosen(trials)
     if best is None:
         raise TrainingFailed(
             f"none of {len(trials)} trials of the search finished; the first one: {trials[0].message}",
@@ -152,6 +156,8 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
         reached=_is_reached(run, trials),
         budget_spent=is_over(run, trials) and len(trials) < search.most and not _is_reached(run, trials),
         importance=importance(search, trials, higher),
+        around=found_around(search),
+        **told_of(aims, trials),
     )
     shutil.rmtree(_prepared(run, split), ignore_errors=True)
     key = stage_key(run.pipeline, "search", trials=[trial.model_dump(mode="json") for trial in trials])
@@ -161,12 +167,9 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
 
 def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]) -> str:
     """Of a trial: its training, what it is measured by and, where others can end it, how those went; not how long they took."""
-    prune = "none" if trial.number == 1 else _search(run).prune
-    others = (
-        []
-        if prune == "none"
-        else [other.model_dump(mode="json", exclude={"seconds", "energy_kwh", "message"}) for other in before]
-    )
+    prune = "none" if trial.given else _search(run).prune
+    told = {"seconds", "energy_kwh", "message", "costs"}
+    others = [] if prune == "none" else [other.model_dump(mode="json", exclude=told) for other in before]
     return stage_key(
         run.pipeline,
         "trial",
@@ -177,6 +180,7 @@ def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]
         before=others,
         metrics=run.pipeline.spec.evaluate.metrics,
         rating=rating(run.pipeline),
+        **({"costs": costs} if (costs := _aims(run).costs) else {}),
     )
 
 
@@ -196,7 +200,15 @@ def _blind(run: Run, split: Staged[SplitReport], number: int) -> Iterator[Staged
         yield replace(split, folder=folder, record=split.record.model_copy(update=seen))
 
 
-def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, told: TriedTrial) -> TriedTrial:
+def _tried(
+    run: Run,
+    seen: Staged[SplitReport],
+    one: Training,
+    curve: Curve,
+    told: TriedTrial,
+    aims: Objectives,
+    before: Sequence[TriedTrial],
+) -> TriedTrial:
     place = places(run, one.key)
     try:
         looked_up = place.found("train", TrainReport)
@@ -209,11 +221,13 @@ def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, tol
     if not model.record.budget_spent:
         one.forget()
     metrics = score(run, model, seen, ON, "search").metrics
+    costs = costs_of(run, model, seen, ON, aims.costs, before)
     return told.model_copy(
         update={
             "state": "finished",
             "score": metrics[run.pipeline.spec.evaluate.metrics[0]],
             "metrics": metrics,
+            "costs": costs,
             "curve": tuple(curve.points),
             "seconds": model.record.seconds,
             "energy_kwh": model.record.energy_kwh,
@@ -225,8 +239,9 @@ def _tried(run: Run, seen: Staged[SplitReport], one: Training, curve: Curve, tol
 
 def _forget_model(run: Run, done: TriedTrial, before: Sequence[TriedTrial]) -> None:
     """Of a hundred trials ninety-odd are never asked for again, and their models are gigabytes; one that is, is trained again."""
-    best = best_of([*before, done], _higher_is_better(run))
-    if done.model and best is not done:
+    aims = _aims(run)
+    timed_beside = "latency_ms" in aims.costs and yardstick([*before, done]) is done
+    if done.model and not timed_beside and done.number not in aims.eligible([*before, done]):
         shutil.rmtree(run.workspace.stage_folder("train", done.model), ignore_errors=True)
 
 
@@ -244,6 +259,10 @@ def _higher_is_better(run: Run) -> bool:
     from contender.evaluation.metrics import METRICS
 
     return METRICS[run.pipeline.spec.evaluate.metrics[0]].higher_is_better
+
+
+def _aims(run: Run) -> Objectives:
+    return objectives(_search(run), run.pipeline.spec.evaluate.metrics[0])
 
 
 def _search(run: Run) -> Search:

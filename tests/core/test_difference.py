@@ -58,6 +58,16 @@ def test_a_nested_spec_is_compared_key_by_key_and_a_missing_side_is_a_dash():
     assert (found.metrics[0].a, found.metrics[0].difference) == (None, None)
 
 
+def test_the_search_that_chose_a_spec_is_told_beside_it_and_older_releases_have_none():
+    a = side("a", None, spec={"search": None})
+    b = side("b", None, spec={"search": None}, search={"method": "random", "chosen": 3})
+    assert difference(a, b).spec == (
+        Change(name="search.method", a="–", b="random"),
+        Change(name="search.chosen", a="–", b="3"),
+    )
+    assert difference(a, a).spec == ()
+
+
 def test_what_seeds_alone_move_is_told_beside_what_differs_on_the_set_it_was_measured_on():
     noise = noise_report([0.80, 0.81, 0.82])
     found = difference(side("a", None, 0.8), side("b", None, 0.81), noise)

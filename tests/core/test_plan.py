@@ -92,6 +92,9 @@ OTHER: dict[str, Any] = {
     "search.trials": 5,
     "search.prune": "none",
     "search.stop_when": {"accuracy": 0.9},
+    "search.objectives": ["latency_ms"],
+    "search.tolerance": 0.01,
+    "search.around": "champion",
     "compress.quantize": "int8",
     "compress.distill.to": "smaller",
     "compress.distill.temperature": 4.0,
@@ -197,6 +200,7 @@ WITHIN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("train.packing", "evaluate.answer", "evaluate.judge"), CHAT),
     "train.augment": {"task": "image-classification"},
     "resources.budget.cost": {"resources.budget.price_per_hour": 3.5},
+    "search.tolerance": {"search.objectives": ["size_mb"]},
     **{f"compress.distill.{key}": {"compress.distill.to": "smaller"} for key in ("temperature", "alpha")},
     **{f"data.features.history.{key}": PAST for key in ("time", "entities", "values", "windows", "label_delay")},
 }

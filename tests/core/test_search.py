@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import PIPELINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import report_input
+from searches import SPACE, loaded
 
 from contender.errors import SpecError
 from contender.loading import load_pipeline
@@ -22,23 +22,8 @@ from contender.reporting.search import search_chart
 from contender.searching import Point, SearchReport, TriedTrial, best_of, best_so_far, leaderboard, reached
 from contender.searchspec import Search
 from contender.showing.search import search_page
-from contender.spec import Pipeline, Spec
+from contender.spec import Spec
 from contender.study import NextTrial, falls_behind, importance
-
-SPACE: dict[str, Any] = {
-    "train.learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log"},
-    "train.batch_size": [8, 16],
-    "model.method": ["full", "lora"],
-    "model.lora.r": {"values": [4, 8], "when": {"model.method": "lora"}},
-}
-
-
-def loaded(folder: Path, search: object) -> Pipeline:
-    (folder / "tickets").mkdir(exist_ok=True)
-    text = PIPELINE.format(base=folder) + f"search: {json.dumps(search)}\n"
-    (folder / "desk.yaml").write_text(text)
-    return load_pipeline(folder / "desk.yaml")
-
 
 # --- what is refused --------------------------------------------------------------------------------------------------
 

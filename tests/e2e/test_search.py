@@ -12,12 +12,15 @@ import pytest
 from desk import Desk, start, tickets, until
 
 from contender.loading import load_pipeline
+from contender.records import TrainReport
 from contender.run import open_run
 from contender.stages.base import find_base
+from contender.stages.costs import costs_of
 from contender.stages.data import check_quality, look, split_rows, take_snapshot
 from contender.stages.search import conclude_search, is_over, try_next
 
 SPACE = {"train.learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log"}, "train.batch_size": [8, 16]}
+COSTS = ["latency_ms", "size_mb", "train_seconds"]
 SEARCH = ("--set", "train.epochs=3", "--set", f"search={json.dumps({'method': 'random', 'trials': 4, 'space': SPACE})}")
 
 
@@ -101,10 +104,44 @@ def test_a_search_at_its_budget_ends_with_its_best_trial_and_goes_on_once_that_i
     assert not more.document["training"]["budget_spent"]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_what_was_measured_decides_is_not_measured_again_and_a_champion_is_searched_around(desk: Desk) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    several = ("--set", f"search.objectives={json.dumps(COSTS)}", "--set", "search.tolerance=1.0")
+    ran = desk.retrain(*SEARCH, *several)
+    assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
+    found = ran.document["search"]
+    assert found["objectives"] == ["accuracy", *COSTS] and all(one["state"] == "finished" for one in found["trials"])
+    fastest = min(found["trials"], key=lambda one: one["costs"]["latency_ms"])
+    assert found["best"] == fastest["number"] and found["best"] in found["front"]
+    assert "Several objectives" in Path(ran.document["report"]).read_text()
+    (manifest,) = desk.registry.glob("desk/releases/*/manifest.json")
+    told = json.loads(manifest.read_text())["lineage"]["search"]
+    assert (told["chosen"], told["trials"], told["score"]) == (found["best"], 4, fastest["score"])
+
+    before = written(desk)
+    again = desk.retrain(*SEARCH, *several, "--set", "promote.floors.accuracy=0.1")
+    assert trials(again.document) == trials(ran.document) and written(desk) == before
+
+    around = desk.retrain(*SEARCH, *several, "--set", "search.around=champion")
+    assert around.code in (0, 3), around.shown
+    narrow, later = around.document["search"]["around"], around.document["search"]["trials"]
+    assert narrow["release"] == ran.document["release"]
+    assert narrow["values"].items() <= fastest["changes"].items() | {
+        ("train.learning_rate", 5e-3),
+        ("train.batch_size", 16),
+    }
+    assert (later[1]["changes"] == narrow["values"]) == narrow["tried"] == bool(fastest["changes"])
+    low, high = narrow["ranges"]["train.learning_rate"]
+    assert all(low <= one["changes"]["train.learning_rate"] <= high for one in later[1:])
+
+
 def test_a_search_reads_no_held_out_row(desk: Desk) -> None:
     """Everything but train and validation is gone from the disk before the first trial."""
     desk.drop("1.csv", tickets(240, seed=1))
-    pipeline = load_pipeline(desk.pipeline, tuple(SEARCH[1::2]))
+    settings = (*SEARCH[1::2], f"search.objectives={json.dumps(COSTS)}", "search.trials=2")
+    pipeline = load_pipeline(desk.pipeline, settings)
     run = open_run(pipeline, actor="")
     base, snapshot = find_base(run), take_snapshot(run, look(run))
     split = split_rows(run, snapshot, check_quality(run, snapshot, None))
@@ -117,3 +154,11 @@ def test_a_search_reads_no_held_out_row(desk: Desk) -> None:
     while not is_over(run, tried):
         tried.append(try_next(run, base, split, tried))
     assert conclude_search(run, split, tried, 1.0).best >= 1
+    assert all(set(one.costs) == set(COSTS) and all(cost > 0 for cost in one.costs.values()) for one in tried)
+
+    # Latencies are the first model's times a ratio, which a busy machine does not move: here it is beside itself.
+    model = run.workspace.stage("train", tried[0].model, TrainReport, lambda _: pytest.fail("it is kept"), share=False)
+    slow = tried[0].model_copy(update={"costs": {"latency_ms": 1e6}})
+    assert costs_of(run, model, split, "validation", ["latency_ms"], [slow])["latency_ms"] == pytest.approx(
+        1e6, rel=0.5
+    )
