@@ -1,7 +1,7 @@
 """What a trial's model costs: the time that an answer of it takes, its size, and the time that it was trained for.
 
-Minutes lie between two trials, and a machine has other work in some of them: the same model took 24 ms and 65 ms. So each is timed in
-turn with the first one's model, and its latency is that one's times the median of the ratios.
+Minutes lie between two trials, and in some of them a machine has other work: the same model took 42 ms, and another time 64 ms. So each is
+timed in turn with the first one's model, and its latency is that one's times the median of the ratios.
 """
 
 from __future__ import annotations
