@@ -24,7 +24,7 @@ from contender.plan import columns, features, judged_set
 from contender.records import Record, Snapshot
 from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
-from contender.stages.base import find_base, find_student
+from contender.stages.base import find_bases, find_student, with_base
 from contender.stages.data import look, take_snapshot
 from contender.stages.estimate import estimate_training, known_estimate
 from contender.stages.judge import rules_of
@@ -79,6 +79,7 @@ class Plan(Record):
     labels: dict[str, int]
     expected_rows: dict[str, int]
     steps: int
+    selection: str | None = Field(description="how bases are compared before, where the spec names several")
     search: str | None = Field(description="what is tried before, where the spec searches")
     estimate: Estimate | None = Field(description="of the training, where it was timed: check --probe")
     budget: str = Field(description="what the trainings for the model may use together; empty: no end")
@@ -105,6 +106,7 @@ class Plan(Record):
                 f"at most {self.steps:,} steps{f', and {self.budget}' if self.budget else ''}",
             ),
             *([("estimate", self.estimate.text)] if self.estimate else []),
+            *([("selection", self.selection)] if self.selection else []),
             *([("search", self.search)] if self.search else []),
             *(("judged on", look.text) for look in self.looks),
             ("champion", self.champion or "none yet: the first release needs only the floors"),
@@ -124,7 +126,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
     `probe`: times some steps of the training. An estimate that was made before is told without it.
     """
     run = open_run(pipeline, actor="")
-    base = find_base(run)
+    base = (bases := find_bases(run))[0]
     find_student(run, base)
     seen = look(run)
     snapshot = take_snapshot(run, seen)
@@ -139,17 +141,18 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
     train, budget = pipeline.spec.train, pipeline.spec.resources.budget
     if probe:
         run = replace(run, hold_device=hold_gpu)  # one that no run trains on: both would take longer
-        estimate: Estimate | None = estimate_training(run, base, snapshot, labels, expected)
+        estimate: Estimate | None = estimate_training(with_base(run, base.name), base, snapshot, labels, expected)
     else:
-        estimate = known_estimate(run, snapshot.record.digest, base.digest)
+        estimate = known_estimate(with_base(run, base.name), snapshot.record.digest, base.digest)
     return Plan(
         pipeline=pipeline.spec.name,
-        base=f"{base.name}, sha256 {base.digest[:12]}",
+        base="; ".join([*(f"{one.name}, sha256 {one.digest[:12]}" for one in bases), *pipeline.spec.model.asked]),
         files=len(snapshot.record.source.files),
         rows=snapshot.record.source.rows,
         labels=shorten_keys(labels),
         expected_rows=expected,
         steps=estimate.steps if estimate else steps_of(expected["train"], train.batch_size, train.epochs),
+        selection=pipeline.spec.selection.text(pipeline.spec) if pipeline.spec.selection else None,
         search=pipeline.spec.search.text if pipeline.spec.search else None,
         estimate=estimate.at(budget.price_per_hour) if estimate else None,
         budget=budget.text,

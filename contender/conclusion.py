@@ -29,6 +29,8 @@ from contender.records import (
 from contender.registry import Guard
 from contender.run import Run, RunResult, decide, decision_key, result
 from contender.searching import SearchReport
+from contender.selecting import SelectionReport
+from contender.stages.base import with_base
 from contender.stages.estimate import known_estimate
 from contender.workspace import Staged
 
@@ -46,6 +48,7 @@ class Contest:
     evaluation: Staged[Evaluation]
     verdict: Verdict
     compressed: Staged[Compression] | None = None  # what the challenger was made of the model
+    selection: SelectionReport | None = None  # that the model's base was chosen by
     search: SearchReport | None = None  # that the model's options were chosen by
     observation: Observation | None = None  # of the champion, on the rows that were new to it
 
@@ -122,6 +125,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         | cost_of(run, contest).figures()
         | estimate_of(run, contest),
         compression=contest.compressed.record if contest.compressed else None,
+        selection=contest.selection,
         search=contest.search,
         monitoring=contest.observation,
         report=str(report),
@@ -154,14 +158,18 @@ def estimate_of(run: Run, contest: Contest) -> dict[str, float]:
     if contest.search and contest.search.chosen.changes:
         return {}
     base = contest.challenger.lineage.get("base_digest", "")
+    if contest.selection:
+        run = with_base(run, run.pipeline.spec.model.bases[contest.selection.chosen - 1])
     found = known_estimate(run, contest.snapshot.digest, base)
     return found.error(contest.model.record) if found else {}
 
 
 def cost_of(run: Run, contest: Contest) -> Cost:
-    """Of the challenger: what training and evaluating it took, and every trial of its search, whether this run did it or found it."""
+    """Of the challenger: what training and evaluating it took, every base of its selection and every trial of its
+    search, whether this run did it or found it."""
     smaller = contest.compressed.record.training if contest.compressed else None
     trained = contest.search.seconds if contest.search else contest.model.record.seconds
+    trained += contest.selection.seconds if contest.selection else 0.0
     return Cost(
         training_seconds=trained + (smaller.seconds if smaller else 0.0),
         devices=contest.model.record.devices,

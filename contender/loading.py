@@ -6,11 +6,11 @@ What the design names but the code does not do yet stands in `PLANNED` and is re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from os.path import realpath
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -21,14 +21,8 @@ from contender.spec import Pipeline, Spec
 from contender.yamlfile import Document, Key, load_yaml
 
 PLANNED: dict[str, str] = {
-    "selection": "model selection",
     "resources.gpus": "a choice of devices",
     "resources.parallel": "trials side by side",
-}
-
-# Values that the design names, of keys that exist.
-PLANNED_VALUES: dict[str, Callable[[Any], bool]] = {
-    "model.base": lambda value: isinstance(value, list),
 }
 
 
@@ -125,18 +119,7 @@ def _planned_faults(value: dict[str, Any]) -> list[tuple[Key, str]]:
         path = tuple(dotted.split("."))
         if _get(value, path) is not ABSENT:
             faults.append((path, f"{dotted}: not supported yet ({what}); remove the key"))
-    for dotted, planned in PLANNED_VALUES.items():
-        path = tuple(dotted.split("."))
-        found = _get(value, path)
-        if found is not ABSENT and planned(found):
-            faults.append((path, f"{dotted}: {_short(found)} is not supported yet{_allowed(path)}"))
     return faults
-
-
-def _allowed(path: Key) -> str:
-    field = _model_at(path[:-1]).model_fields[str(path[-1])]
-    options = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    return f"; allowed: {', '.join(options)}" if options else f"; it takes {field.description or 'one value'}"
 
 
 ABSENT = object()

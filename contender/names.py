@@ -32,6 +32,7 @@ UNBOUNDED_METRICS = ("log_loss", "perplexity")
 # What a base model that is a release begins with; its NAME follows. And one that is an architecture of our own, without weights.
 RELEASE_BASE = "contender:"
 BUILTIN = "builtin:"
+API = "api:"  # one that is only asked, over the OpenAI-compatible protocol: api:URL#model
 
 # What a configuration calls the int8 of our own making.
 INT8_METHOD = "contender-int8"

@@ -17,10 +17,13 @@ def local_places(pipeline: Pipeline) -> dict[str, str]:
     locations = {"workspace": spec.workspace, "data.source": spec.data.source, "promote.to": spec.promote.to}
     locations |= {f"data.golden.{name}": location for name, location in spec.data.golden.items()}
     secrets = {"promote.signing_key": spec.promote.signing_key or ""}
+    if spec.selection is not None:
+        secrets["selection.api_key"] = spec.selection.api_key or ""
     if spec.triggers.webhook is not None:
         secrets |= {f"triggers.webhook.secrets[{n}]": one for n, one in enumerate(spec.triggers.webhook.secrets)}
     secrets |= {f"notify.to {one}": one for one in every_receiver(spec.notify)}
-    named = {"model.base": spec.model.base}
+    several = len(spec.model.bases) > 1
+    named = {f"model.base[{n}]" if several else "model.base": base for n, base in enumerate(spec.model.local)}
     if spec.compress.distill:
         named["compress.distill.to"] = spec.compress.distill.to
     base = {key: place for key, place in named.items() if is_local_base(place, Path(pipeline.folder))}

@@ -20,6 +20,9 @@ REVISIONS = {
     "gate": 3,
     "split": 2,
     "fraction": 1,
+    "candidate": 1,
+    "asked": 1,
+    "selection": 1,
     "trial": 1,
     "search": 1,
     "monitor": 1,
@@ -73,6 +76,8 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "model.config": frozenset({"train"}),
     "model.generation": frozenset({"train"}),
     "train": frozenset({"train"}),
+    "selection": frozenset({"selection"}),
+    "selection.api_key": frozenset({"api key"}),
     "search": frozenset({"search"}),
     # With the first of them, and no rule of the spec's own, the judge asks for other things.
     "compress.quantize": frozenset({"compress", "judge"}),
@@ -107,7 +112,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
 }
 
 # The stages that a run tells of, in the order of flows/retrain.py. A run without a champion leaves `monitor` out.
-RUN = ("snapshot", "gate", "split", "monitor", "search", "train", "compress", "release", "evaluate")
+RUN = ("snapshot", "gate", "split", "monitor", "selection", "search", "train", "compress", "release", "evaluate")
 JUDGED = ("judge", "explain", "latency", "report", "promote")
 JUDGED_BY_LATENCY = ("latency", "judge", "explain", "report", "promote")
 # Those of flows/noise.py and flows/curve.py: some once, and some for each training.
@@ -116,7 +121,9 @@ MEASURED_ONCE, NOISE_EACH, CURVE_EACH = ("snapshot", "gate", "split"), ("train",
 
 def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
     """What a run of the pipeline is expected to do, in order; latencies that a guard asks for are measured before the judge's look."""
-    asked = {"compress": pipeline.spec.compress.asked, "search": pipeline.spec.search is not None}
+    spec = pipeline.spec
+    sections = {"selection": spec.selection is not None, "search": spec.search is not None}
+    asked = sections | {"compress": spec.compress.asked}
     made = tuple(stage for stage in RUN if asked.get(stage, True))
     judged = JUDGED_BY_LATENCY if pipeline.spec.promote.guards.timed(champion=True) else JUDGED
     explains = pipeline.spec.facts.explains and pipeline.spec.report.examples != "none"
@@ -132,6 +139,13 @@ def curve_stages(fractions: Sequence[float], seeds: int) -> tuple[str, ...]:
     """What drawing the curve does, in order: all parts of the training rows are made before the first training."""
     parts_made = ("fraction",) * sum(fraction < 1 for fraction in fractions)
     return (*MEASURED_ONCE, *parts_made, *CURVE_EACH * (len(fractions) * seeds))
+
+
+# Stages that read nothing of the spec by themselves: what they are given says it.
+READ_NOTHING = (
+    *("estimate", "fraction", "candidate", "asked", "trial"),
+    *("fetch", "base", "predict", "latency", "explain"),
+)
 
 
 def parts(pipeline: Pipeline) -> dict[str, Any]:
@@ -171,6 +185,8 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "positive": spec.evaluate.positive,
             **({"out_of_scope": chosen} if (chosen := chosen_by_scope(pipeline)) else {}),
         },
+        "selection": spec.selection and spec.selection.model_dump(exclude={"api_key"}),
+        "api key": spec.selection and spec.selection.api_key,
         "search": spec.search and spec.search.model_dump(),
         "compress": spec.compress.model_dump(),
         "release": {"task": spec.task, "columns": columns(pipeline)},
@@ -189,7 +205,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "guards": promote.guards.model_dump(),
             **rated,
         },
-        **{name: {} for name in ("estimate", "fraction", "trial", "fetch", "base", "predict", "latency", "explain")},
+        **{name: {} for name in READ_NOTHING},
         "monitor": rated,
         "rate": rated,
         "report": spec.report.model_dump(exclude={"base_url"}),

@@ -107,6 +107,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         split=contest.split.record,
         training=contest.model.record,
         compression=contest.compressed.record if contest.compressed else None,
+        selection=contest.selection,
         search=contest.search,
         outcomes=outcomes,
         champion_outcomes=champion_outcomes,

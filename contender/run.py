@@ -33,6 +33,7 @@ from contender.registry import Registry
 from contender.registry.signing import private_key
 from contender.searching import SearchReport
 from contender.secretref import resolve
+from contender.selecting import SelectionReport
 from contender.spec import Pipeline
 from contender.spending import Spent
 from contender.store import open_store
@@ -99,6 +100,7 @@ class RunResult(Record):
     verdict: Verdict | None = None
     training: dict[str, Any] | None = None
     compression: Compression | None = None
+    selection: SelectionReport | None = None
     search: SearchReport | None = None
     monitoring: Observation | None = None
     seconds: float

@@ -34,6 +34,7 @@ from contender.schedules import Schedules
 from contender.searchspec import Search, Values, changed, default_space, without_primary
 from contender.secretref import check_reference
 from contender.section import Section
+from contender.selectionspec import Selection, with_selection
 from contender.splitspec import Column, SplitOptions
 from contender.training.options import GenerationOptions, TrainOptions
 from contender.triggers import Triggers
@@ -140,6 +141,9 @@ class Spec(Section):
     quality: Quality = Quality()
     model: Model
     train: Annotated[TrainOptions, BeforeValidator(specrules.no_flags)] = TrainOptions()
+    selection: Selection | None = Field(
+        default=None, description="how the bases are compared where model.base names several"
+    )
     search: Search | None = Field(
         default=None, description="which options of train and model are tried; none: those above alone"
     )
@@ -165,7 +169,9 @@ class Spec(Section):
         task = TASKS.get(value["task"]) if isinstance(value, dict) and isinstance(value.get("task"), str) else None
         if task is None:
             return value
-        value = specrules.filled(with_defaults(value), ("data", "split", "key"), task.example or EXAMPLE)
+        value = specrules.filled(
+            with_selection(with_defaults(value)), ("data", "split", "key"), task.example or EXAMPLE
+        )
         value = specrules.filled(value, ("evaluate", "metrics"), task.default_metrics)
         if task.beams is not None:
             value = specrules.filled(value, ("model", "generation", "beams"), task.beams)
@@ -181,13 +187,19 @@ class Spec(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
         found = [*self._role_faults(), *self._task_faults(), *self._split_faults(), *self._rule_faults()]
-        if found := found or [*(self.search.faults(self) if self.search else ())]:
+        asked = (section for section in (self.selection, self.search) if section)
+        if found := found or [fault for section in asked for fault in section.faults(self)]:
             raise specrules.misfits(found)
         return self
 
     def with_changes(self, changes: Values) -> Spec:
         """The spec with other values of dotted keys, without its search; pydantic's ValidationError where it cannot have them."""
         return Spec.model_validate(changed(self.model_dump(mode="json"), changes))
+
+    def with_base(self, base: str) -> Spec:
+        """The spec with this one of its bases, and nothing to select: as if it had named no other."""
+        own = self.model.model_copy(update={"base": base})
+        return self.model_copy(update={"model": own, "selection": None})
 
     def _role_faults(self) -> Iterator[specrules.Fault]:
         roles = (*self.facts.roles, *self.facts.parts)
@@ -311,8 +323,7 @@ class Pipeline(Record):
         left_out: Any = dict.fromkeys(("workspace", "resources", "concurrency", "schedule", "triggers", "notify"), True)
         left_out["promote"] = {"single_writer"}
         left_out["report"] = {"base_url"}
-        if self.spec.search is None:
-            left_out["search"] = True
+        left_out |= dict.fromkeys((one for one in ("selection", "search") if getattr(self.spec, one) is None), True)
         if self.spec.resources.budget.when_spent == "judge":  # then it decides how good a model gets
             left_out["resources"] = {"max_recoveries", "checkpoint"}
         spec = self.spec.model_dump(mode="json", exclude=left_out)

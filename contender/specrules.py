@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from contender.errors import UsageError, known
 from contender.files import file_url_path
-from contender.names import ANSWER, METRIC_NAMES, PROMPT, RELEASE_BASE, SCOPE_METRICS, TASKS, Task
+from contender.names import ANSWER, API, METRIC_NAMES, PROMPT, RELEASE_BASE, SCOPE_METRICS, TASKS, Task
 
 SECRET_IN_URL = re.compile(r"^[a-z0-9+.-]+://[^/@\s]+@", re.IGNORECASE)
 UNKNOWN_SCHEME = re.compile(r"^(?!s3://|file://)[A-Za-z][A-Za-z0-9+.-]*://")
@@ -41,6 +41,8 @@ def first_of(error: ValidationError) -> str:
 
 def base(value: str) -> str:
     """A base model's name; what stands behind contender: is the NAME of a release."""
+    if value.startswith(API):
+        raise ValueError("is only asked, over the network, and cannot be trained")
     if value.startswith(RELEASE_BASE):
         from contender.registry.naming import name_parts
 

@@ -173,6 +173,8 @@ DOCUMENT = {
     "training": "what the training was and took: steps, seconds, device, precision; `device_hours`, their `price_per_hour` and `cost`; "
     "`energy_kwh` where the hardware tells; `estimated_seconds` and `estimate_error` where `contender check --probe` estimated it before",
     "compression": "size, quality and speed of the challenger beside the model that it was made from, where the spec compresses",
+    "selection": "where the spec names several bases: `bases` with their scores, costs, latencies and sizes, those `kept` and the "
+    "number of the one `chosen`",
     "search": "where the spec searches: `trials` with their values, scores and curves, the number of the `best`, "
     "and the `importance` of each key; with several `objectives` the numbers of the trials on their Pareto `front`; the champion that "
     "it was `around`",

@@ -18,6 +18,7 @@ from contender.spec import Pipeline
 from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.search import searched
+from flows.selection import selected
 from flows.states import ended
 from tasks.decision import conclude, find_decision, refuse
 from tasks.ending import leave_result
@@ -30,9 +31,10 @@ from tasks.notification import failures_told, tell_of
 from tasks.promotion import find_champion, promote, publish
 from tasks.quality import check_quality
 from tasks.release import stage_release
+from tasks.selection import find_bases
 from tasks.snapshot import look, take_snapshot
 from tasks.split import split_rows
-from tasks.training import compress, find_base, find_student, fine_tune
+from tasks.training import compress, find_student, fine_tune
 from tasks.turn import devices_of, turn
 
 ATTEMPTS = 3  # at a verdict, where other runs move the champion meanwhile
@@ -71,8 +73,8 @@ def retrained(run: Run) -> RunResult:
         return up_to_date(run, seen, decision)
 
     champion = find_champion(run, seen)
-    base = find_base(run)
-    student = find_student(run, base) if run.pipeline.spec.compress.distill else None
+    bases = find_bases(run)
+    student = find_student(run, bases[0]) if run.pipeline.spec.compress.distill else None
     snapshot = quality = None
     try:
         snapshot = take_snapshot(run, seen, champion.manifest)
@@ -86,16 +88,18 @@ def retrained(run: Run) -> RunResult:
         return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
     observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
-    chosen, search = searched(run, base, split, champion) if run.pipeline.spec.search else (run, None)
+    chosen, base, selection = selected(run, bases, split)
+    chosen, search = searched(chosen, base, split, champion) if run.pipeline.spec.search else (chosen, None)
     model = fine_tune(chosen, base, split)
     compressed = compress(chosen, student, model, split) if run.pipeline.spec.compress.asked else None
     challenger = stage_release(
-        chosen, base, model, split, snapshot, quality, champion.entry, compressed, student, search
+        chosen, base, model, split, snapshot, quality, champion.entry, compressed, student, search, selection
     )
     stages = {
         "snapshot": snapshot.record,
         "quality": quality,
         "split": split,
+        "selection": selection,
         "search": search,
         "model": model,
         "compressed": compressed,

@@ -7,6 +7,7 @@ from contender.models import ResolvedBase
 from contender.records import AliasEntry, QualityReport, ReleaseManifest, Snapshot, SplitReport, TrainReport
 from contender.run import Run
 from contender.searching import SearchReport
+from contender.selecting import SelectionReport
 from contender.stages import model as stages
 from contender.workspace import Staged
 from tasks.policy import stage_task
@@ -24,5 +25,8 @@ def stage_release(
     compressed: Staged[Compression] | None = None,
     student: ResolvedBase | None = None,
     search: SearchReport | None = None,
+    selection: SelectionReport | None = None,
 ) -> ReleaseManifest:
-    return stages.stage_release(run, base, model, split, snapshot, quality, parent, compressed, student, search)
+    return stages.stage_release(
+        run, base, model, split, snapshot, quality, parent, compressed, student, search, selection
+    )

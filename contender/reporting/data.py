@@ -24,6 +24,7 @@ from contender.records import (
     Verdict,
 )
 from contender.searching import SearchReport
+from contender.selecting import SelectionReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +54,7 @@ class ReportInput:
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
     monitoring: champions on rows that were new to them, the oldest first. latency and timings: of both on the same examples, with the
     milliseconds of each; history: of the alias. compression: beside the model that the challenger was made from. search: that its
-    options were chosen by. explained: why the models gave rows of `on` their answers.
+    options were chosen by; selection: its base. explained: why the models gave rows of `on` their answers.
     """
 
     pipeline: str
@@ -81,6 +82,7 @@ class ReportInput:
     cost: Cost | None = None
     compression: Compression | None = None
     search: SearchReport | None = None
+    selection: SelectionReport | None = None
     explained: Attributions = field(default_factory=Attributions)
 
     @cached_property

@@ -24,6 +24,7 @@ from contender.reporting.history import history_chart
 from contender.reporting.models import of_models
 from contender.reporting.page import render_page
 from contender.reporting.search import TRIALS_SHOWN, search_chart
+from contender.reporting.selection import selection_table
 from contender.reporting.sets import rules_shown, slice_tables
 from contender.reporting.timings import latency_chart
 from contender.reporting.wording import asked, bounds, duration, energy, rule_name, test_name
@@ -64,6 +65,7 @@ def render_report(data: ReportInput) -> str:
         series=series_charts(data.monitoring),
         observations=data.monitoring[: -OBSERVATIONS_SHOWN - 1 : -1],
         observation_columns=COLUMNS,
+        selection=selection_table(data.selection),
         **_searched(data),
         changes=changes(data),
         lineage=lineage(data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,14 +29,33 @@ class BaseRelease(Record):
     digest: str
 
 
+def with_base(run: Run, base: str) -> Run:
+    """The run as if its spec named this base alone."""
+    spec = run.pipeline.spec.with_base(base)
+    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": spec}))
+
+
+def find_bases(run: Run) -> tuple[ResolvedBase, ...]:
+    """Every base of the spec that can be trained, as `find_base` finds it: one that is not there ends a run before anything trains."""
+    return tuple(find_base(with_base(run, base)) for base in run.pipeline.spec.model.local)
+
+
 def find_base(run: Run) -> ResolvedBase:
-    """The base model, on this machine and checked: before a row is read, since nothing comes of a run without it."""
+    """The base model, on this machine and checked: before a row is read, since nothing comes of a run without it.
+
+    UsageError where the spec leaves open which of several it is.
+    """
     model = run.pipeline.spec.model
+    if len(model.bases) > 1:
+        raise UsageError(
+            f"model.base names {len(model.bases)} bases, and this takes one",
+            f"Choose it, such as --set model.base={model.local[0]}; contender run compares them all.",
+        )
     if model.method == "qlora":
         from contender.training.qlora import check_qlora
 
         check_qlora()
-    base = _found(run, model.base, "model.base", weights=model.init == "pretrained")
+    base = _found(run, model.bases[0], "model.base", weights=model.init == "pretrained")
     if model.config:
         from contender.training.scratch import changed_config
 

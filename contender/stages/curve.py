@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -51,6 +51,15 @@ def take_fraction(run: Run, split: Staged[SplitReport], fraction: float) -> Stag
     """
     if fraction == 1:
         return split
+    key, compute = part_of(run, split, fraction)
+    return cast(
+        Staged[SplitReport],
+        staged(run, "fraction", key, PartReport, compute, lambda part: _told(part, split.record, fraction)),
+    )
+
+
+def part_of(run: Run, split: Staged[SplitReport], fraction: float) -> tuple[str, Callable[[Path], PartReport]]:
+    """Key and computation of a part of a split's training rows, for whoever tells of it in other words."""
     spec = run.pipeline.spec
 
     def compute(folder: Path) -> PartReport:
@@ -62,12 +71,12 @@ def take_fraction(run: Run, split: Staged[SplitReport], fraction: float) -> Stag
         changes = {"rows": rows, "digests": digests, "added_for_labels": part.added}
         return PartReport.model_validate(split.record.model_dump() | changes)
 
-    def told(part: PartReport) -> str:
-        added = f", {part.added_for_labels:,} of them so that every label has one" if part.added_for_labels else ""
-        return f"{fraction:.4g}: {part.rows['train']:,} of {split.record.rows['train']:,} training rows{added}"
+    return stage_key(run.pipeline, "fraction", split=split.key, fraction=fraction), compute
 
-    key = stage_key(run.pipeline, "fraction", split=split.key, fraction=fraction)
-    return cast(Staged[SplitReport], staged(run, "fraction", key, PartReport, compute, told))
+
+def _told(part: PartReport, whole: SplitReport, fraction: float) -> str:
+    added = f", {part.added_for_labels:,} of them so that every label has one" if part.added_for_labels else ""
+    return f"{fraction:.4g}: {part.rows['train']:,} of {whole.rows['train']:,} training rows{added}"
 
 
 def planned(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contender.compression import Compression
     from contender.models import ResolvedBase
     from contender.searching import SearchReport
+    from contender.selecting import SelectionReport
 
 GIT_SECONDS = 5.0
 NOT_OF_THE_MODEL = {"name", "workspace", "stores", "concurrency", "resources", "report", "schedule", "triggers"}
@@ -36,6 +37,7 @@ def lineage(
     parent: str | None,
     compressed: Compression | None = None,
     search: SearchReport | None = None,
+    selection: SelectionReport | None = None,
 ) -> dict[str, Any]:
     """The lineage of a release's manifest; its data files lie beside it, since they can be many."""
     spec = pipeline.spec
@@ -45,7 +47,7 @@ def lineage(
         "split": split.digests,
         "rows": split.rows,
         "label_shares": quality.label_shares,
-        "base": shareable(str(spec.model.base)),
+        "base": shareable(base.name),
         "base_digest": base.digest,
         "base_revision": base.revision,
         "init": spec.model.init,
@@ -60,9 +62,15 @@ def lineage(
         "hardware": training.hardware,
         "precision": training.precision,
         "parent": parent,
+        **({"compared": compared(selection)} if selection else {}),
         **({"search": search.lineage} if search else {}),
         **({"compress": compressed.model_dump(mode="json", exclude=NOT_OF_LINEAGE)} if compressed else {}),
     }
+
+
+def compared(selection: SelectionReport) -> list[dict[str, Any]]:
+    """The bases that were to choose from: their names, and what each came to on validation."""
+    return [base.model_dump(mode="json", include={"name", "way", "score"}) for base in selection.bases]
 
 
 def is_quantised(release: ReleaseManifest | None) -> bool:
@@ -80,7 +88,8 @@ def shareable_spec(pipeline: Pipeline) -> dict[str, Any]:
     data["golden"] = {name: shareable(place) for name, place in data["golden"].items()}
     if fields["compress"]["distill"]:
         fields["compress"]["distill"]["to"] = shareable(fields["compress"]["distill"]["to"])
-    fields["model"]["base"] = shareable(str(pipeline.spec.model.base))
+    bases = [shareable(base) for base in pipeline.spec.model.bases]
+    fields["model"]["base"] = bases if len(bases) > 1 else bases[0]
     fields["quality"]["suite"] = {"name": shareable(pipeline.suite_name), "digest": digest(pipeline.suite)}
     return fields
 

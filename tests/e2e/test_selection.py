@@ -1,0 +1,241 @@
+"""Model selection on real bases: what it leaves, what it does not repeat, and that it never sees a held-out row."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import COLOURS, Desk, start, tickets, until
+from llm import Llm, needs_server
+from tiny import build_tiny_base
+
+from contender.errors import ModelError, Transient, UsageError
+from contender.loading import load_pipeline
+from contender.progress import Note, listening
+from contender.records import SplitReport
+from contender.run import Run, open_run
+from contender.selecting import ComparedBase
+from contender.stages.asked import ask_base
+from contender.stages.base import find_base, find_bases
+from contender.stages.data import check_quality, look, split_rows, take_snapshot
+from contender.stages.selection import compare_base, conclude_selection
+from contender.workspace import Staged
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> list[str]:
+    """One that reads the words of the tickets, one that knows none of them, and one of an architecture that nobody has."""
+    folder = tmp_path_factory.mktemp("bases")
+    for name in ("deaf", "strange"):
+        (folder / name).mkdir()
+    build_tiny_base(folder / "deaf", words=("nothing", "else"))
+    shutil.copytree(tiny_base, folder / "strange", dirs_exist_ok=True)
+    config = json.loads((folder / "strange" / "config.json").read_text())
+    (folder / "strange" / "config.json").write_text(json.dumps(config | {"model_type": "nosuch"}))
+    return [str(folder / "deaf"), str(tiny_base), str(folder / "strange")]
+
+
+def opened(desk: Desk, bases: list[str], *changes: str) -> tuple[Run, Staged[SplitReport]]:
+    desk.drop("1.csv", tickets(240, seed=1))
+    run = open_run(load_pipeline(desk.pipeline, (f"model.base={json.dumps(bases)}", *changes)), actor="")
+    snapshot = take_snapshot(run, look(run))
+    return run, split_rows(run, snapshot, check_quality(run, snapshot, None))
+
+
+def compare_all(run: Run, split: Staged[SplitReport]) -> list[ComparedBase]:
+    return [compare_base(run, base, split) for base in find_bases(run)]
+
+
+def test_the_best_base_is_chosen_without_a_held_out_row_and_one_that_cannot_be_trained_is_a_finding(
+    desk: Desk, bases: list[str]
+) -> None:
+    """Everything but train and validation is gone from the disk before the first base is tried."""
+    run, split = opened(desk, bases, "resources.budget.price_per_hour=3.6")
+    held_out = sorted(path for path in split.folder.iterdir() if "test" in path.name or "golden" in path.name)
+    assert held_out
+    for path in [*held_out, *(desk.folder / ".contender" / "stages" / "snapshot").glob("*/source.arrow")]:
+        path.unlink()
+    deaf, reads, strange = compared = compare_all(run, split)
+    assert (strange.state, strange.score) == ("failed", None) and "nosuch" in strange.message
+    assert str(desk.folder.parent) not in strange.message and bases[2] not in strange.message
+    assert reads.score is not None and deaf.score is not None and reads.score > deaf.score
+    assert deaf.low is not None and deaf.high is not None and deaf.low < deaf.score < deaf.high
+    assert reads.examples == split.record.rows["train"] and reads.rows == split.record.rows["validation"]
+    assert (reads.parameters or 0) > 20_000 and (reads.megabytes or 0) > 0.1 and (reads.latency_ms or 0) > 0
+    report = conclude_selection(run, split, compared, 1.0)
+    assert (report.chosen, report.kept) == (2, (2,))
+    assert report.winner.cost_per_1000 == pytest.approx((reads.latency_ms or 0) * 1e-3)
+    changes = ("resources.budget.price_per_hour=1", "promote.floors.accuracy=0.2")
+    pipeline = load_pipeline(desk.pipeline, (f"model.base={json.dumps(bases)}", *changes))
+    assert compare_all(replace(run, pipeline=pipeline), split) == compared, "found, with the same latencies"
+    compared.append(compare_base(run, find_bases(run)[0], split, full=True))
+    assert conclude_selection(run, split, compared, 1.0).chosen == 1, "the only one that was trained in full"
+
+
+def test_where_no_base_can_be_trained_the_run_ends_with_the_first_reason(desk: Desk, bases: list[str]) -> None:
+    other = Path(bases[2]).with_name("stranger")
+    shutil.copytree(bases[2], other, dirs_exist_ok=True)
+    run, split = opened(desk, [bases[2], str(other)])
+    with pytest.raises(ModelError, match="none of 2 bases"):
+        conclude_selection(run, split, compare_all(run, split), 1.0)
+
+
+def test_a_base_that_is_not_there_is_an_error_before_anything_trains(desk: Desk, bases: list[str]) -> None:
+    run, _ = opened(desk, [bases[0], "./nowhere"])
+    with pytest.raises(ModelError, match="nowhere"):
+        find_bases(run)
+    with pytest.raises(UsageError, match="names 2 bases"):
+        find_base(run)
+
+
+def test_a_sample_is_a_part_of_the_rows_and_an_epoch_foretells_the_whole_training(desk: Desk, bases: list[str]) -> None:
+    run, split = opened(desk, bases[:2], "selection.rows=60", "selection.by=fine-tune")
+    found = compare_base(run, find_bases(run)[1], split)
+    assert 20 < found.examples < split.record.rows["train"]
+    assert found.training_seconds is not None and 0 < found.training_seconds < 60
+    assert not list((desk.folder / ".contender" / "stages" / "train").glob("[!.]*")), "a sample's model is of no use"
+
+
+def written(desk: Desk) -> dict[str, int]:
+    """Compared base → which writing of its record."""
+    found = (desk.folder / ".contender" / "stages" / "candidate").glob("[!.]*/candidate.json")
+    return {path.parent.name: path.stat().st_ino for path in found}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_the_chosen_base_is_released_as_if_it_alone_had_been_named(desk: Desk, bases: list[str]) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    ran = desk.retrain("--set", f"model.base={json.dumps(bases)}")
+    assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
+    found = ran.document["selection"]
+    assert found["chosen"] == 2 and "is the best of 3 bases" in ran.shown
+    (manifest,) = desk.registry.glob("desk/releases/*/manifest.json")
+    lineage = json.loads(manifest.read_text())["lineage"]
+    assert [one["name"] for one in lineage["compared"]] == [Path(base).name for base in bases]
+    assert lineage["base"] == lineage["spec"]["model"]["base"] == Path(bases[1]).name
+    page = Path(ran.document["report"]).read_text()
+    assert 'id="selection"' in page and "3 bases on" in page and str(Path(bases[0]).parent) not in page
+    alone = desk.retrain("--set", f"model.base={bases[1]}")
+    stages = [{stage["name"]: stage for stage in one.document["stages"]} for one in (ran, alone)]
+    assert stages[1]["train"]["cached"] and stages[1]["train"]["key"] == stages[0]["train"]["key"]
+    before = written(desk)
+    again = desk.retrain("--set", f"model.base={json.dumps(bases)}", "--set", "promote.floors.accuracy=0.1")
+    assert again.document["selection"]["bases"] == found["bases"] and written(desk) == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_killed_selection_goes_on_with_the_base_that_it_was_at_and_keeps_the_best_of_two(
+    desk: Desk, bases: list[str]
+) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    changes = ("--set", f"model.base={json.dumps(bases)}", "--set", "selection.keep=2")
+    run = start(desk, *changes)
+    until(run, "✓ split")
+    while not written(desk):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.wait(60)
+    before = written(desk)
+    done = desk.retrain(*changes)
+    assert done.code == 0, done.shown
+    assert before and {key: written(desk)[key] for key in before} == before, "what was compared is not compared again"
+    found = done.document["selection"]
+    full = {base["number"]: base for base in found["bases"] if base["way"] == "full"}
+    assert set(full) == set(found["kept"]) == {1, 2} and found["chosen"] == 2
+    stages = {stage["name"]: stage for stage in done.document["stages"]}
+    assert stages["train"]["cached"] and stages["train"]["key"] == full[2]["model"]
+
+
+# --- models that are only asked ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llm]:
+    made = Llm(tmp_path_factory.mktemp("llm") / "chat")
+    yield made.start()
+    made.stop()
+
+
+@pytest.mark.slow
+@needs_server
+def test_somebody_elses_model_is_compared_on_the_same_rows_and_never_chosen(
+    desk: Desk, bases: list[str], llm: Llm
+) -> None:
+    price = json.dumps({llm.base: {"input": 2.0, "output": 10.0}})
+    run, split = opened(desk, [*bases[:2], llm.base], "selection.api_rows=6", f"selection.prices={price}")
+    asked = [ask_base(run, llm.base, shots, split) for shots in ("zero-shot", "few-shot")]
+    for one, examples in zip(asked, (0, 8), strict=True):
+        assert (one.rows, one.examples, one.number, one.parameters) == (6, examples, 3, None)
+        assert one.score is not None and (one.latency_ms or 0) > 0
+        tokens = (one.input_tokens or 0) * 2.0 + (one.output_tokens or 0) * 10.0
+        assert tokens > 0 and one.cost_per_1000 == pytest.approx(tokens / 1e6 / 6 * 1000)
+    assert (asked[1].input_tokens or 0) > 2 * (asked[0].input_tokens or 0), "a server counts the examples too"
+    compared = [*asked, *compare_all(run, split)]
+    assert all(base.asked_score is not None for base in compared)
+    report = conclude_selection(run, split, compared, 1.0)
+    assert report.chosen == 2 and f"{llm.base}, only asked" in report.sentence
+    held = (desk.folder / ".contender").rglob("answers.jsonl")
+    assert sorted(len(path.read_text().splitlines()) for path in held) == [6, 6]
+    asking = run.pipeline.spec.evaluate.model_copy(update={"metrics": ("f1_macro",)})
+    other = run.pipeline.model_copy(update={"spec": run.pipeline.spec.model_copy(update={"evaluate": asking})})
+    server = llm.process
+    llm.process = None  # nobody could be asked
+    assert server is not None
+    server.send_signal(signal.SIGSTOP)
+    try:
+        assert ask_base(replace(run, pipeline=other), llm.base, "zero-shot", split).metrics.keys() == {"f1_macro"}
+    finally:
+        server.send_signal(signal.SIGCONT)
+        llm.process = server
+
+
+@pytest.mark.slow
+@needs_server
+def test_a_model_that_the_server_does_not_have_is_a_users_error(desk: Desk, bases: list[str], llm: Llm) -> None:
+    name = llm.base.replace("#", "#other-")
+    run, split = opened(desk, [*bases[:2], name], "selection.api_rows=2", "selection.api_key=env:LLM_KEY")
+    with pytest.raises(UsageError, match="LLM_KEY is not set"):
+        ask_base(run, name, "zero-shot", split)
+    (desk.folder / "key").write_text("sk-0123\n")
+    run, split = opened(desk, [*bases[:2], name], "selection.api_rows=2", "selection.api_key=file:key")
+    with pytest.raises(UsageError, match=r"answered 4\d\d") as error:
+        ask_base(run, name, "zero-shot", split)
+    assert "sk-0123" not in str(error.value)
+
+
+@pytest.mark.slow
+@needs_server
+def test_answers_that_were_paid_for_outlive_the_server(desk: Desk, bases: list[str], tmp_path: Path) -> None:
+    llm = Llm(tmp_path / "llm" / "chat").start()
+    run, split = opened(desk, [*bases[:2], llm.base], "selection.api_rows=8")
+
+    def third(note: Note) -> None:
+        if note.done == 3:
+            llm.stop()
+
+    def kept() -> list[Any]:
+        (found,) = (desk.folder / ".contender").rglob("answers.jsonl")
+        return [json.loads(line) for line in found.read_text().splitlines()]
+
+    try:
+        with listening(third), pytest.raises(Transient, match="did not answer"):
+            ask_base(run, llm.base, "zero-shot", split)
+        before = kept()
+        assert len(before) == 3
+        llm.start()
+        assert ask_base(run, llm.base, "zero-shot", split).rows == 8
+        after = kept()
+        assert len(after) == 8 and after[:3] == before, "with the seconds that they took then"
+    finally:
+        llm.stop()
+    assert set(COLOURS) == set(split.record.labels)
