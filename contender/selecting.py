@@ -11,10 +11,12 @@ from contender.judging.words import amount, in_sentence, value
 from contender.names import API
 from contender.records import Record
 from contender.reporting.wording import duration, rough
+from contender.text import shorten
 
 Way = Literal["linear-probe", "fine-tune", "zero-shot", "few-shot", "full"]
 THOUSAND = 1000  # predictions, that the cost of serving is told for
 HOUR = 3600.0
+MESSAGE = 100  # characters of a reason in the leaderboard
 
 
 class ComparedBase(Record):
@@ -65,7 +67,7 @@ class ComparedBase(Record):
 
     def at(self, price_per_hour: float | None) -> ComparedBase:
         """With what its device-hours cost; what an API costs is known from its tokens."""
-        if price_per_hour is None or self.is_asked:
+        if price_per_hour is None or self.is_asked or self.state == "failed":
             return self
         each = price_per_hour / HOUR
         found = {
@@ -149,16 +151,16 @@ COLUMNS: dict[str, Callable[[SelectionReport, ComparedBase], str]] = {
     "compared by": lambda report, base: base.way,
     "on validation": lambda report, base: _scored(report, base),
     "95%": lambda report, base: _interval(report, base),
-    "came to": lambda report, base: base.message or _came_to(report, base),
     "rows": lambda report, base: f"{base.rows:,}" if base.is_asked else "",
     "took": lambda report, base: duration(base.took) if base.took else "",
     "cost": lambda report, base: _money(base.cost),
     "full training": lambda report, base: "" if base.training_seconds is None else duration(base.training_seconds),
     "its cost": lambda report, base: _money(base.training_cost),
-    "latency, ms": lambda report, base: "" if base.latency_ms is None else f"{base.latency_ms:,.3g}",
+    "ms": lambda report, base: "" if base.latency_ms is None else f"{base.latency_ms:,.3g}",
     "1,000 predictions": lambda report, base: _money(base.cost_per_1000),
     "MB": lambda report, base: "" if base.megabytes is None else f"{base.megabytes:,.3g}",
-    "parameters": lambda report, base: "" if base.parameters is None else f"{base.parameters:,}",
+    "parameters": lambda report, base: "" if base.parameters is None else f"{base.parameters / 1e6:,.3g} M",
+    "came to": lambda report, base: shorten(base.message, MESSAGE) or _came_to(report, base),
 }
 WORDS = ("base", "compared by", "came to")  # columns that hold no numbers
 
