@@ -162,6 +162,7 @@ COLUMNS: dict[str, Callable[[SelectionReport, ComparedBase], str]] = {
     "parameters": lambda report, base: "" if base.parameters is None else f"{base.parameters / 1e6:,.3g} M",
     "came to": lambda report, base: shorten(base.message, MESSAGE) or _came_to(report, base),
 }
+SCORES = ("base", "compared by", "on validation", "95%", "rows", "came to")  # columns that say how good a base is
 WORDS = ("base", "compared by", "came to")  # columns that hold no numbers
 
 

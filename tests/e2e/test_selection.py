@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chatting import build_chat_base, last_letters
 from desk import COLOURS, Desk, start, tickets, until
 from llm import Llm, needs_server
 from tiny import build_tiny_base
@@ -101,6 +102,36 @@ def test_a_sample_is_a_part_of_the_rows_and_an_epoch_foretells_the_whole_trainin
     assert 20 < found.examples < split.record.rows["train"]
     assert found.training_seconds is not None and 0 < found.training_seconds < 60
     assert not list((desk.folder / ".contender" / "stages" / "train").glob("[!.]*")), "a sample's model is of no use"
+
+
+TALKING = """\
+name: talking
+task: text-generation
+data: {{source: talks/, split: {{test: 0.2, validation: 0.3, near_duplicates: null}}}}
+model: {{base: {bases}}}
+selection: {{by: zero-shot}}
+evaluate: {{metrics: [perplexity]}}
+"""
+
+
+def test_bases_that_write_are_compared_as_they_are(desk: Desk, tmp_path: Path) -> None:
+    for name, layers in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        build_chat_base(tmp_path / name, layers=layers)
+    (desk.folder / "talks").mkdir()
+    lines = [json.dumps({"messages": row}) + "\n" for row in last_letters(200)]
+    (desk.folder / "talks" / "one.jsonl").write_text("".join(lines))
+    desk.pipeline.write_text(TALKING.format(bases=json.dumps([str(tmp_path / "one"), str(tmp_path / "two")])))
+    run = open_run(load_pipeline(desk.pipeline), actor="")
+    snapshot = take_snapshot(run, look(run))
+    split = split_rows(run, snapshot, check_quality(run, snapshot, None))
+    one, two = compared = compare_all(run, split)
+    assert {base.way for base in compared} == {"zero-shot"} and all(base.examples == 0 for base in compared)
+    assert one.score is not None and two.score is not None and one.low is not None
+    assert (two.parameters or 0) > (one.parameters or 0) > 10_000
+    assert not (desk.folder / ".contender" / "stages" / "train").exists()
+    chosen = conclude_selection(run, split, compared, 1.0).winner
+    assert chosen.score == min(one.score, two.score), "of perplexity less is better"
 
 
 def written(desk: Desk) -> dict[str, int]:
