@@ -186,7 +186,7 @@ def test_the_report_and_the_page_show_what_was_compared_and_hold_no_markup_of_a_
 
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
-LABELS = ("card", "card_lost", "New York", "other")
+LABELS = ("card", "card_lost", "New York", "York", "other")
 
 
 @pytest.mark.parametrize(
