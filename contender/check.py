@@ -22,6 +22,7 @@ from contender.names import Labels
 from contender.notifications import unresolved
 from contender.plan import columns, features, judged_set
 from contender.records import Record, Snapshot
+from contender.room import room_for
 from contender.run import Run, find_decision, open_run
 from contender.spec import Pipeline
 from contender.stages.base import find_bases, find_student, with_base
@@ -81,6 +82,7 @@ class Plan(Record):
     steps: int
     selection: str | None = Field(description="how bases are compared before, where the spec names several")
     search: str | None = Field(description="what is tried before, where the spec searches")
+    side_by_side: str | None = Field(description="how many of its trials at the same time, where these are several")
     estimate: Estimate | None = Field(description="of the training, where it was timed: check --probe")
     budget: str = Field(description="what the trainings for the model may use together; empty: no end")
     judged_on: str
@@ -108,6 +110,7 @@ class Plan(Record):
             *([("estimate", self.estimate.text)] if self.estimate else []),
             *([("selection", self.selection)] if self.selection else []),
             *([("search", self.search)] if self.search else []),
+            *([("side by side", self.side_by_side)] if self.side_by_side else []),
             *(("judged on", look.text) for look in self.looks),
             ("champion", self.champion or "none yet: the first release needs only the floors"),
             (
@@ -154,6 +157,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         steps=estimate.steps if estimate else steps_of(expected["train"], train.batch_size, train.epochs),
         selection=pipeline.spec.selection.text(pipeline.spec) if pipeline.spec.selection else None,
         search=pipeline.spec.search.text if pipeline.spec.search else None,
+        side_by_side=room_for(run, base).text or None if pipeline.spec.search else None,
         estimate=estimate.at(budget.price_per_hour) if estimate else None,
         budget=budget.text,
         judged_on=judged_set(pipeline),

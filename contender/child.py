@@ -81,8 +81,8 @@ class Child:
         return final
 
     def stop(self, number: int) -> None:
-        """Passes a signal on, once: the child decides how to end."""
-        if not self._asked:
+        """Passes a signal on, once: the child decides how to end; SIGKILL whenever it comes."""
+        if not self._asked or number == signal.SIGKILL:
             self._asked = True
             with suppress(ProcessLookupError):
                 self.process.send_signal(number)

@@ -22,7 +22,6 @@ from contender.yamlfile import Document, Key, load_yaml
 
 PLANNED: dict[str, str] = {
     "resources.gpus": "a choice of devices",
-    "resources.parallel": "trials side by side",
 }
 
 

@@ -33,6 +33,7 @@ class Note:
     finding: Finding = "good"  # of a finished stage
     key: str = ""  # of a finished stage in the workspace, or the release
     part: str = ""  # of a stage that moves: reading source, saving
+    place: str = ""  # of several works of a stage, maybe side by side: which of them moves, or has said that it ended
     kept: int | None = None  # of a training: the step of a checkpoint that was written just now
 
 

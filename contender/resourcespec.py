@@ -14,6 +14,8 @@ from contender.section import Section
 from contender.spending import JOULES_PER_KWH, Spent
 from contender.training.options import CheckpointOptions, Limits
 
+MOST_PARALLEL = 64
+
 
 class Budget(Section):
     """What the trainings for one model may use together, over all attempts and runs: those of a search are among them."""
@@ -65,10 +67,15 @@ class Budget(Section):
 
 
 class Resources(Section):
-    """What a run may use, and how it recovers; nothing here changes what it comes to."""
+    """What a run may use, and how it recovers. Nothing here changes what it comes to, but for `parallel` beside search.method bayesian."""
 
     max_recoveries: Annotated[int, Field(ge=0, le=100)] = Field(
         default=3, description="times that a crashed training, or a crashed deployed run, is continued by itself"
     )
     checkpoint: Annotated[CheckpointOptions, BeforeValidator(specrules.no_flags)] = CheckpointOptions()
+    parallel: Annotated[int, Field(ge=1, le=MOST_PARALLEL)] | Literal["auto"] = Field(
+        default=1,
+        description="trials of a search at the same time, on a GPU each, or on a part of the cores each; auto: one for each GPU, or as "
+        "many as cores and memory are for",
+    )
     budget: Budget = Budget()

@@ -131,6 +131,7 @@ class Run:
     started: float = field(default_factory=time.monotonic)
     stages: list[StageTime] = field(default_factory=list)
     spent: Spent = field(default_factory=Spent)
+    side_by_side: int = 1  # trainings that what is left of the budget is for at the same time
 
     @property
     def peeked_cache(self) -> Path:

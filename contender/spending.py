@@ -9,7 +9,7 @@ JOULES_PER_KWH = 3.6e6
 
 
 class Spent:
-    """Seconds in training loops, and joules, by the key of the training; one that is told of again is counted once."""
+    """Seconds in training loops, and joules, by the key of the training; one that is told of again is counted once. For several threads."""
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[float, float]] = {}
@@ -24,8 +24,8 @@ class Spent:
 
     @property
     def seconds(self) -> float:
-        return sum(seconds for seconds, _ in self._of.values())
+        return sum(seconds for seconds, _ in [*self._of.values()])
 
     @property
     def joules(self) -> float:
-        return sum(joules for _, joules in self._of.values())
+        return sum(joules for _, joules in [*self._of.values()])

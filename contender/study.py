@@ -1,7 +1,8 @@
 """What to try next, and whether to go on with a trial: Optuna, asked anew each time.
 
 The study is rebuilt from the trials before, and its sampler's seed is the trial's own: the same trials give the same next one, in
-whatever process, after whatever kill. Nothing of Optuna's is kept.
+whatever process, after whatever kill. Nothing of Optuna's is kept. Trials side by side are a generation: each follows from what earlier
+generations came to, and from the values alone of those ahead of it in its own, so that it does not matter which of them ends first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from contender.records import digest
 from contender.searching import TriedTrial
-from contender.searchspec import Parameter, Search, Value
+from contender.searchspec import Parameter, Search, Value, Values
 
 if TYPE_CHECKING:
     import optuna
@@ -28,10 +29,20 @@ MEDIAN_STARTS = 4  # trials that median lets finish first
 
 
 class NextTrial:
-    """The trial that follows others: its values, and whether its curve so far is worth going on with."""
+    """The trial that follows others: its values, and whether its curve so far is worth going on with.
 
-    def __init__(self, search: Search, seed: int, before: Sequence[TriedTrial], higher_is_better: bool) -> None:
-        self.number = len(before) + 1
+    `beside`: the values of trials that follow the same ones, ahead of this one, and of which nothing else is known yet.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        seed: int,
+        before: Sequence[TriedTrial],
+        higher_is_better: bool,
+        beside: Sequence[Values] = (),
+    ) -> None:
+        self.number = len(before) + len(beside) + 1
         self._search = search
         self._before = before
         self._epoch = 0
@@ -42,7 +53,7 @@ class NextTrial:
         if self.given:
             self.changes = {**search.given[self.number - 1]}
             return
-        self._trial = _study(search, seed, before, higher_is_better, search.objectives).ask()
+        self._trial = _study(search, seed, before, higher_is_better, search.objectives, beside).ask()
         if search.method == "grid":
             self.changes = search.combinations()[self.number - len(search.given) - 1]
             return
@@ -86,15 +97,20 @@ def importance(search: Search, trials: Sequence[TriedTrial], higher_is_better: b
 
 
 def _study(
-    search: Search, seed: int, trials: Sequence[TriedTrial], higher_is_better: bool, beside: Sequence[str] = ()
+    search: Search,
+    seed: int,
+    trials: Sequence[TriedTrial],
+    higher_is_better: bool,
+    beside: Sequence[str] = (),
+    running: Sequence[Values] = (),
 ) -> optuna.Study:
-    """`beside`: the objectives beside the primary metric."""
+    """`beside`: the objectives beside the primary metric; `running`: the values of trials that are not over."""
     import optuna
 
     from contender.judging.words import facts
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    drawn = int(digest([seed, len(trials)])[:8], 16)
+    drawn = int(digest([seed, len(trials) + len(running)])[:8], 16)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it calls experimental
         study = optuna.create_study(
@@ -106,14 +122,25 @@ def _study(
             pruner=_pruner(search),
         )
     for trial in trials:
-        if _is_whole(search, trial):
+        if _is_whole(search, trial.changes):
             study.add_trial(_frozen(search, trial, 1 if higher_is_better else -1, beside))
+    for changes in running:
+        if _is_whole(search, changes):
+            study.add_trial(_running(search, changes))
     return study
 
 
-def _is_whole(search: Search, trial: TriedTrial) -> bool:
+def _is_whole(search: Search, changes: Values) -> bool:
     """Whether it has a value of every key that matters; the first trials, of the spec and of a champion, may have fewer."""
-    return trial.changes.keys() == {key for key, one in search.ordered if one.active(trial.changes)}
+    return changes.keys() == {key for key, one in search.ordered if one.active(changes)}
+
+
+def _running(search: Search, changes: Values) -> optuna.trial.FrozenTrial:
+    """One that samplers keep away from, as if it were going to come to little."""
+    from optuna.trial import TrialState, create_trial
+
+    distributions = {key: _distribution(search, search.space[key]) for key in changes}
+    return create_trial(state=TrialState.RUNNING, params=dict(changes), distributions=distributions)
 
 
 def _frozen(search: Search, trial: TriedTrial, sign: int, beside: Sequence[str]) -> optuna.trial.FrozenTrial:

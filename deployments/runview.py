@@ -42,15 +42,12 @@ class Work:
     done: float | None = None
     total: float | None = None
     warnings: list[str] = field(default_factory=list)
+    beside: dict[str, Note] = field(default_factory=dict)  # place → the last note of what is at work there
 
     def hear(self, note: Note) -> None:
         self.text, self.part, self.done, self.total = note.text, note.part, note.done, note.total
-
-    @property
-    def share(self) -> float | None:
-        if self.done is None or not self.total:
-            return None
-        return min(max(self.done / self.total, 0.0), 1.0)
+        if note.place:
+            self.beside[note.place] = note
 
 
 class RunView:
@@ -128,7 +125,9 @@ class RunView:
             self._print(_warning(f"{note.stage:<{NAME}} {_safe(note.text)}"))
 
     def _say(self, note: Note) -> None:
-        """A line of a stage's process: for the run's log, and for whoever wants to see everything."""
+        """A line of a stage's process, or of one of several works: for the run's log, and for whoever wants to see everything."""
+        if self._work is not None and note.place:
+            self._work.beside.pop(note.place, None)
         if self._verbose:
             self._print(_warning(f"{note.stage:<{NAME}} {_safe(note.text)}"))
 
@@ -203,23 +202,32 @@ class RunView:
 
 
 def _at_work(work: Work, width: int) -> list[Text]:
-    """What it is at; below it, where that does not fit beside a bar."""
+    """What it is at, below it where that does not fit beside a bar; of several works side by side a line each."""
     now = time.monotonic()
     line = Text.assemble(
         (f"{SPINNER[int(now * REDRAWS) % len(SPINNER)]} ", "cyan"),
         (f"{work.stage:<{NAME}} ", "bold"),
         (f"{clock(now - work.since):>{TOOK}}  ", "dim"),
     )
-    share = work.share
-    if share is not None:
-        if width >= BAR_FROM:
-            full = round(share * BAR)
-            line.append("━" * full, style="cyan").append("─" * (BAR - full), style="dim")
-        line.append(f"{share:>5.0%}  ")
-    text = Text(_safe(work.text))
-    if share is None or width < BAR_FROM or line.cell_len + text.cell_len <= width:
-        return [line + text]
-    return [line, Text(" " * (NAME + 3)) + text]
+    if len(beside := list(work.beside.values())) > 1:
+        indent = Text(" " * (NAME + 3))
+        return [line, *(indent + _bar(note.done, note.total, width) + Text(_safe(note.text)) for note in beside)]
+    bar, text = _bar(work.done, work.total, width), Text(_safe(work.text))
+    if not bar or width < BAR_FROM or line.cell_len + bar.cell_len + text.cell_len <= width:
+        return [line + bar + text]
+    return [line + bar, Text(" " * (NAME + 3)) + text]
+
+
+def _bar(done: float | None, total: float | None, width: int) -> Text:
+    """How much of it is done, drawn where there is room; empty where nobody knows."""
+    bar = Text()
+    if done is None or not total:
+        return bar
+    share = min(max(done / total, 0.0), 1.0)
+    if width >= BAR_FROM:
+        full = round(share * BAR)
+        bar.append("━" * full, style="cyan").append("─" * (BAR - full), style="dim")
+    return bar.append(f"{share:>5.0%}  ")
 
 
 def _pending(ahead: Sequence[str], room: int) -> list[Text]:

@@ -55,6 +55,7 @@ MEANINGS = {
     "turn": "what a second run at the same time does",
     "recovery": "how often a dead run is continued",
     "checkpoints": "how much a crash of a training costs",
+    "side by side": "how many trials run at the same time; with search.method bayesian also which ones",
     "report": "what the report shows",
     "links": "what people click to see a report",
     "budget": "when a training stops and waits",

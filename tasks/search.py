@@ -9,6 +9,7 @@ from contender.progress import listening
 from contender.records import SplitReport
 from contender.run import Run
 from contender.searching import SearchReport, TriedTrial
+from contender.searchspec import Values
 from contender.showing.search import search_page
 from contender.stages import search as stages
 from contender.workspace import Staged
@@ -17,9 +18,15 @@ from tasks.policy import stage_task
 
 
 @stage_task
-def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: Sequence[TriedTrial]) -> TriedTrial:
+def try_next(
+    run: Run,
+    base: ResolvedBase,
+    split: Staged[SplitReport],
+    before: Sequence[TriedTrial],
+    beside: Sequence[Values] = (),
+) -> TriedTrial:
     with ProgressBar(run, "search") as bar, listening(bar):
-        return stages.try_next(run, base, split, before)
+        return stages.try_next(run, base, split, before, beside)
 
 
 @stage_task

@@ -52,7 +52,7 @@ def ask_base(run: Run, name: str, shots: Shots, split: Staged[SplitReport]) -> C
     Transient where it does not answer now, UsageError where it refuses.
     """
     spec, number = run.pipeline.spec, run.pipeline.spec.model.bases.index(name) + 1
-    with blind(run, split, f"asked-{shots}", number) as seen:
+    with blind(run, split, f"asked-{shots}-{number}") as seen:
         answers = _answers(run, name, shots, seen)
     outcomes = _outcomes(answers.folder, spec.evaluate.out_of_scope)
     from contender.evaluation.metrics import compute

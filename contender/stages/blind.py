@@ -18,9 +18,12 @@ SEEN = ("train", ON)
 
 
 @contextmanager
-def blind(run: Run, split: Staged[SplitReport], stage: str, number: int) -> Iterator[Staged[SplitReport]]:
-    """The split without its held-out rows: nothing that is called with it can read, or choose by, what the judge decides on."""
-    with run.workspace.scratch(f"{stage}-{split.key[:12]}-{number}") as folder:
+def blind(run: Run, split: Staged[SplitReport], who: str) -> Iterator[Staged[SplitReport]]:
+    """The split without its held-out rows: nothing that is called with it can read, or choose by, what the judge decides on.
+
+    `who`: what is done with it, by its own name; whoever has the same one waits.
+    """
+    with run.workspace.scratch(f"{who}-{split.key[:12]}") as folder:
         for name in (*(f"{name}.arrow" for name in SEEN), REFERENCE):
             if (split.folder / name).exists():
                 link_or_copy(split.folder / name, folder / name)

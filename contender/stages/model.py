@@ -39,7 +39,7 @@ from contender.stages.places import places
 from contender.stages.table import features_of, table_of
 from contender.stages.telling import bytes_told, finish, rows_told, staged
 from contender.stages.training import StageJob, trained_told
-from contender.training.devices import best_device, computing_on, wait_passively
+from contender.training.devices import alone, best_device, computing_on, wait_passively
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
@@ -155,11 +155,7 @@ def told_of_job(run: Run, base: ResolvedBase, split: Staged[SplitReport], output
 
 @contextmanager
 def _warming_up(task: str, base: Path) -> Iterator[None]:
-    """The evaluation imports torch and the model here, the report its templates; the child leaves time for that.
-
-    Nothing else may import or use transformers meanwhile: it replaces its module while it is imported, and a second thread that waits
-    for the import is handed the module that was replaced, without any of its classes.
-    """
+    """The evaluation imports torch and the model here, the report its templates; the child leaves time for that."""
     thread = Thread(target=_warm_up, args=(task, base), name="warm-up", daemon=True)
     thread.start()
     yield
@@ -168,7 +164,7 @@ def _warming_up(task: str, base: Path) -> Iterator[None]:
 
 def _warm_up(task: str, base: Path) -> None:
     """For a thread: whatever is wrong here, the evaluation meets it again and says so."""
-    with suppress(Exception):
+    with suppress(Exception), alone:
         kind(task).warm_up(base)
         from contender.reporting.page import warm_up
 

@@ -1,4 +1,7 @@
-"""The trials of a search, one after another, and which of them the run goes on with. No code here gets to see a held-out row."""
+"""The trials of a search, one after another or some side by side, and which of them the run goes on with.
+
+No code here gets to see a held-out row.
+"""
 
 from __future__ import annotations
 
@@ -89,23 +92,43 @@ def with_changes(run: Run, changes: Values) -> Run:
     return replace(run, pipeline=run.pipeline.model_copy(update={"spec": spec}))
 
 
-def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: Sequence[TriedTrial]) -> TriedTrial:
+def generation(run: Run, before: Sequence[TriedTrial], most: int) -> list[tuple[Values, ...]]:
+    """The trials that follow those before, at most so many: of each the values of those that are tried beside it, ahead of it."""
+    from contender.study import NextTrial
+
+    search, seed = _search(run), run.pipeline.spec.train.seed
+    beside: list[tuple[Values, ...]] = [()]
+    while len(beside) < min(most, search.most - len(before)):
+        trial = NextTrial(search, seed, before, _higher_is_better(run), beside[-1])
+        beside.append((*beside[-1], trial.changes))
+    return beside
+
+
+def try_next(
+    run: Run,
+    base: ResolvedBase,
+    split: Staged[SplitReport],
+    before: Sequence[TriedTrial],
+    beside: Sequence[Values] = (),
+) -> TriedTrial:
     """The trial that follows those before: found in the workspace, or trained in a process of its own and tried on validation.
 
-    A kill loses no more of it than of any training. Options that break a training are a finding; all else that goes wrong is raised.
+    `beside`: see `generation`. A kill loses no more of it than of any training. Options that break a training are a finding; all else
+    that goes wrong is raised.
     """
     from contender.study import NextTrial
 
     search, spec = _search(run), run.pipeline.spec
     check_scope(spec.evaluate.out_of_scope, split.record.label_counts["train"])
-    trial = NextTrial(search, spec.train.seed, before, _higher_is_better(run))
+    trial = NextTrial(search, spec.train.seed, before, _higher_is_better(run), beside)
     told = TriedTrial(number=trial.number, changes=trial.changes, state="failed", seconds=0.0)
     try:
         trying = with_changes(run, trial.changes)
     except ValidationError as error:  # each value is allowed, and these are not together
         return told.model_copy(update={"message": specrules.first_of(error)})
-    curve = Curve(run, trial)
-    with blind(run, split, "search", trial.number) as seen:
+    curve, place = Curve(run, trial), f"trial {trial.number} of {search.most}"
+    # Side by side, a trial that trains the same as another waits here until that one's is whole.
+    with blind(run, split, f"search-{stage_key(trying.pipeline, 'train')[:12]}") as seen:
         one = training(
             trying,
             base,
@@ -113,7 +136,7 @@ def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: S
             "search",
             _prepared(run, split),
             watch=curve,
-            place=f"trial {trial.number} of {search.most}",
+            place=place,
         )
 
         def compute(folder: Path) -> TriedTrial:
@@ -121,12 +144,26 @@ def try_next(run: Run, base: ResolvedBase, split: Staged[SplitReport], before: S
             (folder / "trial.json").write_bytes(found.to_bytes())
             return found
 
-        place = places(run, _key(run, one, trial, before))
-        done = run.workspace.stage("trial", place.found("trial", TriedTrial), TriedTrial, compute, place.of).record
+        kept = places(run, _key(run, one, trial, before))
+        done = run.workspace.stage("trial", kept.found("trial", TriedTrial), TriedTrial, compute, kept.of).record
     run.spent.add(f"trial {trial.number}" if done.model is None else done.model, done.seconds, done.energy_kwh)
-    _forget_model(run, done, before)
-    tell(Note("search", "said", f"trial {trial.number} of {search.most}: {_came_to(run, done)} with {done.text}"))
+    tell(Note("search", "said", f"{place}: {_came_to(run, done)} with {done.text}", place=place))
     return done
+
+
+def forget_models(run: Run, before: Sequence[TriedTrial], tried: Sequence[TriedTrial]) -> None:
+    """Removes those of the trials that were tried now, but for what can still be chosen, and what others are timed beside.
+
+    Of a hundred trials ninety-odd are never asked for again, and their models are gigabytes; one that is, is trained again.
+    """
+    aims, every = _aims(run), [*before, *tried]
+    numbers = aims.eligible(every)
+    kept = {trial.model for trial in every if trial.number in numbers}
+    if "latency_ms" in aims.costs and (first := yardstick(every)) is not None:
+        kept.add(first.model)
+    for trial in tried:
+        if trial.model and trial.model not in kept:
+            shutil.rmtree(run.workspace.stage_folder("train", trial.model), ignore_errors=True)
 
 
 def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[TriedTrial], seconds: float) -> SearchReport:
@@ -220,14 +257,6 @@ def _tried(
             "model": model.key,
         }
     )
-
-
-def _forget_model(run: Run, done: TriedTrial, before: Sequence[TriedTrial]) -> None:
-    """Of a hundred trials ninety-odd are never asked for again, and their models are gigabytes; one that is, is trained again."""
-    aims = _aims(run)
-    timed_beside = "latency_ms" in aims.costs and yardstick([*before, done]) is done
-    if done.model and not timed_beside and done.number not in aims.eligible([*before, done]):
-        shutil.rmtree(run.workspace.stage_folder("train", done.model), ignore_errors=True)
 
 
 def _came_to(run: Run, trial: TriedTrial) -> str:

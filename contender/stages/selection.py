@@ -47,7 +47,7 @@ def compare_base(run: Run, base: ResolvedBase, split: Staged[SplitReport], full:
     way: Way = "full" if full else selection.way(spec)
     number = spec.model.bases.index(base.name) + 1
     told = ComparedBase(number=number, name=shareable(base.name), way=way, state="failed")
-    with blind(run, split, "selection", number) as seen:
+    with blind(run, split, f"selection-{number}") as seen:
         rows = seen if full else _sample(run, seen, selection.rows)
         comparing = _by(with_base(run, base.name), way)
         found = (

@@ -66,7 +66,7 @@ class StageJob:
         from contender.training.launcher import run_job
 
         resources, spent = self._run.pipeline.spec.resources, self._run.spent
-        limits = resources.budget.left(spent)
+        limits = resources.budget.left(spent).shared_by(self._run.side_by_side)
         if limits.are_reached(0.0, 0.0):
             raise BudgetSpent(
                 f"{spent.trainings} trainings have used the budget of {resources.budget.text}, and there is another one to come",
@@ -141,6 +141,7 @@ def _note(stage: str, progress: Progress, primary: str, place: str) -> Note:
         "moved",
         " · ".join(figure for figure in figures if figure),
         part=progress.phase,
+        place=place,
         done=progress.step,
         total=progress.steps,
         figures=progress.metrics,

@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock
 
 CHUNK = 2_000  # rows in memory at a time
 
@@ -17,7 +18,7 @@ CHUNK = 2_000  # rows in memory at a time
 def derive(
     rows: datasets.Dataset, path: Path, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> datasets.Dataset:
-    """`change(chunk of columns)` over all rows, written to `path`; read from there where it is already whole.
+    """`change(chunk of columns)` over all rows, written to `path`; read from there where it is already whole, or another process makes it.
 
     What comes of a chunk may have other rows than it, or none.
     """
@@ -25,9 +26,11 @@ def derive(
         return datasets.Dataset.from_dict({})
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        write_stream(temporary, (change(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)))
-        temporary.replace(path)
+        with FileLock(path.with_name(f".{path.name}.lock")):  # jobs side by side may share it
+            if not path.exists():
+                temporary = path.with_name(f".{path.name}.{os.getpid()}")
+                write_stream(temporary, (change(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)))
+                temporary.replace(path)
     return datasets.Dataset.from_file(str(path)) if path.stat().st_size else datasets.Dataset.from_dict({})
 
 

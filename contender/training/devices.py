@@ -6,14 +6,19 @@ import math
 import os
 import platform
 import re
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 # OpenMP threads spin at every barrier by default. Where another process wants the same cores, the thread that works waits for the one
 # that spins: a step of 1.0 s took 5.3 s beside a load of four.
 PASSIVE = {"OMP_WAIT_POLICY": "passive"}
+
+# transformers replaces its module while it is imported, and a thread that waits for that is handed the one that was replaced; and how many
+# threads torch computes on is the whole process's. So of several trainings side by side one at a time has its model answer here.
+alone = threading.Lock()
 
 
 def wait_passively() -> None:
@@ -49,20 +54,22 @@ def best_device() -> Any:
 
 @contextmanager
 def computing_on(environment: Mapping[str, str]) -> Iterator[None]:
-    """Inside, this process computes on the GPU that the environment shows to a child: CUDA reads the variable only once."""
-    import torch
+    """Inside, this process computes on the GPU that the environment shows to a child, and no other thread of it computes: CUDA reads the
+    variable only once."""
+    with alone:
+        import torch
 
-    shown = environment.get("CUDA_VISIBLE_DEVICES")
-    if not shown or not torch.cuda.is_available():
-        yield
-        return
-    for index in range(torch.cuda.device_count()):
-        if shown.endswith(str(torch.cuda.get_device_properties(index).uuid)):
-            torch.cuda.set_device(index)
-    try:
-        yield
-    finally:
-        torch.cuda.empty_cache()  # the next holder wants the memory
+        shown = environment.get("CUDA_VISIBLE_DEVICES")
+        if not shown or not torch.cuda.is_available():
+            yield
+            return
+        for index in range(torch.cuda.device_count()):
+            if shown.endswith(str(torch.cuda.get_device_properties(index).uuid)):
+                torch.cuda.set_device(index)
+        try:
+            yield
+        finally:
+            torch.cuda.empty_cache()  # the next holder wants the memory
 
 
 def cpu_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -79,6 +86,14 @@ def cpu_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return max(1, min(cores, math.ceil(int(allowed) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or "max": no quota
         return cores
+
+
+def memory_bytes(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """This machine's memory, or what its cgroup allows of it; free or not, so that it is the same the next time."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no cgroup v2, or "max": no limit
+        return min(found, int(limit.read_text()))
+    return found
 
 
 def hardware(device: Any) -> dict[str, str]:

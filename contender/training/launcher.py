@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from contender import stopping
 from contender.child import Child, how_it_ended, told_error
@@ -25,7 +25,19 @@ from contender.training.devices import PASSIVE
 from contender.training.memory import oom_kills, smaller
 from contender.training.options import Attempt, CheckpointOptions, Job, Limits, Progress, TrainOptions, Trial
 
-__all__ = ["Attempts", "CheckpointOptions", "Job", "Limits", "Progress", "Recovery", "TrainOptions", "Trial", "run_job"]
+__all__ = [
+    "Attempts",
+    "CheckpointOptions",
+    "Job",
+    "Launcher",
+    "Limits",
+    "Progress",
+    "Recovery",
+    "Running",
+    "TrainOptions",
+    "Trial",
+    "run_job",
+]
 
 RESUMABLE, INTERRUPTED = 75, 130
 SAME_POINT = 3  # deaths in a row without a checkpoint in between: a fourth would be the same
@@ -44,6 +56,40 @@ REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what torch's deterministi
 OnProgress = Callable[[Progress], None]
 
 
+class Running(Protocol):
+    """An attempt at a job that was started, wherever that is. Its three methods are all that is asked of it.
+
+    It ends when whoever started it is gone, and no later attempt begins before it has ended (`Attempts` tells the two apart).
+    """
+
+    def listen(self, on_progress: Callable[[Any], None]) -> dict[str, Any]:
+        """Hands on each Progress as JSON, in order, until there is no more; gives the answer: {"report": TrainReport},
+        {"error": {kind, what, fix}}, {"spent": true} where it stopped at its budget, or {} where it ended without a word."""
+
+    def stop(self, number: int) -> None:
+        """Asks it to stop, from any thread and at most once: it leaves a checkpoint in the job's folder. SIGKILL: at once, without."""
+
+    def close(self) -> int:
+        """Waits for its end, and gives its exit code: 0 a model was written, 75 stopped with a checkpoint, 130 without, 1 failed; negative
+        for the signal that killed it."""
+
+
+class Launcher(Protocol):
+    """Starts `contender.training.job`, on whatever machine.
+
+    It is handed the job's folder, with `job.json` in it, what this attempt is told, where to write what the process prints, and its whole
+    environment. Of the file system the process sees that folder and the paths in the Job, and nothing else of whoever started it.
+    """
+
+    def __call__(self, folder: Path, told: Attempt, log: IO[bytes], environment: Mapping[str, str]) -> Running: ...
+
+
+def start_here(folder: Path, told: Attempt, log: IO[bytes], environment: Mapping[str, str]) -> Running:
+    """A process of this machine's, beside this one."""
+    arguments = [str(folder.absolute()), "--attempt", told.to_bytes().decode()]
+    return Child("contender.training.job", arguments, log, environment)
+
+
 def run_job(
     job: Job,
     folder: Path,
@@ -58,8 +104,9 @@ def run_job(
     on_checkpoint: Callable[[Path], None] | None = None,
     on_recovery: Callable[[str], None] | None = None,
     on_line: Callable[[str], None] = lambda line: None,
+    launch: Launcher = start_here,
 ) -> TrainReport:
-    """Trains `job` in a child process and returns its report; the model lies in `job.output`.
+    """Trains `job` in a process that `launch` starts and returns its report; the model lies in `job.output`.
 
     `folder` holds the job's checkpoints: the same job with the same folder continues where it was stopped; `on_checkpoint` hears
     of each new one's folder. A child that died is started again, at most `max_recoveries` times, and `on_recovery` told why. `on_line`
@@ -82,7 +129,7 @@ def run_job(
             trial=trial,
         )
         try:
-            report = _attempt(job, folder, told, environment or {}, on_progress, on_checkpoint, on_line)
+            report = _attempt(job, folder, told, environment or {}, on_progress, on_checkpoint, on_line, launch)
         except OutOfMemory as error:
             reason = recovery.from_memory(error)
         except Died as death:
@@ -144,6 +191,7 @@ def _attempt(
     on_progress: OnProgress | None,
     on_checkpoint: Callable[[Path], None] | None,
     on_line: Callable[[str], None],
+    launch: Launcher,
 ) -> TrainReport:
     def hear(message: Any) -> None:
         printed.look()
@@ -153,12 +201,11 @@ def _attempt(
         if on_progress:
             on_progress(progress)
 
-    arguments = [str(folder.absolute()), "--attempt", told.to_bytes().decode()]
     kills = oom_kills()
     given = PASSIVE | os.environ | QUIET | (REPEATABLE if job.options.deterministic else {}) | dict(environment)
     with (folder / "job.log").open("ab+") as log:
         printed = Printed(log, on_line)
-        child = Child("contender.training.job", arguments, log, given)
+        child = launch(folder, told, log, given)
         try:
             with stoppable(first=child.stop):  # it decides how to end
                 final = child.listen(hear)

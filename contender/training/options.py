@@ -199,6 +199,13 @@ class Limits(Record):
         default=False, description="there it ends with the best model so far, where others stop with a checkpoint"
     )
 
+    def shared_by(self, trainings: int) -> Limits:
+        """Of each of so many at the same time, none of which knows what the others use."""
+        parts = {
+            name: found / trainings for name in ("seconds", "joules") if (found := getattr(self, name)) is not None
+        }
+        return self.model_copy(update=parts)
+
     def are_reached(self, seconds: float, joules: float | None) -> bool:
         """Whether it has used as much; `joules`: None where the device did not tell all the while, and that may be too much."""
         if self.joules is not None and (joules is None or joules >= self.joules):

@@ -136,6 +136,7 @@ OTHER: dict[str, Any] = {
     "resources.max_recoveries": 5,
     "resources.checkpoint.every": "30s",
     "resources.checkpoint.steps": 100,
+    "resources.parallel": 2,
     "resources.budget.hours": 4.0,
     "resources.budget.cost": 10.0,
     "resources.budget.kwh": 1.5,

@@ -218,6 +218,21 @@ def test_debug_redraws_nothing_and_quiet_says_nothing() -> None:
     assert out.getvalue() == ""
 
 
+def test_works_side_by_side_have_a_line_each_until_they_end() -> None:
+    view, _ = on_a_terminal(plan=("search", "train"))
+    view(Note("search", "started", "2 trials at a time"))
+    for at, done in ((1, 10.0), (2, 50.0), (1, 20.0)):
+        view(Note("search", "moved", f"trial {at} of 4 · step", place=f"trial {at} of 4", done=done, total=100.0))
+    shown = frame(view)
+    assert "search" in shown[0] and "·" not in shown[0]
+    assert [line.split("  ")[-1] for line in shown[1:3]] == ["trial 1 of 4 · step", "trial 2 of 4 · step"]
+    assert "20%" in shown[1] and "50%" in shown[2]
+    view(Note("search", "said", "trial 1 of 4: 90.0%", place="trial 1 of 4"))
+    view(Note("search", "moved", "trial 2 of 4 · step", place="trial 2 of 4", done=60.0, total=100.0))
+    shown = frame(view)
+    assert "60%" in shown[0] and shown[0].endswith("trial 2 of 4 · step") and shown[1].strip() == "· train"
+
+
 def test_what_is_printed_meanwhile_goes_above_and_the_drawing_leaves_nothing() -> None:
     view, out = on_a_terminal()
     with view.shown():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,56 @@ def test_the_same_trials_before_give_the_same_next_one(method: str, prune: str) 
         assert NextTrial(search, 17, record, higher_is_better=True).changes == whole[count].changes
     if method == "random":
         assert played(search, 3, seed=18)[1].changes != whole[1].changes
+
+
+def generations(search: Search, size: int, scores: Callable[[dict[str, Any]], float], count: int) -> list[TriedTrial]:
+    """A search in generations of `size`, whose trials end in any order: none of a generation is asked for what another came to."""
+    trials: list[TriedTrial] = []
+    while len(trials) < count:
+        beside: list[dict[str, Any]] = []
+        for _ in range(min(size, count - len(trials))):
+            beside.append(NextTrial(search, 17, trials, higher_is_better=True, beside=beside).changes)
+        trials += [
+            TriedTrial(number=number, changes=changes, state="finished", score=scores(changes), seconds=1.0)
+            for number, changes in enumerate(beside, start=len(trials) + 1)
+        ]
+    return trials
+
+
+GRID = {key: SPACE[key] for key in ("train.batch_size", "model.method", "model.lora.r")}
+
+
+@pytest.mark.parametrize("method", ["random", "bayesian", "grid"])
+@pytest.mark.parametrize("prune", ["asha", "none"])
+def test_a_generation_holds_different_trials_that_are_the_same_again(method: str, prune: str) -> None:
+    space = GRID if method == "grid" else {k: SPACE[k] for k in ("train.learning_rate", "train.batch_size")}
+    count = 7 if method == "grid" else 12
+    search = Search.model_validate({"method": method, "prune": prune, "space": space, "trials": count})
+    found = [trial.changes for trial in generations(search, 3, score_of, count)]
+    assert found[0] == {}, "the spec as it stands is tried first, also where others are beside it"
+    assert len({json.dumps(one, sort_keys=True) for one in found}) == count
+    assert found == [trial.changes for trial in generations(search, 3, score_of, count)]
+    alone = [trial.changes for trial in generations(search, 1, score_of, count)]
+    assert (found == alone) == (method != "bayesian"), "what learns from trials learns later; what does not is the same"
+
+
+@pytest.mark.parametrize("prune", ["asha", "none"])
+def test_within_a_generation_nothing_depends_on_what_its_trials_come_to(prune: str) -> None:
+    space = {k: SPACE[k] for k in ("train.learning_rate", "train.batch_size")}
+    search = Search.model_validate({"prune": prune, "space": space, "trials": 8})
+    before = generations(search, 4, score_of, 4)
+    one = generations(search, 4, lambda changes: score_of(changes) if changes in [b.changes for b in before] else 0, 8)
+    other = generations(search, 4, score_of, 8)
+    assert [trial.changes for trial in one] == [trial.changes for trial in other]
+    assert len({trial.score for trial in one[4:]}) == 1 < len({trial.score for trial in other[4:]})
+
+
+def test_a_trial_is_stopped_by_earlier_generations_alone() -> None:
+    search = Search.model_validate({"method": "random", "space": SPACE, "trials": 4})
+    best = TriedTrial(number=1, changes={}, state="finished", score=1.0, seconds=1.0, curve=(Point(epoch=1, score=1),))
+    beside = NextTrial(search, 17, [], higher_is_better=True, beside=[{}])
+    assert (beside.number, beside.is_hopeless(1, 0.1)) == (2, False)
+    assert NextTrial(search, 17, [best], higher_is_better=True).is_hopeless(1, 0.1)
 
 
 @settings(max_examples=15, deadline=None)

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -20,8 +21,8 @@ from contender.files import describe_files
 from contender.store import LocalStore
 from contender.training.checkpoints import Checkpoints
 from contender.training.energy import meter_of
-from contender.training.launcher import Attempts, CheckpointOptions, Job, Limits, Progress, run_job
-from contender.training.options import TrainOptions
+from contender.training.launcher import Attempts, CheckpointOptions, Job, Limits, Progress, Running, run_job, start_here
+from contender.training.options import Attempt, TrainOptions
 
 NOTHING = Limits(seconds=3.6e-6)
 LONG = {"epochs": 400, "early_stopping": 0, "batch_size": 4}  # minutes, so that only a signal ends it
@@ -56,6 +57,35 @@ def test_a_job_runs_in_a_child_and_tells_of_its_progress(make_job, tmp_path):
     assert last.loss > 0
     assert last.examples_per_second > 0
     assert last.metrics["accuracy"] <= 1
+
+
+def test_a_launcher_is_handed_all_that_the_process_sees_of_the_parent(make_job, tmp_path, monkeypatch):
+    """The job's folder, the attempt, an environment: from another folder, and with no other environment, it is the same."""
+    monkeypatch.setenv("ONLY_HERE", "1")
+    handed = []
+
+    def elsewhere(folder: Path, told: Attempt, log: IO[bytes], environment: Mapping[str, str]) -> Running:
+        handed.append((folder, told.number))
+        kept = {name: value for name, value in environment.items() if name in ("PATH", "PYTHONPATH", "HOME", "OURS")}
+        (tmp_path / "elsewhere").mkdir()
+        with monkeypatch.context() as there:
+            there.chdir(tmp_path / "elsewhere")
+            there.delenv("ONLY_HERE")
+            return start_here(folder, told, log, kept)
+
+    job, told = make_job(epochs=1), []
+    report = run_job(
+        job,
+        tmp_path / "job",
+        attempts(tmp_path),
+        environment={"OURS": "yes"},
+        on_progress=lambda progress: told.append(child_of(os.getpid()).environ() if not told else {}),
+        launch=elsewhere,
+    )
+    assert handed == [(tmp_path / "job", 1)]
+    assert (told[0]["OURS"], "ONLY_HERE" in told[0]) == ("yes", False)
+    assert report.steps == 19 and (Path(job.output) / "model.safetensors").exists()
+    assert not any((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_signal_leaves_a_checkpoint_and_the_next_run_ends_the_training(make_job, tmp_path):

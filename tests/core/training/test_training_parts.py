@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contender.errors import UsageError
+from contender.sidebyside import side_by_side
 from contender.training.checkpoints import Checkpoints
-from contender.training.devices import cpu_cores
+from contender.training.dataset import derive
+from contender.training.devices import cpu_cores, memory_bytes
 from contender.training.options import Attempt
 from contender.training.sampling import BucketSampler, LongestFirstSampler, width
 
@@ -264,3 +269,34 @@ def test_the_rate_above_the_encoder_is_told(make_job, tmp_path, asked, used):
 
     report = finetune(make_job(epochs=1, **asked), tmp_path / "job", Monitor(Voice(None), Stop()), Attempt())
     assert report.head_learning_rate == pytest.approx(used)
+
+
+def test_of_jobs_side_by_side_one_makes_the_rows_that_they_share(tmp_path):
+    rows, begun = datasets.Dataset.from_dict({"text": ["a", "b"]}), threading.Event()
+    made: list[str] = []
+
+    def change(chunk):
+        made.append(threading.current_thread().name)
+        begun.set()
+        time.sleep(0.3)  # the other one is here by then
+        return {"length": [len(text) for text in chunk["text"]]}
+
+    def job() -> list[int]:
+        return derive(rows, tmp_path / "prepared" / "train.arrow", change)["length"][:]
+
+    def second() -> list[int]:
+        assert begun.wait(20)
+        return job()
+
+    assert side_by_side([job, second], 2) == [[1, 1], [1, 1]]
+    assert len(made) == 1
+
+
+def test_the_memory_is_the_machines_or_what_its_group_may_have(tmp_path):
+    limit = tmp_path / "memory.max"
+    machine = memory_bytes(limit)
+    assert machine > 1 << 28
+    limit.write_text("max\n")
+    assert memory_bytes(limit) == machine
+    limit.write_text("1000000\n")
+    assert memory_bytes(limit) == 1_000_000
