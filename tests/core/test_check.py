@@ -186,3 +186,12 @@ def test_a_base_without_dropout_is_refused_before_a_row_is_read(desk: Path, tiny
     ResNetConfig().save_pretrained(str(folder))
     with pytest.raises(ModelError, match="has no dropout"):
         plan(desk, f"model.base={folder}", "train.dropout=0.2")
+
+
+def test_it_says_how_the_trials_of_a_search_would_run_side_by_side(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    write_tickets(desk / "tickets" / "1.csv", tickets(60, seed=1))
+    found = plan(desk, "search={}", "resources.parallel=2")
+    assert ("side by side", "2 trials at a time, on 2 cores each") in found.lines()
+    assert plan(desk, "search={}").side_by_side is None
+    assert plan(desk, "resources.parallel=2").side_by_side is None
