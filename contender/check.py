@@ -83,6 +83,7 @@ class Plan(Record):
     selection: str | None = Field(description="how bases are compared before, where the spec names several")
     search: str | None = Field(description="what is tried before, where the spec searches")
     side_by_side: str | None = Field(description="how many of its trials at the same time, where these are several")
+    cross_validation: str | None = Field(description="trainings on folds, where the spec asks for them")
     estimate: Estimate | None = Field(description="of the training, where it was timed: check --probe")
     budget: str = Field(description="what the trainings for the model may use together; empty: no end")
     judged_on: str
@@ -111,6 +112,7 @@ class Plan(Record):
             *([("selection", self.selection)] if self.selection else []),
             *([("search", self.search)] if self.search else []),
             *([("side by side", self.side_by_side)] if self.side_by_side else []),
+            *([("folds", self.cross_validation)] if self.cross_validation else []),
             *(("judged on", look.text) for look in self.looks),
             ("champion", self.champion or "none yet: the first release needs only the floors"),
             (
@@ -158,6 +160,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         selection=pipeline.spec.selection.text(pipeline.spec) if pipeline.spec.selection else None,
         search=pipeline.spec.search.text if pipeline.spec.search else None,
         side_by_side=room_for(run, base).text or None if pipeline.spec.search else None,
+        cross_validation=folds.told(bool(pipeline.spec.search)) if (folds := pipeline.spec.cross_validation) else None,
         estimate=estimate.at(budget.price_per_hour) if estimate else None,
         budget=budget.text,
         judged_on=judged_set(pipeline),

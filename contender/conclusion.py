@@ -9,6 +9,7 @@ from pathlib import Path
 from contender.compression import Compression
 from contender.contest import Champion, promote_settled
 from contender.cost import Cost
+from contender.crossvalidation import CrossValidated
 from contender.errors import AliasMoved
 from contender.monitoring import Observation
 from contender.overfitting import fit_of
@@ -50,6 +51,9 @@ class Contest:
     compressed: Staged[Compression] | None = None  # what the challenger was made of the model
     selection: SelectionReport | None = None  # that the model's base was chosen by
     search: SearchReport | None = None  # that the model's options were chosen by
+    folds: CrossValidated | None = (
+        None  # what the model's options came to on them; of a search, those of its chosen trial
+    )
     observation: Observation | None = None  # of the champion, on the rows that were new to it
 
 
@@ -127,6 +131,7 @@ def conclude(run: Run, contest: Contest, outcome: Outcome, report: Path, entry: 
         compression=contest.compressed.record if contest.compressed else None,
         selection=contest.selection,
         search=contest.search,
+        cross_validation=contest.folds,
         monitoring=contest.observation,
         report=str(report),
         **quality_places(contest.quality),
@@ -165,10 +170,11 @@ def estimate_of(run: Run, contest: Contest) -> dict[str, float]:
 
 
 def cost_of(run: Run, contest: Contest) -> Cost:
-    """Of the challenger: what training and evaluating it took, every base of its selection and every trial of its
-    search, whether this run did it or found it."""
+    """Of the challenger: what training and evaluating it took, every base of its selection, every trial of its search, and every fold,
+    whether this run did it or found it."""
     smaller = contest.compressed.record.training if contest.compressed else None
-    trained = contest.search.seconds if contest.search else contest.model.record.seconds
+    own = contest.model.record.seconds + (contest.folds.seconds if contest.folds else 0.0)
+    trained = contest.search.seconds if contest.search else own  # a trial's folds are among its seconds
     trained += contest.selection.seconds if contest.selection else 0.0
     return Cost(
         training_seconds=trained + (smaller.seconds if smaller else 0.0),

@@ -25,6 +25,7 @@ REVISIONS = {
     "selection": 1,
     "trial": 1,
     "search": 1,
+    "cross-validate": 1,
     "monitor": 1,
     "train": 2,
     "compress": 1,
@@ -79,6 +80,7 @@ CONSUMERS: dict[str, frozenset[str]] = {
     "selection": frozenset({"selection"}),
     "selection.api_key": frozenset({"api key"}),
     "search": frozenset({"search"}),
+    "cross_validation": frozenset({"cross-validate"}),
     # With the first of them, and no rule of the spec's own, the judge asks for other things.
     "compress.quantize": frozenset({"compress", "judge"}),
     "compress.distill.to": frozenset({"compress", "judge"}),
@@ -113,7 +115,10 @@ CONSUMERS: dict[str, frozenset[str]] = {
 }
 
 # The stages that a run tells of, in the order of flows/retrain.py. A run without a champion leaves `monitor` out.
-RUN = ("snapshot", "gate", "split", "monitor", "selection", "search", "train", "compress", "release", "evaluate")
+RUN = (
+    *("snapshot", "gate", "split", "monitor", "selection", "search", "cross-validate"),
+    *("train", "compress", "release", "evaluate"),
+)
 JUDGED = ("judge", "explain", "latency", "report", "promote")
 JUDGED_BY_LATENCY = ("latency", "judge", "explain", "report", "promote")
 # Those of flows/noise.py and flows/curve.py: some once, and some for each training.
@@ -123,8 +128,9 @@ MEASURED_ONCE, NOISE_EACH, CURVE_EACH = ("snapshot", "gate", "split"), ("train",
 def run_stages(pipeline: Pipeline) -> tuple[str, ...]:
     """What a run of the pipeline is expected to do, in order; latencies that a guard asks for are measured before the judge's look."""
     spec = pipeline.spec
+    folds = spec.cross_validation is not None and spec.search is None  # a search's trials have folds of their own
     sections = {"selection": spec.selection is not None, "search": spec.search is not None}
-    asked = sections | {"compress": spec.compress.asked}
+    asked = sections | {"compress": spec.compress.asked, "cross-validate": folds}
     made = tuple(stage for stage in RUN if asked.get(stage, True))
     judged = JUDGED_BY_LATENCY if pipeline.spec.promote.guards.timed(champion=True) else JUDGED
     explains = pipeline.spec.facts.explains and pipeline.spec.report.examples != "none"
@@ -176,6 +182,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
             "features": data.features.model_dump(),
             "positive": spec.evaluate.positive,
             **({"kept": PATH} if spec.facts.media else {}),
+            **({"times": True} if split.by == "time" else {}),
         },
         "train": {
             "task": spec.task,
@@ -189,6 +196,7 @@ def parts(pipeline: Pipeline) -> dict[str, Any]:
         "selection": spec.selection and spec.selection.model_dump(exclude={"api_key"}),
         "api key": spec.selection and spec.selection.api_key,
         "search": spec.search and spec.search.model_dump(),
+        "cross-validate": spec.cross_validation and spec.cross_validation.model_dump(),
         "compress": spec.compress.model_dump(),
         "release": {"task": spec.task, "columns": columns(pipeline)},
         "evaluate": {

@@ -37,7 +37,12 @@ class Note:
     kept: int | None = None  # of a training: the step of a checkpoint that was written just now
 
 
-TRAINS = ("train", "search", "compress")  # stages that a training is under way in: it stops by itself, at a checkpoint
+TRAINS = (
+    "train",
+    "search",
+    "cross-validate",
+    "compress",
+)  # stages that a training is under way in: it stops by itself, at a checkpoint
 
 Listener = Callable[[Note], None]
 

@@ -109,6 +109,7 @@ def _report_input(run: Run, contest: Contest) -> ReportInput:
         compression=contest.compressed.record if contest.compressed else None,
         selection=contest.selection,
         search=contest.search,
+        folds=contest.folds,
         outcomes=outcomes,
         champion_outcomes=champion_outcomes,
         rows=contest.split.folder / f"{on}.arrow",

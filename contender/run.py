@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.compression import Compression
+from contender.crossvalidation import CrossValidated
 from contender.errors import AliasMoved, BudgetSpent, ContenderError, DataError, Interrupted, OutcomeUnknown
 from contender.machine import cache_folder
 from contender.monitoring import Observation
@@ -102,6 +103,7 @@ class RunResult(Record):
     compression: Compression | None = None
     selection: SelectionReport | None = None
     search: SearchReport | None = None
+    cross_validation: CrossValidated | None = None
     monitoring: Observation | None = None
     seconds: float
     stages: tuple[StageTime, ...] = ()

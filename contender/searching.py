@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from contender.around import Around
-from contender.judging.words import facts, in_sentence, value
+from contender.crossvalidation import CrossValidated
+from contender.judging.words import amount, facts, in_sentence, value
 from contender.records import Record
 from contender.searchspec import Value
 
@@ -38,6 +39,11 @@ class TriedTrial(Record):
         default=None, description="of the primary metric on validation; None: pruned, or failed"
     )
     metrics: dict[str, float] = {}
+    spread: float | None = Field(
+        default=None,
+        description="standard deviation of the score over folds; score and metrics are means over them then",
+    )
+    folds: CrossValidated | None = Field(default=None, description="each fold, with cross_validation")
     costs: dict[str, float] = Field(default={}, description="objective that is no metric → value, where it counts")
     curve: tuple[Point, ...] = ()
     seconds: float = Field(description="in the training loop")
@@ -131,12 +137,20 @@ def leaderboard(report: SearchReport) -> list[tuple[str, ...]]:
         (
             f"{trial.number}",
             trial.text,
-            value(report.primary, trial.score) if trial.score is not None else "",
+            _scored(report.primary, trial),
             trial.message or ("chosen" if trial.number == report.best else trial.state),
             f"{trial.seconds:,.1f}",
         )
         for trial in sorted(report.trials, key=rank)
     ]
+
+
+def _scored(primary: str, trial: TriedTrial) -> str:
+    """Its score, with cross-validation give or take the standard deviation over the folds."""
+    if trial.score is None:
+        return ""
+    spread = "" if trial.spread is None else f" ± {amount(primary, trial.spread)}"
+    return f"{value(primary, trial.score)}{spread}"
 
 
 def best_so_far(report: SearchReport) -> list[float]:

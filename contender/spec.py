@@ -19,6 +19,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from contender import specrules
 from contender.compressspec import Compress, with_defaults
+from contender.crossvalidationspec import CrossValidation
 from contender.errors import known
 from contender.evaluatespec import Evaluate
 from contender.features import Features
@@ -146,6 +147,10 @@ class Spec(Section):
     )
     search: Search | None = Field(
         default=None, description="which options of train and model are tried; none: those above alone"
+    )
+    cross_validation: CrossValidation | None = Field(
+        default=None,
+        description="whether models are validated on every part of the rows in turn; none: on one part alone",
     )
     compress: Compress = Compress()
     evaluate: Evaluate = Evaluate()
@@ -323,7 +328,8 @@ class Pipeline(Record):
         left_out: Any = dict.fromkeys(("workspace", "resources", "concurrency", "schedule", "triggers", "notify"), True)
         left_out["promote"] = {"single_writer"}
         left_out["report"] = {"base_url"}
-        left_out |= dict.fromkeys((one for one in ("selection", "search") if getattr(self.spec, one) is None), True)
+        optional = ("selection", "search", "cross_validation")
+        left_out |= dict.fromkeys((one for one in optional if getattr(self.spec, one) is None), True)
         if self.spec.resources.budget.when_spent == "judge":  # then it decides how good a model gets
             left_out["resources"] = {"max_recoveries", "checkpoint"}
         spec = self.spec.model_dump(mode="json", exclude=left_out)

@@ -178,6 +178,8 @@ DOCUMENT = {
     "search": "where the spec searches: `trials` with their values, scores and curves, the number of the `best`, "
     "and the `importance` of each key; with several `objectives` the numbers of the trials on their Pareto `front`; the champion that "
     "it was `around`",
+    "cross_validation": "where the spec asks for it: `folds` with their rows and scores, and of each metric in `spreads` the mean, the "
+    "standard deviation, the lowest and the highest",
     "monitoring": "how good the champion was on rows that were new to it",
     "seconds": "of the whole run",
     "stages": "each with `name`, `key`, `cached` and `seconds`",

@@ -40,6 +40,7 @@ MEANINGS = {
     "train": "stage: a model is trained; a new release, unless its bytes are the same",
     "selection": "stage: several bases are compared first; those compared already are found",
     "search": "stage: trainings with other options are tried first; those tried already are found",
+    "cross-validate": "stage: trainings on parts of the rows; those done already are found",
     "compress": "stage: the trained model is made smaller; a new release",
     "release": "stage: what stands in the release's manifest",
     "evaluate": "stage: champion and challenger answer the held-out rows",

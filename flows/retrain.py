@@ -20,6 +20,7 @@ from flows.deployed import continued
 from flows.search import searched
 from flows.selection import selected
 from flows.states import ended
+from tasks.crossvalidation import cross_validate
 from tasks.decision import conclude, find_decision, refuse
 from tasks.ending import leave_result
 from tasks.evaluation import evaluate_both
@@ -90,6 +91,9 @@ def retrained(run: Run) -> RunResult:
     observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
     chosen, base, selection = selected(run, bases, split)
     chosen, search = searched(chosen, base, split, champion) if run.pipeline.spec.search else (chosen, None)
+    folds = search.chosen.folds if search else None
+    if run.pipeline.spec.cross_validation and not search:
+        folds = cross_validate(chosen, base, split)
     model = fine_tune(chosen, base, split)
     compressed = compress(chosen, student, model, split) if run.pipeline.spec.compress.asked else None
     challenger = stage_release(
@@ -101,6 +105,7 @@ def retrained(run: Run) -> RunResult:
         "split": split,
         "selection": selection,
         "search": search,
+        "folds": folds,
         "model": model,
         "compressed": compressed,
         "observation": observation,

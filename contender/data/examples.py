@@ -10,11 +10,11 @@ from contender.data.chats import MESSAGES, prompt_words, shown_prompt
 from contender.data.jsonlists import texts_of
 from contender.data.normalise import normalised
 from contender.data.rowfile import FILE, ROW
-from contender.data.setfile import KEY
+from contender.data.setfile import KEY, TIME
 from contender.data.values import as_text
 from contender.names import Task
 
-BESIDE = (FILE, ROW, KEY)  # columns that say where a row came from
+BESIDE = (FILE, ROW, KEY, TIME)  # columns that say where a row came from
 WORDS = "tokens"  # the role of cells that list the words of a sentence, in JSON
 BETWEEN = "\x1f"  # the cells of an example that is a whole row
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from contender.data.media import REFERENCE
 from contender.data.rowfile import read_batches
-from contender.data.setfile import KEY, SetWriter
+from contender.data.setfile import KEY, TIME, SetWriter
 from contender.files import link_or_copy
 from contender.keys import Array, among
 from contender.names import Labels, Task
@@ -47,7 +47,7 @@ def take_fraction(split: Path, fraction: float, roles: Sequence[str], task: Task
     firsts = _first_keys(split / "train.arrow", task)
     end = np.uint64(min(int(fraction * 2.0**64), 2**64 - 1))
     with pa.OSFile(str(split / "train.arrow")) as source, pa.ipc.open_stream(source) as reader:
-        keep = [name for name in reader.schema.names if name not in (*roles, KEY)]
+        keep = [name for name in reader.schema.names if name not in (*roles, KEY, TIME)]
     added = 0
     with closing(SetWriter(out / "train.arrow", {role: role for role in roles}, keep, task)) as writer:
         for batch in read_batches(split / "train.arrow"):

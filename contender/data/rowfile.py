@@ -8,10 +8,12 @@ have to be taken back, what is written already is copied once in the new shape: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
@@ -37,6 +39,30 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The batches of a row file, read as a stream: pages of a memory map would count as this process's memory."""
     with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
         yield from reader
+
+
+def write_parts(
+    sources: Sequence[Path], parts: Sequence[Path], chosen: Callable[[pa.RecordBatch], Sequence[np.ndarray[Any, Any]]]
+) -> None:
+    """Writes into each of the `parts` what its mask, one of those that `chosen` gives for a batch, picks of the sources' rows, in order.
+
+    Batch by batch: memory does not grow with the rows. The sources have the same columns.
+    """
+    with ExitStack() as stack:
+        writers: list[pa.RecordBatchStreamWriter] = []
+        for source in sources:
+            for batch in read_batches(source):
+                # Of the first batch also no rows: datasets cannot open a stream without any batch.
+                first = not writers
+                writers = writers or [_stream(stack, part, batch.schema) for part in parts]
+                for writer, mask in zip(writers, chosen(batch), strict=True):
+                    if first or mask.any():
+                        writer.write_batch(batch.filter(pa.array(mask)))
+
+
+def _stream(stack: ExitStack, path: Path, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
+    sink = stack.enter_context(pa.OSFile(str(path), "wb"))
+    return stack.enter_context(pa.ipc.new_stream(sink, schema))
 
 
 class RowWriter:

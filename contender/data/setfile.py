@@ -14,24 +14,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contender.data.jsonlists import label_sets
+from contender.data.times import seconds_of
 from contender.data.values import as_text
 from contender.names import TASKS, Task
 from contender.records import sha256_hex
 
 KEY = "_key"
+TIME = "_split_time"  # float64 seconds since 1970, of a split by time
 
 
 class SetWriter:
     """One set's row file, its counts, and its digest, which depends on the rows and not on how they came in batches."""
 
     def __init__(
-        self, path: Path, columns: Mapping[str, str], keep: Sequence[str], task: Task = TASKS["text-classification"]
+        self,
+        path: Path,
+        columns: Mapping[str, str],
+        keep: Sequence[str],
+        task: Task = TASKS["text-classification"],
+        time: str | None = None,
     ) -> None:
+        """`time`: the column of the rows' times, where they are kept as TIME; no part of the digest."""
         self.rows = 0
         self.labels: Counter[str] = Counter()
-        self._columns, self._keep, self._task = columns, keep, task
+        self._columns, self._keep, self._task, self._time = columns, keep, task, time
         names = [*columns, *keep]
-        self._schema = pa.schema([*((name, pa.string()) for name in names), (KEY, pa.uint64())])
+        timed = [] if time is None else [(TIME, pa.float64())]
+        self._schema = pa.schema([*((name, pa.string()) for name in names), (KEY, pa.uint64()), *timed])
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self._schema)
         # Columns without a role count where examples are made of them; elsewhere they only name slices.
@@ -43,7 +52,8 @@ class SetWriter:
             return
         roles = [self._cells(batch, role) for role in self._columns]
         kept = [self._kept(batch, name) for name in self._keep]
-        arrays = [*roles, *kept, pa.array(keys, pa.uint64())]
+        times = [] if self._time is None else [pa.array(seconds_of(batch.column(self._time), self._time))]
+        arrays = [*roles, *kept, pa.array(keys, pa.uint64()), *times]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
         self.rows += batch.num_rows
         self._digest(keys, [*roles, *kept][: self._read])

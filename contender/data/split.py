@@ -58,12 +58,12 @@ def split(
     """Deals the admitted rows of a row file and writes one row file per set into `out`.
 
     `admitted` is an .npy of sorted int64 row numbers; `columns` maps the roles of `task` to columns. What is called a text here is the
-    normalised example, whatever the task reads. A set's file holds its roles and the `keep`
-    columns as text, and `_key`, the uint64 hash of the split key. Left out and counted are held-out rows that repeat key and text,
-    all of those whose labels differ then (`conflicts.csv` names them), and train or validation rows with the text of a held-out
-    row, or one as similar to it as `near_duplicates` says (contender/data/near.py; None or 1: only the same text). `on_rows` hears
-    how many rows were dealt, `on_held` how many held-out texts were indexed. Raises DataError where no rows or one class are left
-    to train, or nothing of a held-out set.
+    normalised example, whatever the task reads. A set's file holds its roles and the `keep` columns as text, and `_key`, the uint64
+    hash of the split key; train and validation of a split by time also `_split_time`. Left out and counted are held-out rows that
+    repeat key and text, all of those whose labels differ then (`conflicts.csv` names them), and train or validation rows with the text
+    of a held-out row, or one as similar to it as `near_duplicates` says (contender/data/near.py; None or 1: only the same text).
+    `on_rows` hears how many rows were dealt, `on_held` how many held-out texts were indexed. Raises DataError where no rows or one
+    class are left to train, or nothing of a held-out set.
     """
     _check_definition(definition, columns, keep)
     indices = np.load(admitted, mmap_mode="r")
@@ -80,7 +80,11 @@ def split(
         hashed = out / ".hashes"
         stack.callback(hashed.unlink, missing_ok=True)
         test = _first_pass(rows, indices, dealing, hashed, kept)
-        sets = {name: SetWriter(out / f"{name}.arrow", columns, keep, task) for name in _set_names(definition, held)}
+        timed = dict.fromkeys((TRAIN, VALIDATION), definition.column)  # what folds are made of
+        sets = {
+            name: SetWriter(out / f"{name}.arrow", columns, keep, task, timed.get(name))
+            for name in _set_names(definition, held)
+        }
         for writer in sets.values():
             stack.callback(writer.close)
         conflicts = Conflicts(out / "conflicts.csv", columns, task.target, task.example)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from contender.attribution import Attributions
 from contender.compression import Compression
 from contender.cost import Cost
+from contender.crossvalidation import CrossValidated
 from contender.records import (
     AliasEntry,
     Decision,
@@ -54,7 +55,8 @@ class ReportInput:
     are of the set `on`; `rows` is that set's row file; `at` is UTC, ISO 8601. noise: what seeds alone move, where that was measured.
     monitoring: champions on rows that were new to them, the oldest first. latency and timings: of both on the same examples, with the
     milliseconds of each; history: of the alias. compression: beside the model that the challenger was made from. search: that its
-    options were chosen by; selection: its base. explained: why the models gave rows of `on` their answers.
+    options were chosen by; selection: its base. folds: what its options came to on them. explained: why the models gave rows of `on`
+    their answers.
     """
 
     pipeline: str
@@ -83,6 +85,7 @@ class ReportInput:
     compression: Compression | None = None
     search: SearchReport | None = None
     selection: SelectionReport | None = None
+    folds: CrossValidated | None = None
     explained: Attributions = field(default_factory=Attributions)
 
     @cached_property

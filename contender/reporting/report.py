@@ -16,6 +16,7 @@ from contender.overfitting import overfitting
 from contender.reporting.changes import changes, label_counts
 from contender.reporting.charts import Scale, interval_plots, learning_curves, series_charts
 from contender.reporting.comparison import RESAMPLES
+from contender.reporting.crossvalidation import folded
 from contender.reporting.data import ReportInput
 from contender.reporting.entities import entity_types, label_types
 from contender.reporting.findings import PER_PAIR, Findings, find
@@ -67,6 +68,7 @@ def render_report(data: ReportInput) -> str:
         observation_columns=COLUMNS,
         selection=selection_table(data.selection),
         **_searched(data),
+        **folded(data.folds),
         changes=changes(data),
         lineage=lineage(data),
         duration=duration,

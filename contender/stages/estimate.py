@@ -20,6 +20,8 @@ from contender.training.devices import cpu_cores
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from contender.models import ResolvedBase
 
 STEPS, QUICK_STEPS = 12, 64  # of an epoch of the trial; where a step takes a millisecond, more of them
@@ -94,8 +96,7 @@ def _sample(
     validates = whole[spread(lengths, min(validation, EVALUATIONS * at_once), at_once)]
     taken = np.union1d(trains, validates)
     report = _dealt(run, snapshot, taken, folder)
-    for name, chosen in (("validation", validates), ("train", trains)):
-        _write_part(folder / "rows" / "train.arrow", np.isin(taken, chosen), folder / f"{name}.arrow")
+    _write_sets(folder / "rows" / "train.arrow", [np.isin(taken, one) for one in (validates, trains)], folder)
     record = report.model_copy(
         update={
             "rows": {"train": len(trains), "validation": len(validates)},
@@ -134,20 +135,18 @@ def _dealt(run: Run, snapshot: Staged[Snapshot], taken: np.ndarray, folder: Path
         return split(*read, columns(run.pipeline), kept, definition, {}, folder / "rows", task=spec.facts, made=made)
 
 
-def _write_part(rows: Path, chosen: np.ndarray, out: Path) -> None:
-    import pyarrow as pa
+def _write_sets(rows: Path, chosen: list[np.ndarray], folder: Path) -> None:
+    """`chosen`: which rows validate, and which train."""
+    from contender.data.rowfile import write_parts
 
-    with (
-        pa.OSFile(str(rows)) as source,
-        pa.ipc.open_stream(source) as reader,
-        pa.OSFile(str(out), "wb") as sink,
-        pa.ipc.new_stream(sink, reader.schema) as writer,
-    ):
-        start = 0
-        for batch in reader:
-            # Also a batch of no rows: datasets cannot open a stream without any batch.
-            writer.write_batch(batch.filter(pa.array(chosen[start : start + batch.num_rows])))
-            start += batch.num_rows
+    start = 0
+
+    def masks(batch: pa.RecordBatch) -> list[np.ndarray]:
+        nonlocal start
+        here, start = slice(start, start + batch.num_rows), start + batch.num_rows
+        return [one[here] for one in chosen]
+
+    write_parts([rows], [folder / "validation.arrow", folder / "train.arrow"], masks)
 
 
 def _timed(run: Run, base: ResolvedBase, sets: Staged[SplitReport], steps: int, folder: Path) -> TrainReport:

@@ -98,7 +98,8 @@ def training(
         kind=kind(spec.task).revision,
         versions=training_versions(spec.model.method),
     )
-    job = StageJob(run, stage, key, stage_of_base(run, base), **about, may_end=True)
+    reads = (*stage_of_base(run, base), (split.stage, split.key))
+    job = StageJob(run, stage, key, reads, **{"may_end": True, **about})
 
     def compute(folder: Path) -> TrainReport:
         told = job_of(run, base, split, folder / "model")

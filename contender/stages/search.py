@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from contender import specrules
+from contender.crossvalidation import CrossValidated
 from contender.errors import OutOfMemory, TrainingFailed, UsageError
 from contender.evaluation.scope import check_scope
 from contender.judging.words import value
@@ -30,6 +31,7 @@ from contender.spending import JOULES_PER_KWH
 from contender.stages.around import found_around
 from contender.stages.blind import ON, blind
 from contender.stages.costs import costs_of, yardstick
+from contender.stages.crossvalidation import Folds, forget_folds
 from contender.stages.measuring import score
 from contender.stages.model import Training, training
 from contender.stages.places import places
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from contender.models import ResolvedBase
     from contender.study import NextTrial
 
+# Of earlier trials, what ends no other.
+UNTOLD = {"seconds", "energy_kwh", "message", "costs", "spread", "folds"}
 SLACK = 1e-6  # of an epoch, that a sum of steps may be off by
 
 
@@ -62,15 +66,19 @@ class Curve:
         else:
             self._name, self._sign = spec.evaluate.metrics[0], 1 if _higher_is_better(run) else -1
 
+    def points_of(self, report: TrainReport) -> list[Point]:
+        """Those of a training that came to its end, also where another process saw it."""
+        return [self._point(one.epoch, one.metrics) for one in report.curve if self._name in one.metrics]
+
+    def _point(self, epoch: float, metrics: dict[str, float]) -> Point:
+        return Point(epoch=math.ceil(epoch - SLACK), score=self._sign * metrics[self._name])
+
     def __call__(self, progress: Progress) -> None:
         if progress.seconds:
             self.seconds, self.joules = progress.seconds, progress.joules
         if not progress.evaluations:
             return
-        self.points = [
-            Point(epoch=math.ceil(one.epoch - SLACK), score=self._sign * one.metrics[self._name])
-            for one in progress.evaluations
-        ]
+        self.points = [self._point(one.epoch, one.metrics) for one in progress.evaluations]
         verdicts = [self._trial.is_hopeless(point.epoch, point.score) for point in self.points]
         if verdicts[-1] and progress.step < progress.steps:
             raise Hopeless
@@ -139,14 +147,16 @@ def try_next(
             place=place,
         )
 
+        folds = _folds(trying, base, seen, trial)
+
         def compute(folder: Path) -> TriedTrial:
-            found = _tried(trying, seen, one, curve, told, _aims(run), before)
+            found = _tried(trying, seen, one, curve, told, folds, _aims(run), before)
             (folder / "trial.json").write_bytes(found.to_bytes())
             return found
 
-        kept = places(run, _key(run, one, trial, before))
+        kept = places(run, _key(run, one, trial, before, folds))
         done = run.workspace.stage("trial", kept.found("trial", TriedTrial), TriedTrial, compute, kept.of).record
-    run.spent.add(f"trial {trial.number}" if done.model is None else done.model, done.seconds, done.energy_kwh)
+    _spend(run, done, folds)
     tell(Note("search", "said", f"{place}: {_came_to(run, done)} with {done.text}", place=place))
     return done
 
@@ -182,7 +192,7 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
         method=search.method,
         primary=run.pipeline.spec.evaluate.metrics[0],
         higher_is_better=higher,
-        rows=split.record.rows[ON],
+        **_measured_on(run, split, best),
         most=search.most,
         trials=tuple(trials),
         best=best.number,
@@ -193,16 +203,31 @@ def conclude_search(run: Run, split: Staged[SplitReport], trials: Sequence[Tried
         **told_of(aims, trials),
     )
     shutil.rmtree(_prepared(run, split), ignore_errors=True)
+    if run.pipeline.spec.cross_validation:
+        forget_folds(run, split)
     key = stage_key(run.pipeline, "search", trials=[trial.model_dump(mode="json") for trial in trials])
     finish(run, "search", key, report.sentence, cached=False, seconds=seconds)
     return report
 
 
-def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]) -> str:
+def _measured_on(run: Run, split: Staged[SplitReport], best: TriedTrial) -> dict[str, Any]:
+    """What scores are of, and how many rows that are."""
+    if best.folds is None:
+        return {"rows": split.record.rows[ON]}
+    return {"set": f"{len(best.folds.folds)} folds", "rows": best.folds.rows}
+
+
+def _folds(trying: Run, base: ResolvedBase, seen: Staged[SplitReport], trial: NextTrial) -> Folds | None:
+    """The trainings on folds that a trial's score is the mean of; None where it is of the one validation set."""
+    if trying.pipeline.spec.cross_validation is None:
+        return None
+    return Folds(trying, base, seen, "search", _prepared(trying, seen), f"trial {trial.number}")
+
+
+def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial], folds: Folds | None) -> str:
     """Of a trial: its training, what it is measured by and, where others can end it, how those went; not how long they took."""
     prune = "none" if trial.given else _search(run).prune
-    told = {"seconds", "energy_kwh", "message", "costs"}
-    others = [] if prune == "none" else [other.model_dump(mode="json", exclude=told) for other in before]
+    others = [] if prune == "none" else [other.model_dump(mode="json", exclude=UNTOLD) for other in before]
     return stage_key(
         run.pipeline,
         "trial",
@@ -213,6 +238,7 @@ def _key(run: Run, one: Training, trial: NextTrial, before: Sequence[TriedTrial]
         before=others,
         metrics=run.pipeline.spec.evaluate.metrics,
         rating=rating(run.pipeline),
+        **({} if folds is None else {"folds": folds.keys}),
         **({"costs": costs} if (costs := _aims(run).costs) else {}),
     )
 
@@ -228,35 +254,67 @@ def _tried(
     one: Training,
     curve: Curve,
     told: TriedTrial,
+    folds: Folds | None,
     aims: Objectives,
     before: Sequence[TriedTrial],
 ) -> TriedTrial:
-    place = places(run, one.key)
+    place, model, scored = places(run, one.key), None, None
     try:
         looked_up = place.found("train", TrainReport)
         model = run.workspace.stage("train", looked_up, TrainReport, one.compute, place.of, share=False)
+        run.spent.add(model.key, model.record.seconds, model.record.energy_kwh)
+        if folds and not model.record.budget_spent:  # nothing is left for them then
+            scored = folds.score()[0]
     except (Hopeless, TrainingFailed, OutOfMemory) as error:
         one.forget()
+        if folds:
+            folds.forget()
         why = {"state": "pruned"} if isinstance(error, Hopeless) else {"message": error.what}
-        drew = {"energy_kwh": None if curve.joules is None else curve.joules / JOULES_PER_KWH}
-        return told.model_copy(update={**why, **drew, "curve": tuple(curve.points), "seconds": curve.seconds})
+        points, seconds, kwh = (
+            curve.points,
+            curve.seconds,
+            None if curve.joules is None else curve.joules / JOULES_PER_KWH,
+        )
+        if model:  # a fold failed
+            points, seconds, kwh = curve.points_of(model.record), model.record.seconds, model.record.energy_kwh
+            shutil.rmtree(model.folder, ignore_errors=True)
+        return told.model_copy(update={**why, "energy_kwh": kwh, "curve": tuple(points), "seconds": seconds})
     if not model.record.budget_spent:
         one.forget()
-    metrics = score(run, model, seen, ON, "search").metrics
+    primary = run.pipeline.spec.evaluate.metrics[0]
+    metrics = scored.means if scored else score(run, model, seen, ON, "search").metrics
     costs = costs_of(run, model, seen, ON, aims.costs, before)
+    all_seconds, all_kwh = _with_folds(model.record, scored)
     return told.model_copy(
         update={
             "state": "finished",
-            "score": metrics[run.pipeline.spec.evaluate.metrics[0]],
+            "score": metrics[primary],
             "metrics": metrics,
+            "spread": scored.spreads[primary].sd if scored else None,
+            "folds": scored,
             "costs": costs,
-            "curve": tuple(curve.points),
-            "seconds": model.record.seconds,
-            "energy_kwh": model.record.energy_kwh,
+            "curve": tuple(curve.points_of(model.record)),
+            "seconds": all_seconds,
+            "energy_kwh": all_kwh,
             "budget_spent": model.record.budget_spent,
             "model": model.key,
         }
     )
+
+
+def _with_folds(report: TrainReport, folds: CrossValidated | None) -> tuple[float, float | None]:
+    """Seconds and kWh of a training and of those on its folds; None where no device told."""
+    drew = [kwh for kwh in (report.energy_kwh, folds.energy_kwh if folds else None) if kwh is not None]
+    return report.seconds + (folds.seconds if folds else 0.0), sum(drew) if drew else None
+
+
+def _spend(run: Run, done: TriedTrial, folds: Folds | None) -> None:
+    """Counts a trial, found or trained, in the run's budget: each fold by itself, and its own training by the key that a run finds."""
+    seconds, kwh = done.seconds, done.energy_kwh
+    if folds and done.folds:
+        folds.spend(done.folds.folds)
+        seconds, kwh = seconds - done.folds.seconds, None if kwh is None else kwh - (done.folds.energy_kwh or 0.0)
+    run.spent.add(f"trial {done.number}" if done.model is None else done.model, seconds, kwh)
 
 
 def _came_to(run: Run, trial: TriedTrial) -> str:

@@ -98,6 +98,7 @@ OTHER: dict[str, Any] = {
     "search.trials": 5,
     "search.prune": "none",
     "search.stop_when": {"accuracy": 0.9},
+    "cross_validation.folds": 3,
     "search.objectives": ["latency_ms"],
     "search.tolerance": 0.01,
     "search.around": "champion",

@@ -15,7 +15,7 @@ from desk import COLOURS, Desk, Ran, tickets
 
 KEYS = {
     "pipeline", "outcome", "message", "snapshot", "release", "champion", "alias_entry", "metrics", "evaluations", "evaluation", "verdict",
-    "training", "compression", "selection", "search", "monitoring",
+    "training", "compression", "selection", "search", "cross_validation", "monitoring",
     "seconds", "stages", "flow_run_id", "report", "quarantine", "conflicts", "data_docs", "registry",
 }  # fmt: skip
 STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge", "explain", "latency"]
