@@ -82,7 +82,7 @@ class Plan(Record):
     steps: int
     selection: str | None = Field(description="how bases are compared before, where the spec names several")
     search: str | None = Field(description="what is tried before, where the spec searches")
-    side_by_side: str | None = Field(description="how many of its trials at the same time, where these are several")
+    side_by_side: str | None = Field(description="how many trials, or folds, at the same time, where these are several")
     cross_validation: str | None = Field(description="trainings on folds, where the spec asks for them")
     estimate: Estimate | None = Field(description="of the training, where it was timed: check --probe")
     budget: str = Field(description="what the trainings for the model may use together; empty: no end")
@@ -159,7 +159,9 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         steps=estimate.steps if estimate else steps_of(expected["train"], train.batch_size, train.epochs),
         selection=pipeline.spec.selection.text(pipeline.spec) if pipeline.spec.selection else None,
         search=pipeline.spec.search.text if pipeline.spec.search else None,
-        side_by_side=room_for(run, base).text or None if pipeline.spec.search else None,
+        side_by_side=room_for(run, base).text or None
+        if pipeline.spec.search or pipeline.spec.cross_validation
+        else None,
         cross_validation=folds.told(bool(pipeline.spec.search)) if (folds := pipeline.spec.cross_validation) else None,
         estimate=estimate.at(budget.price_per_hour) if estimate else None,
         budget=budget.text,

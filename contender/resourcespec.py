@@ -75,7 +75,7 @@ class Resources(Section):
     checkpoint: Annotated[CheckpointOptions, BeforeValidator(specrules.no_flags)] = CheckpointOptions()
     parallel: Annotated[int, Field(ge=1, le=MOST_PARALLEL)] | Literal["auto"] = Field(
         default=1,
-        description="trials of a search at the same time, on a GPU each, or on a part of the cores each; auto: one for each GPU, or as "
-        "many as cores and memory are for",
+        description="trials of a search, or folds, at the same time, on a GPU each, or on a part of the cores each; auto: one for each "
+        "GPU, or as many as cores and memory are for",
     )
     budget: Budget = Budget()

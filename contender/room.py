@@ -34,9 +34,9 @@ class Room:
         if self.trials < 2:
             return ""
         if not self.gpus:
-            return f"{self.at_once} trials at a time, on {self.threads:,} core{'s' if self.threads > 1 else ''} each"
+            return f"{self.at_once} at a time, on {self.threads:,} core{'s' if self.threads > 1 else ''} each"
         of = f": this machine has {self.gpus}, and {self.trials} are asked for" if self.at_once < self.trials else ""
-        return f"{self.at_once} trial{'s' if self.at_once > 1 else ''} at a time, on a GPU each{of}"
+        return f"{self.at_once} at a time, on a GPU each{of}"
 
 
 def room_for(run: Run, base: ResolvedBase) -> Room:

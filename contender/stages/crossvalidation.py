@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ from contender.evaluation.scope import check_scope
 from contender.plan import rating, stage_key
 from contender.progress import Note, tell
 from contender.records import Record, SplitReport, TrainReport, digest
+from contender.room import room_for, sharing
 from contender.run import Run
+from contender.sidebyside import side_by_side
 from contender.stages.measuring import score
 from contender.stages.model import Training, training
 from contender.stages.telling import finish
@@ -80,12 +82,18 @@ class Folds:
         """What the scores follow from."""
         return [one.key for one in self.folds]
 
-    def score(self) -> tuple[CrossValidated, bool]:
-        """What the folds come to, and whether all of it was found in the workspace. Raises what trainings raise, and DataError."""
-        found: list[Staged[FoldScore]] = []
-        for one in self.folds:
-            found.append(self._run.workspace.stage("fold", one.key, FoldScore, self._scored(one)))
-            self.spend([done.record for done in found])
+    def score(self, at_once: int = 1) -> tuple[CrossValidated, bool]:
+        """What the folds come to, and whether all of it was found in the workspace; so many are trained side by side.
+
+        Raises what trainings raise, and DataError.
+        """
+
+        def scored(one: OneFold) -> Staged[FoldScore]:
+            done = self._run.workspace.stage("fold", one.key, FoldScore, self._scored(one))
+            self._run.spent.add(one.key, done.record.seconds, done.record.energy_kwh)
+            return done
+
+        found = side_by_side([partial(scored, one) for one in self.folds], at_once)
         spec = self._run.pipeline.spec
         scores = [one.record for one in found]
         told = cross_validated(spec.evaluate.metrics[0], spec.data.split.by, scores)
@@ -148,9 +156,10 @@ def cross_validate(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> 
     """The scores of the spec's options on all folds; each is found in the workspace, or trained in a process of its own."""
     check_scope(run.pipeline.spec.evaluate.out_of_scope, split.record.label_counts["train"])
     began = time.monotonic()
-    tell(Note(STAGE, "started"))
-    folds = Folds(run, base, split)
-    found, cached = folds.score()
+    room = room_for(run, base)
+    tell(Note(STAGE, "started", room.text))
+    folds = Folds(sharing(run, room), base, split)
+    found, cached = folds.score(room.at_once)
     forget_folds(run, split)
     for note in found.notes:
         tell(Note(STAGE, "warned", note))

@@ -105,6 +105,8 @@ def generation(run: Run, before: Sequence[TriedTrial], most: int) -> list[tuple[
     from contender.study import NextTrial
 
     search, seed = _search(run), run.pipeline.spec.train.seed
+    if not before and "latency_ms" in _aims(run).costs:
+        most = 1  # its model is what the others are timed beside
     beside: list[tuple[Values, ...]] = [()]
     while len(beside) < min(most, search.most - len(before)):
         trial = NextTrial(search, seed, before, _higher_is_better(run), beside[-1])

@@ -16,9 +16,11 @@ from contender.errors import SpecError
 from contender.objectives import front_columns, front_rows, front_sentence, objectives, told_of
 from contender.reporting.front import front_chart
 from contender.reporting.report import render_report
+from contender.run import open_run
 from contender.searching import SearchReport, TriedTrial, best_of, reached
 from contender.searchspec import Search
 from contender.showing.search import search_page
+from contender.stages.search import generation
 from contender.study import NextTrial
 
 BOTH = ["latency_ms", "size_mb"]
@@ -112,6 +114,15 @@ def test_the_same_measurements_before_give_the_same_next_trial(method: str, besi
     for count in (1, 4):
         record = [TriedTrial.from_bytes(one.to_bytes()) for one in whole[:count]]
         assert NextTrial(search, 17, record, higher_is_better=True).changes == whole[count].changes
+
+
+def test_a_model_that_others_are_timed_beside_is_trained_before_them(tmp_path: Path) -> None:
+    def first(objectives: list[str]) -> int:
+        space = {"train.batch_size": [8, 16], "train.warmup": {"low": 0.0, "high": 0.5}}
+        run = open_run(loaded(tmp_path, {"method": "random", "space": space, "objectives": objectives}), actor="")
+        return len(generation(run, (), 3))
+
+    assert (first(["latency_ms"]), first(["size_mb"])) == (1, 3)
 
 
 @pytest.mark.parametrize("conditional", [False, True])

@@ -68,7 +68,7 @@ def test_one_at_a_time_is_the_default_and_changes_nothing(tmp_path: Path) -> Non
 def test_the_cores_are_shared_out_and_each_has_one_at_least(tmp_path: Path, parallel: int, threads: int) -> None:
     found = room_of(tmp_path, parallel, gigabytes=1000)  # a number is a number, whatever it takes
     assert (found.trials, found.at_once, found.threads) == (parallel, parallel, threads)
-    assert found.text.startswith(f"{parallel} trials at a time, on {threads} core")
+    assert found.text.startswith(f"{parallel} at a time, on {threads} core")
 
 
 @pytest.mark.parametrize(("gigabytes", "trials"), [(0.1, 4), (2.0, 2), (100, 1)])
@@ -89,8 +89,8 @@ def test_on_gpus_each_has_one_and_the_trials_asked_for_stay_the_same(
     assert room_of(tmp_path, "auto", gigabytes=100) == Room(2, 2, 4, 2)
     many = room_of(tmp_path, 5)
     assert (many.trials, many.at_once, many.threads) == (5, 2, 4)
-    assert many.text == "2 trials at a time, on a GPU each: this machine has 2, and 5 are asked for"
-    assert room_of(tmp_path, 2).text == "2 trials at a time, on a GPU each"
+    assert many.text == "2 at a time, on a GPU each: this machine has 2, and 5 are asked for"
+    assert room_of(tmp_path, 2).text == "2 at a time, on a GPU each"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert (room_of(tmp_path, "auto").trials, room_of(tmp_path, 5).at_once) == (1, 1)
 

@@ -17,7 +17,7 @@ ELSEWHERE = (*SHORT, "--set", "workspace=elsewhere/", "--set", "promote.to=other
 @pytest.mark.usefixtures("prefect_server")
 def test_three_folds_are_scored_and_the_same_model_is_released_as_without(desk: Desk) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
-    ran = desk.retrain(*FOLDS)
+    ran = desk.retrain(*FOLDS, "--set", "resources.parallel=2")
     assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
     found = ran.document["cross_validation"]
     scores = [fold["metrics"]["accuracy"] for fold in found["folds"]]
