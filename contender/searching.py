@@ -16,10 +16,12 @@ from contender.crossvalidation import CrossValidated
 from contender.judging.words import amount, facts, in_sentence, value
 from contender.records import Record
 from contender.searchspec import Value
+from contender.shareable import shareable
 
 State = Literal["finished", "pruned", "failed"]
 TRIAL_COLUMNS = ("trial", "values", "on validation", "came to", "seconds")
 AS_WRITTEN = "as the spec stands"
+BASE = "model.base"  # the key of the space that a selection which keeps several adds
 
 
 class Point(Record):
@@ -55,7 +57,7 @@ class TriedTrial(Record):
     @property
     def text(self) -> str:
         """Its values, for people."""
-        return ", ".join(f"{key} {shown(one)}" for key, one in sorted(self.changes.items())) or AS_WRITTEN
+        return ", ".join(f"{key} {_shown(key, one)}" for key, one in sorted(self.changes.items())) or AS_WRITTEN
 
 
 class SearchReport(Record):
@@ -179,6 +181,10 @@ def reached(trial: TriedTrial, wanted: dict[str, float]) -> bool:
     return all(
         found[name] >= bound if facts(name).higher_is_better else found[name] <= bound for name, bound in wanted.items()
     )
+
+
+def _shown(key: str, one: Value) -> str:
+    return shareable(str(one)) if key == BASE else shown(one)
 
 
 def shown(one: Value) -> str:

@@ -88,7 +88,8 @@ class SelectionReport(Record):
     sample: int = Field(description="training rows that bases were compared on")
     bases: tuple[ComparedBase, ...]
     kept: tuple[int, ...] = Field(description="numbers of the bases that were kept, the best first")
-    chosen: int = Field(description="number of the base that goes on")
+    chosen: int = Field(description="number of the base that goes on; of several, the best so far")
+    searched: bool = Field(default=False, description="whether a search tries all that were kept")
 
     @property
     def winner(self) -> ComparedBase:
@@ -115,7 +116,13 @@ class SelectionReport(Record):
         if second is not None:
             found = f"{found}, where {second.name} comes to {_scored(self, second)}"
         failed = [base.name for base in others if base.state == "failed"]
-        said = [f"{found}.", *([f"{', '.join(failed)} could not be compared."] if failed else []), *self._of_apis()]
+        goes_on = [f"The search tries the {len(self.kept)} that were kept."] if self.searched else []
+        said = [
+            f"{found}.",
+            *goes_on,
+            *([f"{', '.join(failed)} could not be compared."] if failed else []),
+            *self._of_apis(),
+        ]
         return " ".join(said)
 
     def _of_apis(self) -> list[str]:
@@ -181,7 +188,7 @@ def _came_to(report: SelectionReport, base: ComparedBase) -> str:
     if base.is_asked:
         unnamed = f", {base.unnamed:,} answers name no label" if base.unnamed else ""
         return f"only asked{unnamed}"
-    if base.number == report.chosen:
+    if base.number == report.chosen and not report.searched:
         return "chosen"
     return "kept" if base.number in report.kept else ""
 

@@ -68,7 +68,10 @@ class Selection(Section):
     """Several bases of `model.base`, compared cheaply on validation; the best one is trained."""
 
     keep: int = Field(
-        default=1, ge=1, le=100, description="so many go on; above 1 each is trained in full, and the best goes on"
+        default=1,
+        ge=1,
+        le=100,
+        description="so many go on; above 1 the search tries them all, and without one each is trained in full",
     )
     by: Literal["auto", "linear-probe", "fine-tune", "zero-shot"] = Field(
         default="auto",
@@ -95,7 +98,7 @@ class Selection(Section):
         asked = f", {len(spec.model.asked)} of them only asked" if spec.model.asked else ""
         return (
             f"{len(spec.model.bases)} bases{asked}, compared by {self.way(spec)} on about {self.rows:,} training rows; "
-            f"{self.keep} {'is' if self.keep == 1 else 'are'} trained in full"
+            f"{self.keep} {'goes' if self.keep == 1 else 'go'} on"
         )
 
     def faults(self, spec: Spec) -> Iterator[specrules.Fault]:
@@ -109,9 +112,6 @@ class Selection(Section):
         if self.keep >= len(model.local):
             can = f"and model.base has {len(model.local)} that can be trained"
             yield (*here, "keep"), f"is {self.keep}, {can}: keep fewer, so that there is something to choose"
-        if self.keep > 1 and spec.search is not None:
-            why = "a search tries other options of one base; keep 1, or leave the search out"
-            yield (*here, "keep"), f"is {self.keep}, and not supported yet beside search: {why}"
         if self.by == "linear-probe" and ("head" not in spec.facts.methods or model.init == "scratch"):
             why = (
                 "nothing is frozen with init: scratch" if model.init == "scratch" else f"{spec.task} has no method head"

@@ -15,6 +15,7 @@ from contender.errors import AliasMoved, ContenderError, DataError, Unreadable
 from contender.records import ReleaseManifest, Snapshot
 from contender.run import Run, RunResult, ended_by, open_run, skipped, up_to_date
 from contender.spec import Pipeline
+from contender.stages.base import base_of
 from contender.stopping import stoppable
 from flows.deployed import continued
 from flows.search import searched
@@ -89,8 +90,9 @@ def retrained(run: Run) -> RunResult:
         return refuse(run, snapshot.record if snapshot else seen, champion, error.in_one_line, quality)
 
     observation = monitor(run, champion, snapshot.record, split)  # before these rows train anything
-    chosen, base, selection = selected(run, bases, split)
-    chosen, search = searched(chosen, base, split, champion) if run.pipeline.spec.search else (chosen, None)
+    chosen, bases, selection = selected(run, bases, split)
+    chosen, search = searched(chosen, bases, split, champion) if run.pipeline.spec.search else (chosen, None)
+    base = base_of(chosen, bases)
     folds = search.chosen.folds if search else None
     if run.pipeline.spec.cross_validation and not search:
         folds = cross_validate(chosen, base, split)

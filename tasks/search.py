@@ -20,13 +20,13 @@ from tasks.policy import stage_task
 @stage_task
 def try_next(
     run: Run,
-    base: ResolvedBase,
+    bases: tuple[ResolvedBase, ...],
     split: Staged[SplitReport],
     before: Sequence[TriedTrial],
     beside: Sequence[Values] = (),
 ) -> TriedTrial:
     with ProgressBar(run, "search") as bar, listening(bar):
-        return stages.try_next(run, base, split, before, beside)
+        return stages.try_next(run, bases, split, before, beside)
 
 
 @stage_task

@@ -10,7 +10,7 @@ from contender.progress import Note, tell
 from contender.records import ReleaseManifest
 from contender.run import Run
 from contender.searchspec import Search
-from contender.stages.lineage import shareable
+from contender.shareable import shareable
 
 if TYPE_CHECKING:
     from contender.models import ResolvedBase

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,12 @@ def with_base(run: Run, base: str) -> Run:
 def find_bases(run: Run) -> tuple[ResolvedBase, ...]:
     """Every base of the spec that can be trained, as `find_base` finds it: one that is not there ends a run before anything trains."""
     return tuple(find_base(with_base(run, base)) for base in run.pipeline.spec.model.local)
+
+
+def base_of(run: Run, bases: Sequence[ResolvedBase]) -> ResolvedBase:
+    """The one of these that the run's spec names."""
+    (name,) = run.pipeline.spec.model.bases
+    return next(base for base in bases if base.name == name)
 
 
 def find_base(run: Run) -> ResolvedBase:

@@ -21,8 +21,8 @@ from contender.records import ReleaseManifest, SplitReport, TrainReport
 from contender.registry.layout import files_digest
 from contender.registry.releases import model_files
 from contender.run import Run
+from contender.shareable import shareable
 from contender.stages.base import stage_of_base
-from contender.stages.lineage import shareable
 from contender.stages.model import Predictor, predict_by, serving, told_of_job, training_versions
 from contender.stages.table import features_of
 from contender.stages.telling import staged

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender import __version__
-from contender.names import RELEASE_BASE
 from contender.plan import REVISIONS
 from contender.records import QualityReport, ReleaseManifest, Snapshot, SplitReport, TrainReport, digest
+from contender.shareable import shareable
 from contender.spec import Pipeline
 
 if TYPE_CHECKING:
@@ -92,18 +92,6 @@ def shareable_spec(pipeline: Pipeline) -> dict[str, Any]:
     fields["model"]["base"] = bases if len(bases) > 1 else bases[0]
     fields["quality"]["suite"] = {"name": shareable(pipeline.suite_name), "digest": digest(pipeline.suite)}
     return fields
-
-
-def shareable(place: str) -> str:
-    """A place without the folders of the machine that it lies on: an absolute path's, or one's that climbs, last name."""
-    if place.startswith(RELEASE_BASE):
-        url, separator, name = place.removeprefix(RELEASE_BASE).rpartition("/")
-        return place if "://" in url or not separator else RELEASE_BASE + name
-    path = place.removeprefix("file://")
-    if "://" in path:
-        return place
-    climbs = ".." in Path(path).parts or path.startswith("~")
-    return Path(path).name if climbs or Path(path).is_absolute() else path
 
 
 def _commit(folder: Path) -> dict[str, Any]:

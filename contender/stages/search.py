@@ -29,6 +29,7 @@ from contender.searching import Point, SearchReport, TriedTrial, best_of, reache
 from contender.searchspec import Search, Values
 from contender.spending import JOULES_PER_KWH
 from contender.stages.around import found_around
+from contender.stages.base import base_of
 from contender.stages.blind import ON, blind
 from contender.stages.costs import costs_of, yardstick
 from contender.stages.crossvalidation import Folds, forget_folds
@@ -116,15 +117,15 @@ def generation(run: Run, before: Sequence[TriedTrial], most: int) -> list[tuple[
 
 def try_next(
     run: Run,
-    base: ResolvedBase,
+    bases: Sequence[ResolvedBase],
     split: Staged[SplitReport],
     before: Sequence[TriedTrial],
     beside: Sequence[Values] = (),
 ) -> TriedTrial:
     """The trial that follows those before: found in the workspace, or trained in a process of its own and tried on validation.
 
-    `beside`: see `generation`. A kill loses no more of it than of any training. Options that break a training are a finding; all else
-    that goes wrong is raised.
+    `bases`: that a trial may start from; `beside`: see `generation`. A kill loses no more of it than of any training. Options that
+    break a training are a finding; all else that goes wrong is raised.
     """
     from contender.study import NextTrial
 
@@ -136,6 +137,7 @@ def try_next(
         trying = with_changes(run, trial.changes)
     except ValidationError as error:  # each value is allowed, and these are not together
         return told.model_copy(update={"message": specrules.first_of(error)})
+    base = base_of(trying, bases)
     curve, place = Curve(run, trial), f"trial {trial.number} of {search.most}"
     # Side by side, a trial that trains the same as another waits here until that one's is whole.
     with blind(run, split, f"search-{stage_key(trying.pipeline, 'train')[:12]}") as seen:

@@ -17,12 +17,14 @@ from contender.plan import rating, stage_key
 from contender.progress import Note, tell
 from contender.records import SplitReport, TrainReport
 from contender.run import Run
+from contender.searching import BASE
+from contender.searchspec import Parameter
 from contender.selecting import ComparedBase, SelectionReport, Way, ranked
+from contender.shareable import shareable
 from contender.stages.base import with_base
 from contender.stages.blind import ON, blind
 from contender.stages.compared import measured, selection_of
 from contender.stages.curve import PartReport, part_of
-from contender.stages.lineage import shareable
 from contender.stages.measuring import score
 from contender.stages.model import Predictor, predict_by, training
 from contender.stages.places import places
@@ -78,6 +80,7 @@ def conclude_selection(
         bases=tuple(base.at(price) for base in compared),
         kept=tuple(base.number for base in kept(run, compared)),
         chosen=_chosen(run, compared).number,
+        searched=spec.search is not None and selection_of(run).keep > 1,
     )
     told = [
         base.model_dump(mode="json", exclude={"seconds", "preparing_seconds", "energy_kwh", "message"})
@@ -97,6 +100,15 @@ def kept(run: Run, compared: Sequence[ComparedBase]) -> list[ComparedBase]:
             "Name bases of an architecture that the task can use, or lower selection.rows or train.batch_size.",
         )
     return found
+
+
+def searching_among(run: Run, bases: Sequence[ResolvedBase]) -> Run:
+    """The run with its search among these bases as well; as it is where there is only one, or no search."""
+    spec, search = run.pipeline.spec, run.pipeline.spec.search
+    if search is None or len(bases) == 1:
+        return run
+    space = search.space | {BASE: Parameter(values=tuple(base.name for base in bases))}
+    return _with_spec(run, spec.model_copy(update={"search": search.model_copy(update={"space": space})}))
 
 
 def _chosen(run: Run, compared: Sequence[ComparedBase]) -> ComparedBase:

@@ -19,11 +19,11 @@ from contender.places import is_local_base
 from contender.records import ReleaseDraft, ReleaseManifest, SplitDefinition, TrainReport
 from contender.registry import TRAIN_KEYS, Registry
 from contender.run import Run, open_run
+from contender.shareable import shareable
 from contender.stages.adapter import adapter_files
 from contender.stages.base import find_base, find_student, inherited_keys, stage_of_base
 from contender.stages.data import check_quality, look, split_rows, take_snapshot
 from contender.stages.judge import train_keys
-from contender.stages.lineage import shareable
 from contender.stages.model import stage_key, stage_release
 from contender.store import open_store
 from contender.workspace import Staged

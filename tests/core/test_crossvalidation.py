@@ -374,11 +374,11 @@ def test_a_trial_is_scored_by_its_folds_and_the_same_after_a_kill_among_them(
 
     killed: list[Note] = []
     with listening(kill), pytest.raises(Killed):
-        try_next(run, base, split, ())
+        try_next(run, (base,), split, ())
     assert killed and (tmp_path / ".contender" / "stages" / "fold").exists()
-    first = try_next(run, base, split, ())
+    first = try_next(run, (base,), split, ())
     elsewhere = replace(run, workspace=Workspace(tmp_path / "elsewhere"))
-    assert _same(try_next(elsewhere, base, split, ())) == _same(first)
+    assert _same(try_next(elsewhere, (base,), split, ())) == _same(first)
 
     assert first.folds is not None and first.score == first.folds.means["accuracy"] == first.metrics["accuracy"]
     assert first.spread == first.folds.spreads["accuracy"].sd and len(first.curve) == 2

@@ -49,7 +49,6 @@ def loaded(folder: Path, base: object, *changes: str) -> Pipeline:
         (["a"], ("selection={}",), "chooses between bases, and model.base names one"),
         (["a", "b"], ("selection.keep=2",), "keep fewer"),
         (["a", ASKED], ("selection.keep=1",), "keep fewer"),
-        (["a", "b", "c"], ("selection.keep=2", "search.trials=3"), "not supported yet beside search"),
         (["a", "b"], ("selection.keep=0",), "greater than or equal to 1"),
         (["a", "b"], ("selection.by=guess",), "selection.by"),
         (["a", "b"], ("selection.by=zero-shot",), "text-classification answers only once it is trained"),

@@ -154,7 +154,7 @@ def test_a_search_reads_no_held_out_row(desk: Desk) -> None:
     (snapshot.folder / "source.arrow").unlink()
     tried: list[Any] = []
     while not is_over(run, tried):
-        tried.append(try_next(run, base, split, tried))
+        tried.append(try_next(run, (base,), split, tried))
     assert conclude_search(run, split, tried, 1.0).best >= 1
     assert all(set(one.costs) == set(COSTS) and all(cost > 0 for cost in one.costs.values()) for one in tried)
 

@@ -187,6 +187,26 @@ def test_a_killed_selection_goes_on_with_the_base_that_it_was_at_and_keeps_the_b
     assert stages["train"]["cached"] and stages["train"]["key"] == full[2]["model"]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_search_chooses_among_the_bases_that_were_kept(desk: Desk, bases: list[str]) -> None:
+    desk.drop("1.csv", tickets(240, seed=1))
+    space = {"train.learning_rate": {"low": 1e-3, "high": 1e-2, "scale": "log"}}
+    search = json.dumps({"method": "random", "trials": 5, "space": space})
+    kept = ("--set", f"model.base={json.dumps(bases)}", "--set", "selection.keep=2", "--set", f"search={search}")
+    ran = desk.retrain(*kept, "--set", "train.epochs=3")
+    assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
+    found = ran.document["selection"]
+    assert not [base for base in found["bases"] if base["way"] == "full"], "the trials are those trainings"
+    first, *others = ran.document["search"]["trials"]
+    assert not first["changes"] and {one["changes"]["model.base"] for one in others} == set(bases[:2])
+    chosen = ran.document["search"]["trials"][ran.document["search"]["best"] - 1]["changes"].get("model.base", bases[1])
+    (manifest,) = desk.registry.glob("desk/releases/*/manifest.json")
+    assert json.loads(manifest.read_text())["lineage"]["base"] == Path(chosen).name
+    page = Path(ran.document["report"]).read_text()
+    assert str(Path(bases[0]).parent) not in page and "The search tries the 2 that were kept" in page
+
+
 # --- models that are only asked ---------------------------------------------------------------------------------------
 
 
