@@ -192,7 +192,9 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
 
     def is_spent(self) -> bool:
         """Whether it may not go on."""
-        return self.attempt.limits.are_reached(*self.used())
+        limits = self.attempt.limits
+        # Asked after every step: what nothing limits is not read.
+        return limits.are_reached(self.seconds(), None if limits.joules is None else self.joules())
 
     def resume(self, folder: Path, manifest: CheckpointManifest) -> None:
         """Goes on from a checkpoint to the end."""

@@ -192,6 +192,6 @@ def test_it_says_how_the_trials_of_a_search_would_run_side_by_side(desk: Path, m
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     write_tickets(desk / "tickets" / "1.csv", tickets(60, seed=1))
     found = plan(desk, "search={}", "resources.parallel=2")
-    assert ("side by side", "2 trials at a time, on 2 cores each") in found.lines()
+    assert ("side by side", "2 at a time, on 2 cores each") in found.lines()
     assert plan(desk, "search={}").side_by_side is None
     assert plan(desk, "resources.parallel=2").side_by_side is None

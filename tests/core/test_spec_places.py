@@ -143,7 +143,7 @@ def test_a_pipe_a_device_a_folder_and_a_name_with_nul_are_no_spec_and_nothing_wa
         ("data=1", "--set data: data: "),
         ("data.columns.label=body", "--set data.columns.label: data.columns.label: is 'body', which is also"),
         ("promote.floors.acc=1", "--set promote.floors.acc: promote.floors.acc: unknown metric"),
-        ("selection.keep=3", "--set selection.keep: selection: not supported yet"),
+        ("resources.gpus=2", "--set resources.gpus: resources.gpus: not supported yet"),
         ("train.epochs=&a [*a]", "--set train.epochs:1:"),
         ("train.epochs=2020-13-45", "--set train.epochs:1:1: "),
         ("name=\ud800", "--set name:1:1: "),

@@ -139,6 +139,7 @@ def test_what_was_measured_decides_is_not_measured_again_and_a_champion_is_searc
     assert all(low <= one["changes"]["train.learning_rate"] <= high for one in later[1:])
 
 
+@pytest.mark.slow
 def test_a_search_reads_no_held_out_row(desk: Desk) -> None:
     """Everything but train and validation is gone from the disk before the first trial."""
     desk.drop("1.csv", tickets(240, seed=1))

@@ -54,6 +54,7 @@ def compare_all(run: Run, split: Staged[SplitReport]) -> list[ComparedBase]:
     return [compare_base(run, base, split) for base in find_bases(run)]
 
 
+@pytest.mark.slow
 def test_the_best_base_is_chosen_without_a_held_out_row_and_one_that_cannot_be_trained_is_a_finding(
     desk: Desk, bases: list[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_base_that_is_not_there_is_an_error_before_anything_trains(desk: Desk,
         find_base(run)
 
 
+@pytest.mark.slow
 def test_a_sample_is_a_part_of_the_rows_and_an_epoch_foretells_the_whole_training(desk: Desk, bases: list[str]) -> None:
     run, split = opened(desk, bases[:2], "selection.rows=60", "selection.by=fine-tune")
     found = compare_base(run, find_bases(run)[1], split)
@@ -114,6 +116,7 @@ evaluate: {{metrics: [perplexity]}}
 """
 
 
+@pytest.mark.slow
 def test_bases_that_write_are_compared_as_they_are(desk: Desk, tmp_path: Path) -> None:
     for name, layers in (("one", 1), ("two", 2)):
         (tmp_path / name).mkdir()

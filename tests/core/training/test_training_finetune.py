@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -60,10 +59,15 @@ def test_a_resumed_training_ends_with_the_same_files_as_an_undisturbed_one(make_
 def test_the_energy_of_a_resumed_training_is_that_of_all_attempts_and_unknown_where_one_was_told_nothing(
     make_job, tmp_path, monkeypatch
 ):
-    reads = count()
-
     def told(device: object) -> Meter:
-        return Meter("rapl", [Counter(lambda: next(reads), joules=3600.0)])  # a watt-hour for each look
+        begun = [0]
+
+        class Drawing(Meter):  # a watt-hour behind each beginning
+            def begin(self) -> None:
+                super().begin()
+                begun[0] += 1
+
+        return Drawing("rapl", [Counter(lambda: begun[0], joules=3600.0)])
 
     monkeypatch.setattr("contender.training.finetune.meter_of", told)
     job, kept = make_job(epochs=1), Checkpoints(tmp_path / "job/checkpoints", "")

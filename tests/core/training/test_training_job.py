@@ -59,6 +59,7 @@ def test_a_job_runs_in_a_child_and_tells_of_its_progress(make_job, tmp_path):
     assert last.metrics["accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_a_launcher_is_handed_all_that_the_process_sees_of_the_parent(make_job, tmp_path, monkeypatch):
     """The job's folder, the attempt, an environment: from another folder, and with no other environment, it is the same."""
     monkeypatch.setenv("ONLY_HERE", "1")
@@ -129,6 +130,7 @@ def test_a_budget_stops_a_training_before_its_next_step_and_a_larger_one_ends_it
     assert (report.steps, report.resumed_from_step) == (76, 1)
 
 
+@pytest.mark.slow
 def test_a_training_that_may_end_at_its_budget_ends_with_the_best_so_far_and_a_larger_one_goes_on(make_job, tmp_path):
     job, told = make_job(epochs=4), []
     ends = NOTHING.model_copy(update={"ends_with_best": True})

@@ -51,6 +51,7 @@ def test_a_trial_ends_after_its_epochs_with_their_times_and_no_model(make_job, t
     assert not Path(job.output).exists()
 
 
+@pytest.mark.slow
 def test_a_trial_of_slow_steps_ends_in_its_first_epoch_and_checkpoints_are_no_part_of_its_times(make_job, tmp_path):
     trial = Trial(epochs=3, steps=7, least_seconds=0, most_seconds=0)
     report = run_job(
