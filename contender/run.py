@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from contender.registry.signing import private_key
 from contender.searching import SearchReport
 from contender.secretref import resolve
 from contender.selecting import SelectionReport
-from contender.spec import Pipeline
+from contender.spec import Pipeline, Spec
 from contender.spending import Spent
 from contender.store import open_store
 from contender.store.guarded import single_writer
@@ -134,6 +134,10 @@ class Run:
     stages: list[StageTime] = field(default_factory=list)
     spent: Spent = field(default_factory=Spent)
     side_by_side: int = 1  # trainings that what is left of the budget is for at the same time
+
+    def with_spec(self, spec: Spec) -> Run:
+        """The same run of another spec."""
+        return replace(self, pipeline=self.pipeline.model_copy(update={"spec": spec}))
 
     @property
     def peeked_cache(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contender.around import Around, SearchAround, options_of, search_around
@@ -32,7 +31,7 @@ def around_champion(run: Run, base: ResolvedBase, champion: ReleaseManifest | No
     outside = sorted(key for key in search.space if key in options and key not in found.found.values)
     left = f"; {', '.join(f'{key} {options[key]}' for key in outside)}: not in the space" if outside else ""
     tell(Note("search", "said", f"{found.found.text}{left}"))
-    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": spec.model_copy(update={"search": found})}))
+    return run.with_spec(spec.model_copy(update={"search": found}))
 
 
 def found_around(search: Search) -> Around | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +30,7 @@ class BaseRelease(Record):
 
 def with_base(run: Run, base: str) -> Run:
     """The run as if its spec named this base alone."""
-    spec = run.pipeline.spec.with_base(base)
-    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": spec}))
+    return run.with_spec(run.pipeline.spec.with_base(base))
 
 
 def find_bases(run: Run) -> tuple[ResolvedBase, ...]:

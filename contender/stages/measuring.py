@@ -63,7 +63,7 @@ def _seeded(run: Run, seed: int) -> Run:
     spec = run.pipeline.spec
     seeded = spec.model_copy(update={"train": spec.train.model_copy(update={"seed": seed})})
     # Each of them may use what the one of a run may.
-    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": seeded}), spent=Spent())
+    return replace(run.with_spec(seeded), spent=Spent())
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +96,7 @@ def with_changes(run: Run, changes: Values) -> Run:
     """The run as if its spec had these values; pydantic's ValidationError where it cannot have them together."""
     if not changes:
         return run
-    spec = run.pipeline.spec.with_changes(changes)
-    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": spec}))
+    return run.with_spec(run.pipeline.spec.with_changes(changes))
 
 
 def generation(run: Run, before: Sequence[TriedTrial], most: int) -> list[tuple[Values, ...]]:

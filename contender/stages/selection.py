@@ -108,7 +108,7 @@ def searching_among(run: Run, bases: Sequence[ResolvedBase]) -> Run:
     if search is None or len(bases) == 1:
         return run
     space = search.space | {BASE: Parameter(values=tuple(base.name for base in bases))}
-    return _with_spec(run, spec.model_copy(update={"search": search.model_copy(update={"space": space})}))
+    return run.with_spec(spec.model_copy(update={"search": search.model_copy(update={"space": space})}))
 
 
 def _chosen(run: Run, compared: Sequence[ComparedBase]) -> ComparedBase:
@@ -132,13 +132,7 @@ def _by(run: Run, way: Way) -> Run:
     elif way == "linear-probe":
         model = spec.model.model_copy(update={"method": "head"})
         spec = spec.model_copy(update={"model": model, "train": _of_a_probe(spec.train)})
-    return run if spec is run.pipeline.spec else _with_spec(run, spec)
-
-
-def _with_spec(run: Run, spec: Any) -> Run:
-    from dataclasses import replace
-
-    return replace(run, pipeline=run.pipeline.model_copy(update={"spec": spec}))
+    return run if spec is run.pipeline.spec else run.with_spec(spec)
 
 
 def _of_a_probe(train: TrainOptions) -> TrainOptions:
