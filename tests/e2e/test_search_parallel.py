@@ -101,7 +101,7 @@ def test_trials_that_train_the_same_wait_for_each_other_and_the_best_model_stays
     split = split_rows(run, snapshot, check_quality(run, snapshot, None))
     beside = generation(run, [], 3)
     assert beside == [(), ({},), ({}, {"train.batch_size": 16})]
-    tried: list[TriedTrial] = side_by_side([partial(try_next, run, base, split, (), one) for one in beside], 3)
+    tried: list[TriedTrial] = side_by_side([partial(try_next, run, (base,), split, (), one) for one in beside], 3)
     assert [trial.number for trial in tried] == [1, 2, 3]
     assert len({(trial.model, trial.score, trial.state) for trial in tried}) == 1
     forget_models(run, (), tried)
