@@ -37,12 +37,8 @@ class Note:
     kept: int | None = None  # of a training: the step of a checkpoint that was written just now
 
 
-TRAINS = (
-    "train",
-    "search",
-    "cross-validate",
-    "compress",
-)  # stages that a training is under way in: it stops by itself, at a checkpoint
+# Stages that a training is under way in: it stops by itself, at a checkpoint.
+TRAINS = ("selection", "search", "cross-validate", "train", "compress")
 
 Listener = Callable[[Note], None]
 

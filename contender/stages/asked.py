@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
+from contender import stopping
 from contender.apibase import Api, Reply
 from contender.asking import EXAMPLES, MOST_TOKENS, NO_LABEL, REVISION, first_of_each, label_of, question
 from contender.errors import UsageError
@@ -128,6 +129,7 @@ def _ask(run: Run, name: str, shots: Shots, questions: Sequence[list[dict[str, s
     )  # less what a killed attempt left half written
     with Api(url, model, secret) as api, kept.open("ab") as stream:
         for place in range(len(found), len(questions)):
+            stopping.check()  # notes of this stage do not, for trainings are under way in it too
             reply = api.ask(questions[place], MOST_TOKENS)
             stream.write(reply.to_bytes() + b"\n")
             stream.flush()

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 
 import psutil
 import pytest
-from desk import Desk, start, tickets, until
+from desk import Desk, start, tickets, until, until_checkpoint
 
 from contender.records import TrainReport
 from contender.workspace import Workspace
-
-
-def until_checkpoint(desk: Desk, run: subprocess.Popen[str]) -> None:
-    """The training is at work, and has kept something."""
-    deadline = time.monotonic() + 120
-    while not any((desk.folder / ".contender").glob("jobs/*/checkpoints/[0-9]*/checkpoint.json")):
-        assert run.poll() is None, run.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

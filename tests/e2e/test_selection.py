@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from chatting import build_chat_base, last_letters
-from desk import COLOURS, Desk, start, tickets, until
+from desk import COLOURS, Desk, start, tickets, until, until_checkpoint
 from llm import Llm, needs_server
 from tiny import build_tiny_base
 
@@ -188,6 +188,28 @@ def test_a_killed_selection_goes_on_with_the_base_that_it_was_at_and_keeps_the_b
     assert set(full) == set(found["kept"]) == {1, 2} and found["chosen"] == 2
     stages = {stage["name"]: stage for stage in done.document["stages"]}
     assert stages["train"]["cached"] and stages["train"]["key"] == full[2]["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_stopped_while_it_compares_bases_keeps_a_checkpoint_and_goes_on(desk: Desk, bases: list[str]) -> None:
+    desk.drop("1.csv", tickets(600, seed=1))
+    longer = (
+        "--set",
+        "resources.checkpoint.steps=20",
+        "--set",
+        "selection.by=fine-tune",
+        "--set",
+        "train.batch_size=1",
+    )
+    changes = ("--set", f"model.base={json.dumps(bases[:2])}", *longer)
+    run = start(desk, *changes)
+    until_checkpoint(desk, run)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, json.loads(out)["outcome"]) == (75, "interrupted"), err
+    again = desk.retrain(*changes, "--set", "train.epochs=1")
+    assert again.code == 0 and len(again.document["selection"]["bases"]) == 2, again.shown
 
 
 @pytest.mark.slow

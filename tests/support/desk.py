@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,15 @@ def until(run: subprocess.Popen[str], words: str) -> None:
         if words in line:
             return
     raise AssertionError(f"{words!r} was never shown:\n{''.join(seen)}")
+
+
+def until_checkpoint(desk: Desk, run: subprocess.Popen[str]) -> None:
+    """The training is at work, and has kept something."""
+    deadline = time.monotonic() + 120
+    while not any((desk.folder / ".contender").glob("jobs/*/checkpoints/[0-9]*/checkpoint.json")):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def write_tickets(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
