@@ -8,11 +8,7 @@ is not trained again. One thread: seconds are not what is measured here.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import random
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
@@ -21,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.arms import measured_arms
 from benchmarks.datasets import DATA
 from contender.child import Voice
 from contender.kinds import kind
@@ -124,28 +121,9 @@ def measured(data: str, arm: str, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", nargs="*", default=list(DATASETS), choices=list(DATASETS))
-    parser.add_argument("--keep", type=Path, default=None)
-    told = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    found = (
-        [json.loads(line) for line in told.keep.read_text().splitlines()] if told.keep and told.keep.exists() else []
-    )
-    had = {(one["data"], one["arm"], one["seed"]) for one in found}
-    for seed in range(1, told.seeds + 1):
-        for data in told.data:
-            for arm in ARMS:
-                if (data, arm, seed) in had:
-                    continue
-                with tempfile.TemporaryDirectory() as folder:
-                    found.append(measured(data, arm, seed, Path(folder)))
-                if told.keep:
-                    with told.keep.open("a") as stream:
-                        stream.write(json.dumps(found[-1]) + "\n")
+    found, names = measured_arms(__doc__, 3, DATASETS, ARMS, measured)
     print("| data | option | test accuracy, mean (each seed) | test loss, mean |\n| --- | --- | --- | --- |")
-    for data in told.data:
+    for data in names:
         for arm in ARMS:
             own = [one for one in found if (one["data"], one["arm"]) == (data, arm)]
             each = ", ".join(f"{one['accuracy']:.1%}" for one in own)

@@ -10,10 +10,7 @@ of JSON lines, and what it has is not run again. Epochs are counted, not seconds
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
-import os
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,6 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.arms import measured_arms
 from benchmarks.datasets import DATA
 from benchmarks.overfitting import Row, emotion, write
 from contender.child import Voice
@@ -176,26 +174,8 @@ def compute_to(one: dict[str, Any], score: float) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data", nargs="*", default=list(DATASETS), choices=list(DATASETS))
-    parser.add_argument("--keep", type=Path, default=None)
-    told = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    kept = told.keep is not None and told.keep.exists()
-    found = [json.loads(line) for line in told.keep.read_text().splitlines()] if kept else []
-    had = {(one["data"], one["arm"], one["seed"]) for one in found}
-    for seed in range(1, told.seeds + 1):
-        for data in told.data:
-            for arm in ARMS:
-                if (data, arm, seed) in had:
-                    continue
-                with tempfile.TemporaryDirectory() as folder:
-                    found.append(searched(data, arm, seed, Path(folder)))
-                if told.keep:
-                    with told.keep.open("a") as stream:
-                        stream.write(json.dumps(found[-1]) + "\n")
-    report(found, told.data)
+    found, names = measured_arms(__doc__, 5, DATASETS, ARMS, searched)
+    report(found, names)
 
 
 def report(found: list[dict[str, Any]], names: Sequence[str]) -> None:

@@ -159,7 +159,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         steps=estimate.steps if estimate else steps_of(expected["train"], train.batch_size, train.epochs),
         selection=pipeline.spec.selection.text(pipeline.spec) if pipeline.spec.selection else None,
         search=pipeline.spec.search.text if pipeline.spec.search else None,
-        side_by_side=room_for(run, base).text or None
+        side_by_side=room_for(run, bases).text or None
         if pipeline.spec.search or pipeline.spec.cross_validation
         else None,
         cross_validation=folds.told(bool(pipeline.spec.search)) if (folds := pipeline.spec.cross_validation) else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,22 +39,22 @@ class Room:
         return f"{self.at_once} at a time, on a GPU each{of}"
 
 
-def room_for(run: Run, base: ResolvedBase) -> Room:
-    """Of a run's trainings of a base. What `auto` comes to follows from the machine and the base, and not from what else is at work."""
+def room_for(run: Run, bases: Sequence[ResolvedBase]) -> Room:
+    """Of a run's trainings of any of these bases. What `auto` comes to follows from them and the machine, not from what else is at work."""
     asked = run.pipeline.spec.resources.parallel
     cores = cpu_cores()
     if asked == 1:
         return Room(1, 1, cores, 0)
     gpus = len(visible_gpus())
-    fitting = min(gpus or min(cores // CORES, _fitting(base)), MOST_PARALLEL)
+    fitting = min(gpus or min(cores // CORES, _fitting(bases)), MOST_PARALLEL)
     trials = max(1, fitting if asked == "auto" else asked)
     at_once = min(trials, gpus or trials)
     return Room(trials, at_once, max(1, cores // at_once), gpus)
 
 
-def _fitting(base: ResolvedBase) -> int:
-    """Trainings that memory holds at once, by the size of the base's weights."""
-    weights = sum(path.stat().st_size for path in Path(base.path).glob("*.safetensors"))
+def _fitting(bases: Sequence[ResolvedBase]) -> int:
+    """Trainings that memory holds at once, by the size of the largest base's weights."""
+    weights = max(sum(path.stat().st_size for path in Path(base.path).glob("*.safetensors")) for base in bases)
     return int(MEMORY_SHARE * memory_bytes() / (PROCESS_BYTES + COPIES * weights))
 
 

@@ -101,10 +101,10 @@ def _study(
     seed: int,
     trials: Sequence[TriedTrial],
     higher_is_better: bool,
-    beside: Sequence[str] = (),
+    objectives: Sequence[str] = (),
     running: Sequence[Values] = (),
 ) -> optuna.Study:
-    """`beside`: the objectives beside the primary metric; `running`: the values of trials that are not over."""
+    """`objectives`: those beside the primary metric; `running`: the values of trials that are not over."""
     import optuna
 
     from contender.judging.words import facts
@@ -116,14 +116,14 @@ def _study(
         study = optuna.create_study(
             directions=[
                 "maximize" if higher else "minimize"
-                for higher in (higher_is_better, *(facts(name).higher_is_better for name in beside))
+                for higher in (higher_is_better, *(facts(name).higher_is_better for name in objectives))
             ],
             sampler=_sampler(search, drawn),
             pruner=_pruner(search),
         )
     for trial in trials:
         if _is_whole(search, trial.changes):
-            study.add_trial(_frozen(search, trial, 1 if higher_is_better else -1, beside))
+            study.add_trial(_frozen(search, trial, 1 if higher_is_better else -1, objectives))
     for changes in running:
         if _is_whole(search, changes):
             study.add_trial(_running(search, changes))
@@ -143,14 +143,14 @@ def _running(search: Search, changes: Values) -> optuna.trial.FrozenTrial:
     return create_trial(state=TrialState.RUNNING, params=dict(changes), distributions=distributions)
 
 
-def _frozen(search: Search, trial: TriedTrial, sign: int, beside: Sequence[str]) -> optuna.trial.FrozenTrial:
+def _frozen(search: Search, trial: TriedTrial, sign: int, objectives: Sequence[str]) -> optuna.trial.FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
     found = trial.metrics | trial.costs
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     return create_trial(
         state=states[trial.state],
-        values=None if trial.score is None else [trial.score, *(found[name] for name in beside)],
+        values=None if trial.score is None else [trial.score, *(found[name] for name in objectives)],
         params=trial.changes,
         distributions={key: _distribution(search, search.space[key]) for key in trial.changes},
         intermediate_values={point.epoch: sign * point.score for point in trial.curve},

@@ -28,7 +28,7 @@ def searched(
     bases: that are tried, the one of the spec first.
     """
     began = time.monotonic()
-    room = min((room_for(run, base) for base in bases), key=lambda room: room.trials)
+    room = room_for(run, bases)
     tell(Note("search", "started", room.text))
     run = around_champion(searching_among(run, bases), bases[0], champion.manifest)
     sharer, trials = sharing(run, room), tuple[TriedTrial, ...]()

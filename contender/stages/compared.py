@@ -10,14 +10,13 @@ from typing import Any
 
 from contender.errors import UsageError
 from contender.evaluation.scope import with_scope
-from contender.plan import columns
-from contender.records import ReleaseManifest, SplitReport
+from contender.records import SplitReport
 from contender.run import Run
 from contender.selectionspec import Selection
 from contender.stages.blind import ON
+from contender.stages.compress import unreleased
 from contender.stages.latency import timed
 from contender.stages.model import serving
-from contender.stages.table import features_of
 from contender.training.devices import computing_on
 from contender.workspace import Staged
 
@@ -89,15 +88,7 @@ def _latency(run: Run, rows: Staged[SplitReport], model: Path) -> tuple[float, s
     from contender.evaluation.latency import GLANCE, summarise, timings_table
 
     device, _ = serving()
-    manifest = ReleaseManifest(
-        kind=run.pipeline.spec.task,
-        columns=columns(run.pipeline) | {name: name for name in features_of(run.pipeline, rows)},
-        label_names=rows.record.labels,
-        release="a base that is compared",
-        digest="",
-        files=(),
-        created="",
-    )
+    manifest = unreleased(run, rows, "compared")
     with run.hold_device() as environment, computing_on(environment):
         times = timed([manifest], [model], rows.folder / f"{ON}.arrow", GLANCE, device)
     return summarise(timings_table(times), device).challenger_median.ms, device

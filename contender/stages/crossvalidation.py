@@ -156,7 +156,7 @@ def cross_validate(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> 
     """The scores of the spec's options on all folds; each is found in the workspace, or trained in a process of its own."""
     check_scope(run.pipeline.spec.evaluate.out_of_scope, split.record.label_counts["train"])
     began = time.monotonic()
-    room = room_for(run, base)
+    room = room_for(run, (base,))
     tell(Note(STAGE, "started", room.text))
     folds = Folds(sharing(run, room), base, split)
     found, cached = folds.score(room.at_once)

@@ -47,7 +47,7 @@ def base(folder: Path, gigabytes: float = 0.1) -> ResolvedBase:
 
 
 def room_of(folder: Path, parallel: object, gigabytes: float = 0.1) -> Room:
-    return room_for(asked(folder, parallel), base(folder, gigabytes))
+    return room_for(asked(folder, parallel), (base(folder, gigabytes),))
 
 
 @pytest.mark.parametrize("parallel", [0, -1, 65, 1.5, "two", True, None])
@@ -59,7 +59,7 @@ def test_what_is_no_number_of_trials_is_refused(tmp_path: Path, parallel: object
 def test_one_at_a_time_is_the_default_and_changes_nothing(tmp_path: Path) -> None:
     run = asked(tmp_path, 1)
     assert run.pipeline.spec == load_pipeline(tmp_path / "desk.yaml", ("resources={}",)).spec
-    found = room_for(run, base(tmp_path))
+    found = room_for(run, (base(tmp_path),))
     assert (found.trials, found.at_once, found.text) == (1, 1, "")
     assert sharing(run, found) is run
 
@@ -102,9 +102,9 @@ def test_each_training_is_told_its_part_of_the_cores_beside_its_device(tmp_path:
     def device() -> Iterator[dict[str, str]]:
         yield {"CUDA_VISIBLE_DEVICES": "GPU-1"}
 
-    with sharing(replace(run, hold_device=device), room_for(run, base(tmp_path))).hold_device() as environment:
+    with sharing(replace(run, hold_device=device), room_for(run, (base(tmp_path),))).hold_device() as environment:
         assert environment == {"CUDA_VISIBLE_DEVICES": "GPU-1", "OMP_NUM_THREADS": "4"}
-    assert sharing(run, room_for(run, base(tmp_path))).side_by_side == 2
+    assert sharing(run, room_for(run, (base(tmp_path),))).side_by_side == 2
     assert os.environ["OMP_NUM_THREADS"] == "8"
 
 
