@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -38,14 +39,19 @@ class Server:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
     monkeypatch.setattr(artifacts, "create_progress_artifact", made.create)
     monkeypatch.setattr(artifacts, "update_progress_artifact", made.update)
     monkeypatch.setattr(artifacts, "FlowRunContext", SimpleNamespace(get=lambda: object()))
     monkeypatch.setattr(artifacts, "get_run_logger", lambda: SimpleNamespace(warning=lambda *_: None))
     monkeypatch.setattr(artifacts, "UPDATE_SECONDS", 0.01)
-    return made
+    yield made
+    made.answers.set()
+    # A bar leaves its thread with a server that hangs; the next test's server would hear from it.
+    for thread in threading.enumerate():
+        if thread.name == "progress-bar":
+            thread.join()
 
 
 def test_the_bar_ends_at_the_end_and_hears_its_own_stage_only(server: Server) -> None:
@@ -74,7 +80,6 @@ def test_a_server_that_hangs_holds_up_neither_the_notes_nor_the_end(
         for step in range(1000):
             bar(Note("train", "moved", "loss", done=step, total=1000))
     assert time.monotonic() - began < 10
-    server.answers.set()
 
 
 def test_a_server_that_refuses_is_not_asked_again(server: Server) -> None:
