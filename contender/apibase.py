@@ -75,9 +75,11 @@ class Api:
             ) from error
 
     def _reply(self, response: httpx.Response, seconds: float) -> Reply:
+        from contender.data.values import without_surrogates
+
         try:
             document = response.json()
-            text = document["choices"][0]["message"]["content"] or ""
+            text = without_surrogates(document["choices"][0]["message"]["content"] or "")
             usage = document.get("usage") or {}
             tokens = {
                 f"{way}_tokens": usage.get(f"{name}_tokens")

@@ -49,7 +49,9 @@ class ComparedBase(Record):
     parameters: int | None = None
     input_tokens: int | None = Field(default=None, description="that the provider counted, for all rows")
     output_tokens: int | None = None
-    unnamed: int = Field(default=0, description="answers that name none of the labels, or several; they count as wrong")
+    unnamed: int = Field(
+        default=0, description="answers that name none of the labels, or several, or hold no text; they count as wrong"
+    )
     cost: float | None = Field(default=None, description="of this comparison")
     training_cost: float | None = Field(default=None, description="of the whole training")
     cost_per_1000: float | None = Field(default=None, description="of a thousand predictions, one at a time")
@@ -186,7 +188,7 @@ def leaderboard(report: SelectionReport) -> tuple[tuple[str, ...], list[tuple[st
 
 def _came_to(report: SelectionReport, base: ComparedBase) -> str:
     if base.is_asked:
-        unnamed = f", {base.unnamed:,} answers name no label" if base.unnamed else ""
+        unnamed = f", {base.unnamed:,} answers say nothing" if base.unnamed else ""
         return f"only asked{unnamed}"
     if base.number == report.chosen and not report.searched:
         return "chosen"

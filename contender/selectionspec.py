@@ -6,7 +6,7 @@ Light to import: the spec holds its values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from contender import specrules
 from contender.errors import known
-from contender.names import API, SCOPE_METRICS
+from contender.names import API, TASKS
 from contender.secretref import check_reference
 from contender.section import Section
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 FORM = f"{API}https://host/v1#model"
 MODEL_NAME = re.compile(r"[!-~]+")
-# What of an answer that is a label alone can be measured: nothing that needs probabilities.
-FROM_LABELS = ("accuracy", "f1_macro", "f1_weighted", "precision", "recall", *SCOPE_METRICS)
-API_TASKS = ("text-classification",)
+# Columns of outcomes that what somebody else's model writes gives; it tells no probabilities.
+FROM_TEXT = ("label", "prediction", "out_of_scope", "said_out_of_scope", "win")
+# Those whose examples are text, and whose answers are labels of a closed set, or text.
+API_TASKS = tuple(task for task, facts in TASKS.items() if facts.words and facts.labels in ("one", "set", "none"))
 
 By = Literal["linear-probe", "fine-tune", "zero-shot"]
 
@@ -55,6 +56,13 @@ def address(value: str) -> tuple[str, str]:
     """URL and model of an `api:` base."""
     url, _, model = value.removeprefix(API).partition("#")
     return url.rstrip("/"), model
+
+
+def told_by_text(metrics: Sequence[str]) -> list[str]:
+    """The metrics that what a model writes tells, without probabilities."""
+    from contender.evaluation.metrics import METRICS
+
+    return [name for name in metrics if set(METRICS[name].needs) <= set(FROM_TEXT)]
 
 
 class Price(Section):
@@ -136,11 +144,15 @@ class Selection(Section):
         if asked and spec.task not in API_TASKS:
             yield (
                 ("model", "base"),
-                f"{asked[0]}: {spec.task} cannot be asked of an API yet; {' and '.join(API_TASKS)} can",
+                f"{asked[0]}: {spec.task} cannot be asked of an API yet; {', '.join(API_TASKS)} can",
             )
-        elif asked and primary not in FROM_LABELS:
-            why = f"the primary metric is {primary}, which needs probabilities: make it one of {', '.join(FROM_LABELS)}"
-            yield ("model", "base"), f"{asked[0]}: answers with labels alone, and {why}"
+        elif asked and not told_by_text([primary]):
+            others = ", ".join(told_by_text(spec.facts.metrics))
+            why = f"the primary metric is {primary}, which needs probabilities: make it one of {others}"
+            yield (
+                ("model", "base"),
+                f"{asked[0]}: answers with {'text' if spec.facts.writes else 'labels'} alone, and {why}",
+            )
 
 
 def with_selection(value: Any) -> Any:

@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from contender.errors import DataError
+
 Messages = list[dict[str, str]]
 
 MESSAGES = "messages"  # the role of cells that hold conversations
@@ -52,6 +54,17 @@ def fault_of(cell: Any) -> Fault | None:
     """Which of FAULTS a cell has, the first that is found; None where it is a conversation that ends with an answer."""
     turns = _turns(cell)
     return "no conversation" if turns is None else _fault(turns)
+
+
+def conversation_of(cell: Any, where: str) -> Messages:
+    """The turns that a cell holds; DataError, naming `where` it lies, where it is no conversation that ends with an answer."""
+    found = messages_of(cell)
+    if found is None:
+        raise DataError(
+            f"{where} is no conversation that ends with an answer: {fault_of(cell)}",
+            "Golden sets pass no quality gate: correct the row there.",
+        )
+    return found
 
 
 def prompt_of(messages: Sequence[Mapping[str, str]]) -> Messages:

@@ -156,8 +156,13 @@ def _written(columns: Sequence[ColumnProfile], count: int) -> Shape | None:
         source, target = texts["source"], texts["target"]
         sums_up = source.mean_length >= max(LONG, SHORTER * target.mean_length)
         return Shape("summarization" if sums_up else "translation", source.name, target.name)
-    spoken = [one for name, one in texts.items() if re.split("[-_]", name)[0] in LANGUAGES]
+    spoken = [one for name, one in texts.items() if is_language(name)]
     return Shape("translation", spoken[0].name, spoken[1].name) if len(spoken) == 2 else None
+
+
+def is_language(name: str) -> bool:
+    """Whether a column is named for the language of its texts, such as en, de-AT or german."""
+    return re.split("[-_]", name.lower())[0] in LANGUAGES
 
 
 def _text_column(columns: Sequence[ColumnProfile], count: int) -> str | None:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from contender.data.chats import MESSAGES, answer_of, fault_of, messages_of, prompt_of
-from contender.errors import DataError
+from contender.data.chats import MESSAGES, answer_of, conversation_of, prompt_of
 from contender.kinds._chat import AUTO, FITS, load_chat
 from contender.kinds._chatwriter import BATCH, ChatWriter, Writer
 from contender.kinds._lengths import length_limit, within
@@ -83,7 +82,7 @@ class TextGeneration(Defaults):
         longest = wanted.max_new_tokens
         if longest == "auto":
             cells = sampled(datasets.Dataset.from_file(job.train), MESSAGES)
-            answers = [answer_of(_messages(row, cell)) for row, cell in enumerate(cells)]
+            answers = [answer_of(conversation_of(cell, f"row {row}")) for row, cell in enumerate(cells)]
             ids = processor.tokenizer(answers, add_special_tokens=False, verbose=False)["input_ids"]
             limit = length_limit(processor.tokenizer, model.config)
             usual: int = min(usual_length([[*own, 0] for own in ids]), max(1, limit // 2))
@@ -115,7 +114,9 @@ class TextGeneration(Defaults):
         if asked != "auto":
             return within(asked, limit)
         cells = sampled(rows, MESSAGES)
-        lengths = (len(processor.conversation(_messages(row, cell)).ids) for row, cell in enumerate(cells))
+        lengths = (
+            len(processor.conversation(conversation_of(cell, f"row {row}")).ids) for row, cell in enumerate(cells)
+        )
         return min(limit, -(-max(lengths) // 8) * 8)
 
     def prepare(
@@ -125,7 +126,7 @@ class TextGeneration(Defaults):
 
         A conversation of more than `max_length` tokens is left out: cut, it would teach to end an answer in its middle.
         """
-        read = [processor.conversation(_messages(row, cell)) for row, cell in enumerate(batch[MESSAGES])]
+        read = [processor.conversation(conversation_of(cell, f"row {row}")) for row, cell in enumerate(batch[MESSAGES])]
         read = [one for one in read if len(one.ids) <= max_length]
         lengths = [len(one.ids) for one in read]
         packs = packed(lengths, max_length) if processor.packing else [[place] for place in range(len(read))]
@@ -191,7 +192,7 @@ class TextGeneration(Defaults):
         tables = [schema.empty_table()]
         for start in range(0, len(data), WINDOW):
             window = data[start : start + WINDOW]
-            turns = [_messages(start + row, cell) for row, cell in enumerate(window[MESSAGES])]
+            turns = [conversation_of(cell, f"row {start + row}") for row, cell in enumerate(window[MESSAGES])]
             told = (lambda done, start=start: on_rows(start + done)) if on_rows else None
             surprise = writer.surprise(turns, batch_size)
             written = writer.answers([prompt_of(own) for own in turns], batch_size, told)
@@ -211,14 +212,3 @@ class TextGeneration(Defaults):
 
 
 KIND = TextGeneration()
-
-
-def _messages(row: int, cell: Any) -> list[dict[str, str]]:
-    """The turns of a row; DataError where they are no conversation that ends with an answer."""
-    found = messages_of(cell)
-    if found is None:
-        raise DataError(
-            f"row {row} is no conversation that ends with an answer: {fault_of(cell)}",
-            "Golden sets pass no quality gate: correct the row there.",
-        )
-    return found

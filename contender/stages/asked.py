@@ -10,9 +10,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from contender import stopping
-from contender.apibase import Api, Reply
-from contender.asking import EXAMPLES, MOST_TOKENS, NO_LABEL, REVISION, first_of_each, label_of, question
-from contender.errors import UsageError
+from contender.apibase import Api, Message, Reply
+from contender.asking import asking_of
+from contender.asking.base import Asking, Row
+from contender.errors import DataError, UsageError
 from contender.evaluation.scope import with_scope
 from contender.plan import stage_key
 from contender.progress import Note, tell
@@ -20,9 +21,10 @@ from contender.records import Record, SplitReport, digest
 from contender.run import Run
 from contender.secretref import resolve
 from contender.selecting import THOUSAND, ComparedBase
-from contender.selectionspec import FROM_LABELS, Price, address
+from contender.selectionspec import Price, address, told_by_text
 from contender.stages.blind import ON, blind
 from contender.stages.compared import asked_rows, bounds_of, selection_of
+from contender.stages.model import Predictions, rated
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
@@ -32,11 +34,12 @@ Shots = Literal["zero-shot", "few-shot"]
 SHOTS: tuple[Shots, ...] = ("zero-shot", "few-shot")
 KEPT = "answers.jsonl"
 MILLION = 1_000_000
-MOST_TRAIN_ROWS = 10_000  # that examples are chosen among
+LABEL_TOKENS = 64  # of an answer that is a label
+MOST_TRAIN_ROWS = 10_000  # that say how long answers are
 
 
 class Answers(Record):
-    """What a model answered, and what that took; its outcomes lie beside."""
+    """What a model answered, and what that took; the answers lie beside."""
 
     rows: int
     examples: int
@@ -50,16 +53,15 @@ class Answers(Record):
 def ask_base(run: Run, name: str, shots: Shots, split: Staged[SplitReport]) -> ComparedBase:
     """An api: base on some rows of validation; answers that are there already are not asked for, and paid for, again.
 
-    Transient where it does not answer now, UsageError where it refuses.
+    Transient where it does not answer now, UsageError where it refuses, DataError where a row cannot be asked about.
     """
     spec, number = run.pipeline.spec, run.pipeline.spec.model.bases.index(name) + 1
     with blind(run, split, f"asked-{shots}-{number}") as seen:
-        answers = _answers(run, name, shots, seen)
-    outcomes = _outcomes(answers.folder, spec.evaluate.out_of_scope)
+        answers, outcomes = _answered(run, name, shots, seen)
     from contender.evaluation.metrics import compute
 
-    metrics = compute(outcomes, [metric for metric in spec.evaluate.metrics if metric in FROM_LABELS])
-    primary, found = spec.evaluate.metrics[0], answers.record
+    metrics = compute(outcomes, told_by_text(spec.evaluate.metrics))
+    primary, found = spec.evaluate.metrics[0], answers
     base = ComparedBase(
         number=number,
         name=name,
@@ -88,26 +90,54 @@ def priced(base: ComparedBase, price: Price | None) -> ComparedBase:
     return base.model_copy(update={"cost": cost, "cost_per_1000": cost / base.rows * THOUSAND})
 
 
-def _answers(run: Run, name: str, shots: Shots, seen: Staged[SplitReport]) -> Staged[Answers]:
-    texts, truths, keys = _asked(run, seen)
-    examples = _examples(run, seen) if shots == "few-shot" else []
-    labels = seen.record.labels
-    questions = [question(text, labels, examples) for text in texts]
+def _answered(run: Run, name: str, shots: Shots, seen: Staged[SplitReport]) -> tuple[Answers, pa.Table]:
+    """What was answered, and the outcomes that it comes to: what a row has as right may change, and nothing is asked again."""
+    import pyarrow.parquet as pq
+
+    family = asking_of(run.pipeline.spec, seen.record.labels)
+    places, keys, rows = _rows(seen, ON, family, selection_of(run).api_rows)
+    answers = _answers(run, name, shots, seen, family, (rows, keys))
+
+    def compute(folder: Path) -> Predictions:
+        predictions = [family.prediction(reply.text) for reply in _read(answers.folder / KEPT)]
+        outcomes = _table(keys, [family.reference(row) for row in rows], predictions, places)
+        pq.write_table(outcomes, folder / "outcomes.parquet", compression="zstd")
+        return Predictions(rows=len(predictions), device="api", dtype="text")
+
+    key = stage_key(run.pipeline, "predict", answers=answers.key, set=seen.record.digests[ON], revision=family.revision)
+    predicted = rated(run, run.workspace.stage("predict", key, Predictions, compute), seen.folder / f"{ON}.arrow")
+    outcomes = pq.read_table(predicted.folder / "outcomes.parquet")
+    return answers.record, with_scope(outcomes, run.pipeline.spec.evaluate.out_of_scope)
+
+
+def _answers(
+    run: Run, name: str, shots: Shots, seen: Staged[SplitReport], family: Asking, asked: tuple[list[Row], list[int]]
+) -> Staged[Answers]:
+    """Of a model to the questions about these rows and their keys; asked for once."""
+    rows, keys = asked
+    examples = family.shown(_rows(seen, "train", family, family.among)[2]) if shots == "few-shot" else []
+    questions = [family.question(row, examples) for row in rows]
+    tokens = family.most_tokens(_rows(seen, "train", family, MOST_TRAIN_ROWS)[2])
     key = stage_key(
-        run.pipeline, "asked", base=name, questions=digest(questions), revision=REVISION, keys=list(map(int, keys))
+        run.pipeline,
+        "asked",
+        base=name,
+        questions=digest(questions),
+        revision=family.revision,
+        keys=keys,
+        **({} if tokens is None else {"tokens": tokens}),
     )
 
     def compute(folder: Path) -> Answers:
-        replies = _ask(run, name, shots, questions, run.workspace.job_folder(f"asked-{key}") / KEPT)
+        job = run.workspace.job_folder(f"asked-{key}") / KEPT
+        replies = _ask(run, name, shots, questions, job, LABEL_TOKENS if tokens is None else tokens)
         (folder / KEPT).write_bytes(b"".join(reply.to_bytes() + b"\n" for reply in replies))
-        predictions = [label_of(reply.text, labels) for reply in replies]
-        _write(folder, keys, truths, predictions)
-        tokens = [[getattr(reply, way) for reply in replies] for way in ("input_tokens", "output_tokens")]
-        counted = [None if None in found else sum(found) for found in tokens]
+        counts = [[getattr(reply, way) for reply in replies] for way in ("input_tokens", "output_tokens")]
+        counted = [None if None in found else sum(found) for found in counts]
         return Answers(
             rows=len(replies),
             examples=len(examples),
-            unnamed=predictions.count(NO_LABEL),
+            unnamed=sum(family.prediction(reply.text) == family.nothing for reply in replies),
             seconds=sum(reply.seconds for reply in replies),
             latency_ms=median(reply.seconds for reply in replies) * 1000,
             input_tokens=counted[0],
@@ -119,7 +149,9 @@ def _answers(run: Run, name: str, shots: Shots, seen: Staged[SplitReport]) -> St
     return found
 
 
-def _ask(run: Run, name: str, shots: Shots, questions: Sequence[list[dict[str, str]]], kept: Path) -> list[Reply]:
+def _ask(
+    run: Run, name: str, shots: Shots, questions: Sequence[list[Message]], kept: Path, most_tokens: int
+) -> list[Reply]:
     """A reply to each question; each is kept as it comes, and found by an attempt that follows."""
     (url, model), reference = address(name), selection_of(run).api_key
     secret = _key(reference, Path(run.pipeline.folder)) if reference else None
@@ -130,7 +162,7 @@ def _ask(run: Run, name: str, shots: Shots, questions: Sequence[list[dict[str, s
     with Api(url, model, secret) as api, kept.open("ab") as stream:
         for place in range(len(found), len(questions)):
             stopping.check()  # notes of this stage do not, for trainings are under way in it too
-            reply = api.ask(questions[place], MOST_TOKENS)
+            reply = api.ask(questions[place], most_tokens)
             stream.write(reply.to_bytes() + b"\n")
             stream.flush()
             found.append(reply)
@@ -166,36 +198,35 @@ def _read(kept: Path) -> Iterator[Reply]:
             return
 
 
-def _asked(run: Run, seen: Staged[SplitReport]) -> tuple[list[str], list[str], list[int]]:
-    """Texts, labels and keys of the validation rows that are asked about."""
+def _rows(seen: Staged[SplitReport], name: str, family: Asking, most: int) -> tuple[list[int], list[int], list[Row]]:
+    """Of at most so many rows of a set, by the hash of their keys: where they stand, their keys, and what the family reads of them.
+
+    DataError, before anything is asked, where a cell is missing.
+    """
     from contender.data.setfile import KEY
     from contender.evaluation.evaluate import read_columns
 
-    rows = seen.folder / f"{ON}.arrow"
-    table = read_columns(rows, ["text", "label", KEY]).take(asked_rows(rows, selection_of(run).api_rows))
-    texts, truths, keys = (table.column(place).to_pylist() for place in range(3))
-    return list(map(str, texts)), list(map(str, truths)), keys
+    path = seen.folder / f"{name}.arrow"
+    places = asked_rows(path, most)
+    table = read_columns(path, [*family.roles, KEY]).take(places)
+    for role in family.roles:
+        if table.column(role).null_count:
+            raise DataError(f"a row of {name} has no {role}", "Quarantine rows without one: see quality.suite.")
+    rows = [{role: str(row[role]) for role in family.roles} for row in table.to_pylist()]
+    return places.tolist(), table.column(KEY).to_pylist(), rows
 
 
-def _examples(run: Run, seen: Staged[SplitReport]) -> list[tuple[str, str]]:
-    """Training rows that a few-shot question shows: by the hash of their keys, as many labels as they may be."""
-    from contender.evaluation.evaluate import read_columns
-
-    rows = seen.folder / "train.arrow"
-    table = read_columns(rows, ["text", "label"]).take(asked_rows(rows, MOST_TRAIN_ROWS))
-    texts, labels = (list(map(str, table.column(place).to_pylist())) for place in range(2))
-    return first_of_each(texts, labels, EXAMPLES)
-
-
-def _write(folder: Path, keys: Sequence[int], truths: Sequence[str], predictions: Sequence[str]) -> None:
+def _table(
+    keys: Sequence[int], references: Sequence[str], predictions: Sequence[str], places: Sequence[int]
+) -> pa.Table:
+    """Outcomes, as a kind that writes gives them."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    columns = {"key": pa.array(keys, pa.uint64()), "label": pa.array(truths), "prediction": pa.array(predictions)}
-    pq.write_table(pa.table(columns), folder / "outcomes.parquet")
-
-
-def _outcomes(folder: Path, out_of_scope: str | None) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    return with_scope(pq.read_table(folder / "outcomes.parquet"), out_of_scope)
+    return pa.table(
+        {
+            "key": pa.array(keys, pa.uint64()),
+            "label": pa.array(references, pa.string()),
+            "prediction": pa.array(predictions, pa.string()),
+            "row": pa.array(places, pa.int64()),
+        }
+    )

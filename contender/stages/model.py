@@ -291,7 +291,7 @@ def rated(run: Run, predicted: Staged[Predictions], rows: Path) -> Staged[Predic
 
 
 def with_ratings(pipeline: Pipeline, outcomes: pa.Table, rows: Path) -> pa.Table:
-    """Outcomes on a row file with the figures that evaluate.answer and evaluate.judge give."""
+    """Outcomes on a row file, or on some of its rows, with the figures that evaluate.answer and evaluate.judge give."""
     from contender.evaluation.answers import with_exact, with_wins
     from contender.evaluation.evaluate import read_columns
 
@@ -299,8 +299,8 @@ def with_ratings(pipeline: Pipeline, outcomes: pa.Table, rows: Path) -> pa.Table
     if evaluate.answer is not None:
         outcomes = with_exact(outcomes, evaluate.answer)
     if evaluate.judge is not None:
-        cells = read_columns(rows, [pipeline.spec.facts.target]).column(0).to_pylist()
-        outcomes = with_wins(outcomes, cells, evaluate.judge, pipeline.judge or "")
+        cells = read_columns(rows, [pipeline.spec.facts.target]).column(0).take(outcomes.column("row"))
+        outcomes = with_wins(outcomes, cells.to_pylist(), evaluate.judge, pipeline.judge or "")
     return outcomes
 
 

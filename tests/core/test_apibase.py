@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from contender.apibase import Api
+from contender.apibase import Api, Reply
 from contender.errors import Transient, UsageError
 
 KEY = "sk-very-secret"
@@ -65,6 +65,13 @@ def test_a_server_that_counts_no_tokens_costs_nobody_knows_what() -> None:
     with server((200, {"choices": [{"message": {"content": None}}]})) as (url, heard), Api(url, "large") as api:
         reply = api.ask(ASKED, 5)
     assert (reply.text, reply.input_tokens, heard[0]["key"]) == ("", None, None)
+
+
+def test_half_a_surrogate_pair_in_an_answer_becomes_a_character_that_can_be_kept() -> None:
+    """Servers that decode a token at a time send them; no file could hold the answer."""
+    with server((200, {"choices": [{"message": {"content": "a\ud83d"}}]})) as (url, _), Api(url, "large") as api:
+        reply = api.ask(ASKED, 5)
+    assert Reply.from_bytes(reply.to_bytes()).text == "a\ufffd"
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])

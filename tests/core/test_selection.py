@@ -1,4 +1,4 @@
-"""Model selection: what a spec may say of it, what its leaderboard tells, and what a label is in an answer that was only asked for."""
+"""Model selection: what a spec may say of it, and what its leaderboard tells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports import report_input
 
-from contender.asking import NO_LABEL, first_of_each, label_of, question
 from contender.errors import SpecError
 from contender.loading import load_pipeline
 from contender.plan import parts, run_stages
@@ -181,39 +180,3 @@ def test_the_report_and_the_page_show_what_was_compared_and_hold_no_markup_of_a_
     assert 'id="selection"' in html and "2 bases on 200 rows of validation" in html
     assert "<script>x" not in html and "<script>x" not in selection_page(found)
     assert 'id="selection"' not in render_report(report_input(tmp_path))
-
-
-# --- what is asked ----------------------------------------------------------------------------------------------------
-
-LABELS = ("card", "card_lost", "New York", "York", "other")
-
-
-@pytest.mark.parametrize(
-    ("answer", "label"),
-    [
-        ("card", "card"),
-        (" Card. ", "card"),
-        ('"card_lost"', "card_lost"),
-        ("The label is: new york", "New York"),
-        ("I think card_lost", "card_lost"),
-        ("card or other", NO_LABEL),
-        ("discard", NO_LABEL),
-        ("", NO_LABEL),
-        ("no idea", NO_LABEL),
-    ],
-)
-def test_a_label_is_what_an_answer_names_alone(answer: str, label: str) -> None:
-    assert label_of(answer, LABELS) == label
-
-
-def test_labels_that_differ_by_case_alone_are_told_apart() -> None:
-    assert label_of("US", ("us", "US")) == "US"
-
-
-def test_a_question_holds_every_label_and_examples_of_as_many_as_it_may() -> None:
-    examples = first_of_each(["a", "b", "c", "d"], ["x", "x", "y", "x"], 3)
-    assert examples == [("a", "x"), ("c", "y"), ("b", "x")]
-    asked = question("t" * 100_000, LABELS, examples)
-    assert all(f"- {label}" in asked[0]["content"] for label in LABELS)
-    assert [turn["role"] for turn in asked] == ["system", *["user", "assistant"] * 3, "user"]
-    assert len(asked[-1]["content"]) == 8_000

@@ -6,18 +6,22 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from chatting import build_chat_base, last_letters
 from desk import COLOURS, Desk, start, tickets, until, until_checkpoint
 from llm import Llm, needs_server
+from pairs import sentences
 from tiny import build_tiny_base
 
-from contender.errors import ModelError, Transient, UsageError
+from contender.errors import DataError, ModelError, Transient, UsageError
+from contender.evaluation.metrics import compute
 from contender.loading import load_pipeline
 from contender.progress import Note, listening
 from contender.records import SplitReport
@@ -116,18 +120,23 @@ evaluate: {{metrics: [perplexity]}}
 """
 
 
+def of_rows(desk: Desk, folder: str, rows: list[dict[str, Any]], pipeline: str) -> tuple[Run, Staged[SplitReport]]:
+    (desk.folder / folder).mkdir()
+    (desk.folder / folder / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    desk.pipeline.write_text(pipeline)
+    run = open_run(load_pipeline(desk.pipeline), actor="")
+    snapshot = take_snapshot(run, look(run))
+    return run, split_rows(run, snapshot, check_quality(run, snapshot, None))
+
+
 @pytest.mark.slow
 def test_bases_that_write_are_compared_as_they_are(desk: Desk, tmp_path: Path) -> None:
     for name, layers in (("one", 1), ("two", 2)):
         (tmp_path / name).mkdir()
         build_chat_base(tmp_path / name, layers=layers)
-    (desk.folder / "talks").mkdir()
-    lines = [json.dumps({"messages": row}) + "\n" for row in last_letters(200)]
-    (desk.folder / "talks" / "one.jsonl").write_text("".join(lines))
-    desk.pipeline.write_text(TALKING.format(bases=json.dumps([str(tmp_path / "one"), str(tmp_path / "two")])))
-    run = open_run(load_pipeline(desk.pipeline), actor="")
-    snapshot = take_snapshot(run, look(run))
-    split = split_rows(run, snapshot, check_quality(run, snapshot, None))
+    bases = json.dumps([str(tmp_path / "one"), str(tmp_path / "two")])
+    talks = [{"messages": row} for row in last_letters(200)]
+    run, split = of_rows(desk, "talks", talks, TALKING.format(bases=bases))
     one, two = compared = compare_all(run, split)
     assert {base.way for base in compared} == {"zero-shot"} and all(base.examples == 0 for base in compared)
     assert one.score is not None and two.score is not None and one.low is not None
@@ -273,6 +282,109 @@ def test_somebody_elses_model_is_compared_on_the_same_rows_and_never_chosen(
     finally:
         server.send_signal(signal.SIGCONT)
         llm.process = server
+
+
+# Of last_letters: whether question and reference are of one row, whatever the answer.
+JUDGE = "def prefer(prompt, answer, reference):\n    return float(prompt[-1]['content'][-1].upper() == reference)\n"
+ANSWERING = """\
+name: answering
+task: text-generation
+data: {{source: talks/, split: {{test: 0.2, validation: 0.3, near_duplicates: null}}}}
+model: {{base: [a, b, "{asked}"], generation: {{max_new_tokens: 5}}}}
+selection: {{api_rows: 6, prices: {{"{asked}": {{input: 2, output: 10}}}}}}
+evaluate: {{metrics: [exact_match, perplexity, win_rate], answer: "(.*)", judge: judge.py:prefer}}
+"""
+
+
+def table_of(desk: Desk) -> pa.Table:
+    """The outcomes of the one model that was asked."""
+    (found,) = (desk.folder / ".contender" / "stages" / "predict").glob("[!.]*/outcomes.parquet")
+    return pq.read_table(found)
+
+
+def with_rows(split: Staged[SplitReport], folder: Path, change: Callable[[pa.Table], pa.Table]) -> Staged[SplitReport]:
+    """The split with other rows of validation."""
+    shutil.copytree(split.folder, folder)
+    (folder / "validation.arrow").unlink()
+    with pa.memory_map(str(split.folder / "validation.arrow")) as source:
+        table = change(pa.ipc.open_stream(source).read_all())
+    with pa.OSFile(str(folder / "validation.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    digests = split.record.digests | {"validation": folder.name}
+    return replace(split, folder=folder, record=split.record.model_copy(update={"digests": digests}))
+
+
+def answered_with(right: dict[int, str]) -> Callable[[pa.Table], pa.Table]:
+    """Other answers in these rows."""
+
+    def change(table: pa.Table) -> pa.Table:
+        talks = [json.loads(cell) for cell in table.column("messages").to_pylist()]
+        for row, answer in right.items():
+            talks[row][-1]["content"] = answer
+        place = table.schema.get_field_index("messages")
+        return table.set_column(place, "messages", pa.array([json.dumps(talk) for talk in talks]))
+
+    return change
+
+
+@pytest.mark.slow
+@needs_server
+def test_somebody_elses_answers_are_measured_as_our_own_and_measured_again_without_asking(
+    desk: Desk, tmp_path: Path
+) -> None:
+    llm = Llm(tmp_path / "llm" / "chat").start()
+    try:
+        (desk.folder / "judge.py").write_text(JUDGE)
+        talks = [{"messages": row} for row in last_letters(200)]
+        run, split = of_rows(desk, "talks", talks, ANSWERING.format(asked=llm.base))
+        zero = ask_base(run, llm.base, "zero-shot", split)
+        outcomes = table_of(desk)
+        few = ask_base(run, llm.base, "few-shot", split)
+    finally:
+        llm.stop()
+    assert (zero.rows, zero.examples, few.examples, zero.number) == (6, 0, 8, 3)
+    assert zero.metrics.keys() == {"exact_match", "win_rate"} and zero.score == zero.asked_score is not None
+    assert zero.metrics["win_rate"] == few.metrics["win_rate"] == 1.0, "each answer is judged beside its own row"
+    assert 0 < (zero.output_tokens or 0) <= 5 * 6 and (zero.cost_per_1000 or 0) > 0
+    assert (few.input_tokens or 0) > 2 * (zero.input_tokens or 0)
+    assert outcomes.schema.names == ["key", "label", "prediction", "row"]
+    said = [text or "(nothing)" for text in outcomes.column("prediction").to_pylist()]
+    right = dict(zip(outcomes.column("row").to_pylist(), said, strict=True))
+    again = ask_base(run, llm.base, "zero-shot", with_rows(split, tmp_path / "corrected", answered_with(right)))
+    assert again.metrics["exact_match"] == pytest.approx(1 - said.count("(nothing)") / 6), "with nobody there to ask"
+    assert (again.metrics["win_rate"], again.seconds) == (0.0, zero.seconds)
+
+
+TRANSLATING = """\
+name: translating
+task: translation
+data: {{source: pairs/, columns: {{source: en, target: de}}, split: {{test: 0.2, validation: 0.2, near_duplicates: null}}}}
+model: {{base: [a, b, "{asked}"], generation: {{max_new_tokens: 5}}}}
+selection: {{api_rows: 25}}
+evaluate: {{metrics: [chrf, accuracy]}}
+"""
+
+
+@pytest.mark.slow
+@needs_server
+def test_a_translation_by_somebody_else_is_measured_against_all_references(
+    desk: Desk, llm: Llm, tmp_path: Path
+) -> None:
+    pairs = [{"en": english, "de": json.dumps([german, "nichts"])} for english, german in sentences(200, longest=6)]
+    run, split = of_rows(desk, "pairs", pairs, TRANSLATING.format(asked=llm.base))
+    found = ask_base(run, llm.base, "few-shot", split)
+    outcomes = table_of(desk)
+    assert (found.rows, found.examples) == (25, 8) and found.metrics.keys() == {"chrf", "accuracy"}
+    assert all(json.loads(label)[1] == "nichts" for label in outcomes.column("label").to_pylist())
+    assert found.metrics == compute(outcomes, ["chrf", "accuracy"])
+    assert found.unnamed == outcomes.column("prediction").to_pylist().count("")
+
+    def without(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index("target")
+        return table.set_column(place, "target", pa.nulls(table.num_rows, pa.string()))
+
+    with pytest.raises(DataError, match="a row of validation has no target"):
+        ask_base(run, llm.base, "zero-shot", with_rows(split, tmp_path / "broken", without))
 
 
 @pytest.mark.slow
