@@ -1,4 +1,4 @@
-"""The stage behind `contender check --probe`: some steps of the training that a run would do, timed in a process like its own."""
+"""How long a training will take, from some steps of it: for `contender check --probe`, and where a run compares bases."""
 
 from __future__ import annotations
 
@@ -7,45 +7,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from contender import stopping
 from contender.errors import DataError, Interrupted
-from contender.estimate import Estimate, estimated, steps_of
+from contender.estimate import Estimate
 from contender.files import empty_folder
-from contender.kinds import kind
-from contender.plan import columns, kept_columns, parts, stage_key
+from contender.plan import columns, kept_columns, parts
 from contender.records import Snapshot, SplitDefinition, SplitReport, TrainReport
 from contender.run import Run
 from contender.stages.data import with_history
-from contender.stages.model import job_of, training_versions
-from contender.training.devices import cpu_cores
+from contender.stages.timedtrial import (
+    read_roles,
+    small_part,
+    timed_trial,
+    training_rows,
+    trial_key,
+    validation_rows,
+    write_sets,
+)
 from contender.workspace import Staged
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from contender.models import ResolvedBase
-
-STEPS, QUICK_STEPS = 12, 64  # of an epoch of the trial; where a step takes a millisecond, more of them
-MOST_ROWS = 4_096  # to train on in the trial: method head computes the features of all of them before its first step
-EVALUATIONS = 4  # batches of validation
-EPOCHS = 3  # the first of them pays for what a process does once
-LEAST_SECONDS, MOST_SECONDS, LEAST_STEPS = 3.0, 30.0, 4
-NEVER = 86_400.0  # seconds between checkpoints
 
 
 def estimate_key(run: Run, snapshot: str, base: str) -> str:
     """The key of the estimate for training the base with this digest on the snapshot with that one, on this many cores."""
-    spec, read = run.pipeline.spec, parts(run.pipeline)
-    return stage_key(
-        run.pipeline,
-        "estimate",
-        train=read["train"],
-        snapshot=[read["snapshot"], snapshot],
-        split=read["split"],
-        base=base,
-        kind=kind(spec.task).revision,
-        versions=training_versions(spec.model.method),
-        cores=cpu_cores(),
-    )
+    read = parts(run.pipeline)
+    return trial_key(run, base, snapshot=[read["snapshot"], snapshot], split=read["split"])
 
 
 def known_estimate(run: Run, snapshot: str, base: str) -> Estimate | None:
@@ -61,42 +49,56 @@ def estimate_training(
 
     DataError where there is nothing to train on, and whatever else a run would end with in its training.
     """
-    spec = run.pipeline.spec
 
     def compute(folder: Path) -> Estimate:
         rows, validation = expected["train"], expected["validation"]
         sets = _sample(run, snapshot, labels, rows, validation, folder)
-        sample = sets.record.rows["train"], sets.record.rows["validation"]
-        report = _timed(run, base, sets, steps_of(rows, spec.train.batch_size, spec.train.epochs), folder / "job")
-        empty_folder(folder)
-        (folder / "trial.json").write_bytes(report.to_bytes())
-        return estimated(report, sample, rows, validation, spec.train.epochs, spec.train.batch_size)
+        try:
+            report, found = timed_trial(run, base, sets, rows, validation, folder / "job")
+        except Interrupted as error:
+            raise Interrupted(
+                "the probe was interrupted, and nothing of it is kept", "Run the same command again."
+            ) from error
+        return _kept(folder, report, found)
 
     key = estimate_key(run, snapshot.record.digest, base.digest)
     return run.workspace.stage("estimate", key, Estimate, compute, share=False).record  # of this machine alone
+
+
+def estimate_on(run: Run, base: ResolvedBase, split: Staged[SplitReport]) -> Estimate:
+    """The estimate for training a base on a split that is there; found where it was made before."""
+
+    def compute(folder: Path) -> Estimate:
+        rows = split.record.rows
+        sample = small_part(run, split, folder)
+        try:
+            report, found = timed_trial(run, base, sample, rows["train"], rows["validation"], folder / "job")
+        except Interrupted as error:  # its checkpoint goes with the folder
+            raise stopping.interrupted() from error
+        return _kept(folder, report, found)
+
+    key = trial_key(run, base.digest, rows=[split.record.digests[name] for name in ("train", "validation")])
+    return run.workspace.stage("estimate", key, Estimate, compute, share=False).record
 
 
 def _sample(
     run: Run, snapshot: Staged[Snapshot], labels: dict[str, int], rows: int, validation: int, folder: Path
 ) -> Staged[SplitReport]:
     """A small split in `folder`, of rows whose lengths are spread as those of all rows. The quality gate has seen none of them."""
-    from contender.data.lengths import lengths_of, spread
-    from contender.training.options import EVALUATION_BATCH
+    from contender.data.lengths import lengths_of
 
-    spec, source = run.pipeline.spec, snapshot.folder / "source.arrow"
-    roles = columns(run.pipeline)
-    read = [column for role, column in roles.items() if role != spec.facts.target or spec.facts.labels == "none"]
-    lengths = lengths_of(source, roles.values(), read)
+    source, roles = snapshot.folder / "source.arrow", columns(run.pipeline)
+    lengths = lengths_of(source, roles.values(), [roles[name] for name in read_roles(run, roles)])
     whole = np.flatnonzero(lengths >= 0)
     lengths = lengths[whole]
     if not min(rows, len(whole)):
         raise DataError("there are no rows to time a training on", "Bring more rows, or hold out less in data.split.")
-    trains = whole[spread(lengths, min(rows, _most_rows(run)), spec.train.batch_size)]
-    at_once = max(EVALUATION_BATCH, spec.train.batch_size)
-    validates = whole[spread(lengths, min(validation, EVALUATIONS * at_once), at_once)]
+    trains = whole[training_rows(run, lengths, rows)]
+    validates = whole[validation_rows(run, lengths, validation)]
     taken = np.union1d(trains, validates)
     report = _dealt(run, snapshot, taken, folder)
-    _write_sets(folder / "rows" / "train.arrow", [np.isin(taken, one) for one in (validates, trains)], folder)
+    sets = [folder / f"{name}.arrow" for name in ("validation", "train")]
+    write_sets(folder / "rows" / "train.arrow", sets, [np.isin(taken, one) for one in (validates, trains)])
     record = report.model_copy(
         update={
             "rows": {"train": len(trains), "validation": len(validates)},
@@ -105,14 +107,6 @@ def _sample(
         }
     )
     return Staged("split", "", record, folder, cached=False, seconds=0.0)
-
-
-def _most_rows(run: Run) -> int:
-    spec = run.pipeline.spec
-    quick = spec.model.method == "head" or spec.facts.example is None
-    several = 4 if spec.train.packing else 1  # that a packed row holds, or more
-    steps = QUICK_STEPS if quick else STEPS
-    return max(LEAST_STEPS * spec.train.batch_size, min(several * steps * spec.train.batch_size, MOST_ROWS))
 
 
 def _dealt(run: Run, snapshot: Staged[Snapshot], taken: np.ndarray, folder: Path) -> SplitReport:
@@ -135,41 +129,8 @@ def _dealt(run: Run, snapshot: Staged[Snapshot], taken: np.ndarray, folder: Path
         return split(*read, columns(run.pipeline), kept, definition, {}, folder / "rows", task=spec.facts, made=made)
 
 
-def _write_sets(rows: Path, chosen: list[np.ndarray], folder: Path) -> None:
-    """`chosen`: which rows validate, and which train."""
-    from contender.data.rowfile import write_parts
-
-    start = 0
-
-    def masks(batch: pa.RecordBatch) -> list[np.ndarray]:
-        nonlocal start
-        here, start = slice(start, start + batch.num_rows), start + batch.num_rows
-        return [one[here] for one in chosen]
-
-    write_parts([rows], [folder / "validation.arrow", folder / "train.arrow"], masks)
-
-
-def _timed(run: Run, base: ResolvedBase, sets: Staged[SplitReport], steps: int, folder: Path) -> TrainReport:
-    """The trial: a training of as many steps as the real one would have, which decides its precision, ended after some epochs."""
-    from contender.store import LocalStore
-    from contender.training.launcher import Attempts, CheckpointOptions, Trial, run_job
-
-    spec = run.pipeline.spec
-    epochs = max(EPOCHS, steps / steps_of(sets.record.rows["train"], spec.train.batch_size, 1))
-    options = spec.train.model_copy(update={"epochs": epochs, "early_stopping": 0})
-    job = job_of(run, base, sets, folder / "model").model_copy(update={"options": options})
-    trial = Trial(epochs=EPOCHS, steps=LEAST_STEPS, least_seconds=LEAST_SECONDS, most_seconds=MOST_SECONDS)
-    try:
-        with run.hold_device() as environment:
-            return run_job(
-                job,
-                folder,
-                Attempts(LocalStore(folder / "records"), "trial"),
-                checkpoint=CheckpointOptions(every=NEVER),
-                trial=trial,
-                environment=environment,
-            )
-    except Interrupted as error:
-        raise Interrupted(
-            "the probe was interrupted, and nothing of it is kept", "Run the same command again."
-        ) from error
+def _kept(folder: Path, report: TrainReport, found: Estimate) -> Estimate:
+    """Of a trial its times alone are kept."""
+    empty_folder(folder)
+    (folder / "trial.json").write_bytes(report.to_bytes())
+    return found

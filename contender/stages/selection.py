@@ -25,6 +25,7 @@ from contender.stages.base import with_base
 from contender.stages.blind import ON, blind
 from contender.stages.compared import measured, selection_of
 from contender.stages.curve import PartReport, part_of
+from contender.stages.estimate import estimate_on
 from contender.stages.measuring import score
 from contender.stages.model import Predictor, predict_by, training
 from contender.stages.places import places
@@ -57,6 +58,8 @@ def compare_base(run: Run, base: ResolvedBase, split: Staged[SplitReport], full:
             if way == "zero-shot"
             else _trained(run, comparing, base, rows, seen, told)
         )
+        if found.state == "finished" and found.training_seconds is None:
+            found = _timed(run, base, seen, found)
     run.spent.add(found.model or f"base {number} by {way}", found.seconds, found.energy_kwh)
     shown = f"{found.name}: {_came_to(run, found)} by {way}"
     tell(Note("selection", "said", shown))
@@ -251,7 +254,7 @@ def _failed(told: ComparedBase, base: ResolvedBase, error: ContenderError) -> Co
 
 
 def _whole(run: Run, way: Way, report: TrainReport, sample: SplitReport, whole: SplitReport) -> float | None:
-    """Seconds of the whole training in its loop, at most; None where this one trained less of the model than that would."""
+    """Seconds of the whole training in its loop, at most; None where this one does not tell: it trained less of the model."""
     if way == "full":
         return report.seconds
     train, method = run.pipeline.spec.train, run.pipeline.spec.model.method
@@ -259,6 +262,16 @@ def _whole(run: Run, way: Way, report: TrainReport, sample: SplitReport, whole: 
         return None
     rows = (sample.rows["train"], sample.rows[ON])
     return estimated(report, rows, whole.rows["train"], whole.rows[ON], train.epochs, train.batch_size).seconds
+
+
+def _timed(run: Run, base: ResolvedBase, split: Staged[SplitReport], found: ComparedBase) -> ComparedBase:
+    """With the time of the whole training, by some steps of it; a base that cannot do these is a finding, too."""
+    try:
+        whole = estimate_on(run, base, split)
+    except (TrainingFailed, OutOfMemory, ModelError) as error:
+        return _failed(ComparedBase(number=found.number, name=found.name, way=found.way, state="failed"), base, error)
+    seconds = found.seconds + whole.probe_seconds
+    return found.model_copy(update={"training_seconds": whole.seconds, "seconds": seconds})
 
 
 def _came_to(run: Run, base: ComparedBase) -> str:

@@ -75,14 +75,26 @@ def test_the_best_base_is_chosen_without_a_held_out_row_and_one_that_cannot_be_t
     assert deaf.low is not None and deaf.high is not None and deaf.low < deaf.score < deaf.high
     assert reads.examples == split.record.rows["train"] and reads.rows == split.record.rows["validation"]
     assert (reads.parameters or 0) > 20_000 and (reads.megabytes or 0) > 0.1 and (reads.latency_ms or 0) > 0
+    assert all((base.training_seconds or 0) > 0 for base in (deaf, reads)), (
+        "of the whole model, though a layer was trained"
+    )
     report = conclude_selection(run, split, compared, 1.0)
     assert (report.chosen, report.kept) == (2, (2,))
+    assert report.winner.training_cost == pytest.approx((reads.training_seconds or 0) * 1e-3)
     assert report.winner.cost_per_1000 == pytest.approx((reads.latency_ms or 0) * 1e-3)
     changes = ("resources.budget.price_per_hour=1", "promote.floors.accuracy=0.2")
     pipeline = load_pipeline(desk.pipeline, (f"model.base={json.dumps(bases)}", *changes))
     assert compare_all(replace(run, pipeline=pipeline), split) == compared, "found, with the same latencies"
     compared.append(compare_base(run, find_bases(run)[0], split, full=True))
     assert conclude_selection(run, split, compared, 1.0).chosen == 1, "the only one that was trained in full"
+
+
+def test_a_base_of_which_the_specs_own_training_is_not_possible_is_a_finding_though_a_probe_of_it_is(
+    desk: Desk, bases: list[str]
+) -> None:
+    run, split = opened(desk, bases[:2], "model.method=lora", "model.lora.targets=[nosuch]")
+    found = compare_base(run, find_bases(run)[1], split)
+    assert found.state == "failed" and found.score is None and "nosuch" in found.message
 
 
 def test_where_no_base_can_be_trained_the_run_ends_with_the_first_reason(desk: Desk, bases: list[str]) -> None:
