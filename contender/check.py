@@ -143,7 +143,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
     looks = tuple(_next_look(run, rules, name, expected[name]) for name in rules.compared_on())
     gain = _largest([look.smallest_gain for look in looks if ACCURACY in look.metrics])
     entry = run.registry.champion(pipeline.spec.promote.alias)
-    train, budget = pipeline.spec.train, pipeline.spec.resources.budget
+    train, budget, folds = pipeline.spec.train, pipeline.spec.resources.budget, pipeline.spec.cross_validation
     if probe:
         run = replace(run, hold_device=hold_gpu)  # one that no run trains on: both would take longer
         estimate: Estimate | None = estimate_training(with_base(run, base.name), base, snapshot, labels, expected)
@@ -162,7 +162,7 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         side_by_side=room_for(run, bases).text or None
         if pipeline.spec.search or pipeline.spec.cross_validation
         else None,
-        cross_validation=folds.told(bool(pipeline.spec.search)) if (folds := pipeline.spec.cross_validation) else None,
+        cross_validation=folds.told(bool(pipeline.spec.search)) if folds else None,
         estimate=estimate.at(budget.price_per_hour) if estimate else None,
         budget=budget.text,
         judged_on=judged_set(pipeline),
@@ -176,10 +176,16 @@ def check(pipeline: Pipeline, probe: bool = False) -> Plan:
         warnings=(
             *_warnings(looks, rules, labels, snapshot.record),
             *_of_columns(pipeline, snapshot),
-            *warnings_of(estimate, budget, pipeline.spec.search.most if pipeline.spec.search else 1),
+            *warnings_of(estimate, budget, _trainings(pipeline), folds.folds if folds else 0),
             *unresolved(pipeline),
         ),
     )
+
+
+def _trainings(pipeline: Pipeline) -> int:
+    """Whole trainings of a run, at most: those on folds, and what bases are compared by, not among them."""
+    spec = pipeline.spec
+    return spec.search.most if spec.search else spec.selection.keep if spec.selection else 1
 
 
 def _triggers(pipeline: Pipeline) -> Iterator[tuple[str, str]]:

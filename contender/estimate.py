@@ -151,14 +151,18 @@ def _step(epoch: EpochTime) -> float:
     return epoch.after_first / (epoch.steps - 1) if epoch.steps > 1 else epoch.seconds
 
 
-def warnings_of(estimate: Estimate | None, budget: Budget, trainings: int = 1) -> Iterator[str]:
-    """Where so many trainings like the estimated one would use more than their budget."""
+def warnings_of(estimate: Estimate | None, budget: Budget, trainings: int = 1, folds: int = 0) -> Iterator[str]:
+    """Where so many trainings like the estimated one, each with so many `folds`, would use more than their budget."""
     from contender.reporting.wording import duration, energy
 
     if estimate is None:
         return
-    seconds, kwh = estimate.seconds * trainings, (estimate.energy_kwh or 0.0) * trainings
-    who = "the training" if trainings == 1 else f"a search of {trainings:,} trainings, none stopped early,"
+    times = trainings * max(
+        1, folds
+    )  # each fold leaves one part of `folds` out: with the whole they take as long as so many
+    seconds, kwh = estimate.seconds * times, (estimate.energy_kwh or 0.0) * times
+    who = "the training" if trainings == 1 else f"{trainings:,} trainings, none stopped early,"
+    who += f" with {folds} folds{' each' if trainings > 1 else ''}" if folds else ""
     end = (
         "end there with the best model so far"
         if budget.when_spent == "judge"

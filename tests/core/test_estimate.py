@@ -104,6 +104,9 @@ def test_a_training_beyond_its_budget_is_warned_of() -> None:
     assert not [*warnings_of(found, twice), *warnings_of(found, Budget()), *warnings_of(None, half)]
     (said,) = warnings_of(found, Budget(cost=2 * found.hours, price_per_hour=1.0, when_spent="judge"), trainings=3)
     assert "3 trainings" in said and "best model so far" in said
+    (said,) = warnings_of(found, Budget(hours=9 * found.hours), trainings=2, folds=5)
+    assert said.startswith("2 trainings, none stopped early, with 5 folds each would take about")
+    assert not [*warnings_of(found, Budget(hours=11 * found.hours), trainings=2, folds=5)]
     drawing = found.model_copy(update={"energy_kwh": 0.2})
     assert len([*warnings_of(drawing, Budget(kwh=0.1))]) == 1 and not [*warnings_of(found, Budget(kwh=0.1))]
 
