@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from contender import specrules
 from contender.section import Section
-from contender.spending import JOULES_PER_KWH, Spent
+from contender.spending import JOULES_PER_KWH, Spent, amounts
 from contender.training.options import CheckpointOptions, Limits
 
 MOST_PARALLEL = 64
@@ -53,8 +53,7 @@ class Budget(Section):
     @property
     def text(self) -> str:
         """For people; empty where there is no end."""
-        shown = {"hours": self.hours, "of cost": self.cost, "kWh": self.kwh}
-        return " and ".join(f"{value:g} {unit}" for unit, value in shown.items() if value is not None)
+        return amounts(hours=self.hours, of_cost=self.cost, kWh=self.kwh)
 
     def left(self, spent: Spent) -> Limits:
         """What the next training may use, where others used so much."""

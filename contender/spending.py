@@ -8,6 +8,13 @@ from __future__ import annotations
 JOULES_PER_KWH = 3.6e6
 
 
+def amounts(**shown: float | None) -> str:
+    """Unit → how much of it, for people; None: no end."""
+    names = {unit: unit.removesuffix("s") if value == 1 else unit for unit, value in shown.items()}
+    told = [f"{value:.4g} {names[unit].replace('_', ' ')}" for unit, value in shown.items() if value is not None]
+    return " and ".join(told)
+
+
 class Spent:
     """Seconds in training loops, and joules, by the key of the training; one that is told of again is counted once. For several threads."""
 

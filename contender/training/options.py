@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 from contender.records import Record
 from contender.section import Seconds
 from contender.specrules import Fault
-from contender.spending import JOULES_PER_KWH
+from contender.spending import JOULES_PER_KWH, amounts
 
 Init = Literal["pretrained", "scratch"]
 Method = Literal["full", "lora", "qlora", "head"]
@@ -214,8 +214,7 @@ class Limits(Record):
 
     @property
     def text(self) -> str:
-        shown = {"hours": self.seconds and self.seconds / 3600, "kWh": self.joules and self.joules / JOULES_PER_KWH}
-        return " and ".join(f"{value:.4g} {unit}" for unit, value in shown.items() if value is not None)
+        return amounts(hours=self.seconds and self.seconds / 3600, kWh=self.joules and self.joules / JOULES_PER_KWH)
 
 
 class Attempt(Record):

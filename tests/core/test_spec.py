@@ -101,6 +101,7 @@ def test_a_budget_is_of_hours_above_zero_and_a_price_not_below() -> None:
 def test_a_budget_ends_by_hours_or_by_cost_and_what_others_used_is_gone() -> None:
     budget = Budget(hours=4, cost=6, price_per_hour=2, kwh=0.5)
     assert (budget.most_hours, budget.text) == (3, "4 hours and 6 of cost and 0.5 kWh")
+    assert Budget(hours=1).text == "1 hour"
     assert Budget().most_hours is None and Budget().text == "" and Budget(price_per_hour=1).most_hours is None
     spent = Spent()
     assert budget.left(spent) == Limits(seconds=3 * 3600, joules=0.5 * JOULES_PER_KWH)
