@@ -1,11 +1,12 @@
 """How far the ways to search get with the same compute: `python -m benchmarks.search [--seeds K] [--keep FILE]`.
 
 The last layer above a frozen MiniLM learns tweet_eval's emotion, and Banking77 from 10 rows of each class. Every arm may train for as many
-epochs as the whole grid takes: `grid`, each combination to its end; `random`, points of the same space to their ends; `bayesian`, with
-trials that fall behind stopped by ASHA. What is compared is the best score on validation so far, over epochs, and how much of the grid's
-compute an arm needs to come up to the grid's best. Every seed draws other rows to validate on and begins elsewhere; the arms of a seed
-see the same rows. What is tried next and what is stopped is decided by the code that a run decides by. `--keep` appends each arm to a file
-of JSON lines, and what it has is not run again. Epochs are counted, not seconds: other work on the machine changes nothing.
+epochs as the whole grid takes: `grid`, each combination to its end; `random` and `bayesian`, points of the same space to their ends;
+`bayesian, asha`, with trials that fall behind stopped. What is compared is the best score on validation so far, over epochs, and how
+much of the grid's compute an arm needs to come up to the grid's best. Every seed draws other rows to validate on and begins elsewhere;
+the arms of a seed see the same rows. What is tried next and what is stopped is decided by the code that a run decides by. `--keep`
+appends each arm to a file of JSON lines, and what it has is not run again. Epochs are counted, not seconds: other work on the machine
+changes nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ SPACE: dict[str, tuple[Any, Sequence[float]]] = {
 ARMS: dict[str, dict[str, Any]] = {
     "grid": {"method": "grid", "prune": "none", "space": {key: list(values) for key, (_, values) in SPACE.items()}},
     "random": {"method": "random", "prune": "none", "trials": 1000, "space": {k: span for k, (span, _) in SPACE.items()}},
-    "bayesian": {"method": "bayesian", "prune": "asha", "trials": 1000, "space": {k: span for k, (span, _) in SPACE.items()}},
+    "bayesian": {"method": "bayesian", "prune": "none", "trials": 1000, "space": {k: span for k, (span, _) in SPACE.items()}},
+    "bayesian, asha": {"method": "bayesian", "prune": "asha", "trials": 1000, "space": {k: span for k, (span, _) in SPACE.items()}},
 }  # fmt: skip
 
 
@@ -95,8 +97,9 @@ class Watching(Monitor):
 
     def evaluated(self, evaluations: Sequence[Evaluated]) -> None:
         last = evaluations[-1]
-        self.points.append(Point(epoch=round(last.epoch), score=last.metrics[self._metric]))
-        if self._trial.is_hopeless(self.points[-1].epoch, self.points[-1].score) and self.points[-1].epoch < EPOCHS:
+        point = Point(epoch=round(last.epoch), score=last.metrics[self._metric])
+        self.points.append(point)
+        if self._trial.is_hopeless(point.epoch, point.score, EPOCHS) and point.epoch < EPOCHS:
             raise Hopeless
 
 

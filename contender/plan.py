@@ -23,7 +23,7 @@ REVISIONS = {
     "candidate": 1,
     "asked": 1,
     "selection": 1,
-    "trial": 1,
+    "trial": 2,
     "search": 1,
     "cross-validate": 1,
     "monitor": 1,

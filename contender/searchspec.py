@@ -151,8 +151,8 @@ class Search(Section):
     )
     prune: Literal["asha", "median", "none"] = Field(
         default="asha",
-        description="which trials are stopped after an epoch: asha: those not in the best third of what got so far; median: those worse "
-        "than half of it; with objectives none",
+        description="which trials are stopped: asha: those that after a third of their epochs are not in the best third of what got "
+        "so far; median: from there on those worse than half of it; with objectives none",
     )
     stop_when: dict[Annotated[str, AfterValidator(_objective)], float] = Field(
         default={},

@@ -7,6 +7,7 @@ generations came to, and from the values alone of those ahead of it in its own, 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 MOST_FOR_GP = 4  # keys, all of which always matter: a Gaussian process then needs fewer trials than TPE
 THIRD = 3  # of those that got so far, one in so many goes on
-RUNGS = frozenset(THIRD**at for at in range(10))  # epochs after which asha looks: 1, 3, 9…
+# Epochs before an early look: a score that rises fastest at first is not the one that ends highest, the less so where the rate decays.
+FEWEST_EPOCHS = 9
 ENOUGH_FOR_IMPORTANCE = 4  # finished trials
 # Trials at random before there is a model of them: a quarter of all, at most so many.
 FIRST_RANDOM, RANDOM_SHARE = 10, 4
@@ -61,16 +63,27 @@ class NextTrial:
             if parameter.active(self.changes):
                 self.changes[key] = _suggested(self._trial, key, parameter)
 
-    def is_hopeless(self, epoch: int, score: float) -> bool:
-        """Whether others were so much better after as many epochs that this one need not go on; `score`: the better the higher."""
+    def is_hopeless(self, epoch: int, score: float, epochs: float) -> bool:
+        """Whether others were so much better after as many epochs that this one need not go on.
+
+        `score`: the better the higher; `epochs`: of the whole training.
+        """
         if self._trial is None or epoch <= self._epoch or self._search.prune == "none":
             return False
-        self._epoch = epoch
+        self._epoch, rungs = epoch, looks(epochs)
         if self._search.prune == "asha":
             others = [point.score for trial in self._before for point in trial.curve if point.epoch == epoch]
-            return epoch in RUNGS and falls_behind(score, others)
+            return epoch in rungs and falls_behind(score, others)
         self._trial.report(self._sign * score, epoch)
-        return self._trial.should_prune()
+        return epoch >= rungs[0] and self._trial.should_prune()
+
+
+def looks(epochs: float) -> list[int]:
+    """Epochs after which asha looks at a training of so many, ascending: a third of it; also a ninth and so on, from FEWEST_EPOCHS on."""
+    found = [math.ceil(epochs / THIRD)]
+    while (earlier := math.ceil(found[0] / THIRD)) >= FEWEST_EPOCHS:
+        found.insert(0, earlier)
+    return found
 
 
 def falls_behind(score: float, others: Sequence[float]) -> bool:

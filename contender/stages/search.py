@@ -60,7 +60,7 @@ class Curve:
         self.points: list[Point] = []
         self.seconds = 0.0  # in the training loop
         self.joules: float | None = None
-        self._trial = trial
+        self._trial, self._epochs = trial, spec.train.epochs
         if kind(spec.task).chooses_by_loss:
             self._name, self._sign = "loss", -1
         else:
@@ -79,7 +79,7 @@ class Curve:
         if not progress.evaluations:
             return
         self.points = [self._point(one.epoch, one.metrics) for one in progress.evaluations]
-        verdicts = [self._trial.is_hopeless(point.epoch, point.score) for point in self.points]
+        verdicts = [self._trial.is_hopeless(point.epoch, point.score, self._epochs) for point in self.points]
         if verdicts[-1] and progress.step < progress.steps:
             raise Hopeless
 
@@ -136,7 +136,7 @@ def try_next(
     except ValidationError as error:  # each value is allowed, and these are not together
         return told.model_copy(update={"message": specrules.first_of(error)})
     base = base_of(trying, bases)
-    curve, place = Curve(run, trial), f"trial {trial.number} of {search.most}"
+    curve, place = Curve(trying, trial), f"trial {trial.number} of {search.most}"
     # Side by side, a trial that trains the same as another waits here until that one's is whole.
     with blind(run, split, f"search-{stage_key(trying.pipeline, 'train')[:12]}") as seen:
         one = training(

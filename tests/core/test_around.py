@@ -74,7 +74,7 @@ def test_the_champion_is_the_second_trial_and_others_lie_around_it() -> None:
     trials: list[TriedTrial] = []
     for number in range(1, 13):
         found = NextTrial(search, 17, trials, higher_is_better=True)
-        assert not found.given or not found.is_hopeless(1, -1.0)
+        assert not found.given or not found.is_hopeless(1, -1.0, 3)
         trials.append(TriedTrial(number=number, changes=found.changes, state="finished", score=0.5, seconds=1.0))
     assert trials[0].changes == {} and trials[1].changes == OPTIONS
     low, high = search.found.ranges["train.learning_rate"]

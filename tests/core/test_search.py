@@ -24,7 +24,7 @@ from contender.searching import Point, SearchReport, TriedTrial, best_of, best_s
 from contender.searchspec import Search
 from contender.showing.search import search_page
 from contender.spec import Spec
-from contender.study import NextTrial, falls_behind, importance
+from contender.study import NextTrial, falls_behind, importance, looks
 
 # --- what is refused --------------------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ def played(search: Search, count: int, seed: int = 17) -> list[TriedTrial]:
         seen, state = [], "finished"
         for point in points:
             seen.append(point)
-            if trial.is_hopeless(point.epoch, point.score):
+            if trial.is_hopeless(point.epoch, point.score, 3):
                 state = "pruned"
                 break
         trials.append(
@@ -223,8 +223,8 @@ def test_a_trial_is_stopped_by_earlier_generations_alone() -> None:
     search = Search.model_validate({"method": "random", "space": SPACE, "trials": 4})
     best = TriedTrial(number=1, changes={}, state="finished", score=1.0, seconds=1.0, curve=(Point(epoch=1, score=1),))
     beside = NextTrial(search, 17, [], higher_is_better=True, beside=[{}])
-    assert (beside.number, beside.is_hopeless(1, 0.1)) == (2, False)
-    assert NextTrial(search, 17, [best], higher_is_better=True).is_hopeless(1, 0.1)
+    assert (beside.number, beside.is_hopeless(1, 0.1, 3)) == (2, False)
+    assert NextTrial(search, 17, [best], higher_is_better=True).is_hopeless(1, 0.1, 3)
 
 
 @settings(max_examples=15, deadline=None)
@@ -259,6 +259,26 @@ def test_asha_keeps_the_best_third_and_whoever_comes_first() -> None:
     assert not falls_behind(0.2, [0.2])
     others = [0.1, 0.2, 0.3, 0.4, 0.5]
     assert [falls_behind(score, others) for score in (0.35, 0.45, 0.55)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "found"), [(0.5, [1]), (1, [1]), (3, [1]), (5, [2]), (9, [3]), (26, [9]), (27, [9]), (81, [9, 27]), (243, [9, 27, 81])]
+)  # fmt: skip
+def test_what_has_not_had_a_third_of_its_epochs_is_looked_at_only_in_long_trainings(
+    epochs: float, found: list[int]
+) -> None:
+    assert looks(epochs) == found
+
+
+@pytest.mark.parametrize("prune", ["asha", "median"])
+def test_nothing_is_stopped_before_the_first_look(prune: str) -> None:
+    search = Search.model_validate({"method": "random", "space": SPACE, "prune": prune, "trials": 20})
+    curve = tuple(Point(epoch=epoch, score=epoch / 9) for epoch in range(1, 10))
+    told = {"state": "finished", "score": 1.0, "seconds": 1.0, "curve": curve}
+    values = [NextTrial(search, 17, [], True, [{}] * number).changes for number in range(1, 8)]
+    others = [TriedTrial.model_validate({"number": n, "changes": one, **told}) for n, one in enumerate(values, 1)]
+    trial = NextTrial(search, 17, others, higher_is_better=True)
+    assert [trial.is_hopeless(epoch, 0.0, 9) for epoch in (1, 2, 3)] == [False, False, True]
 
 
 @settings(deadline=None)
