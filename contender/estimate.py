@@ -59,6 +59,11 @@ class Estimate(Record):
     speed: Speed
     probe_seconds: float = Field(description="that the trial spent in the training loop")
 
+    @property
+    def altogether(self) -> float:
+        """Seconds before the training loop, and in it."""
+        return self.preparing_seconds + self.seconds
+
     def seconds_after(self, epochs: float) -> float:
         """In the training loop, where the training ends after so many epochs."""
         return seconds_of(self.speed, self.rows, self.validation, self.batch_size, epochs)

@@ -20,7 +20,7 @@ REVISIONS = {
     "gate": 3,
     "split": 2,
     "fraction": 1,
-    "candidate": 1,
+    "candidate": 2,
     "asked": 1,
     "selection": 1,
     "trial": 2,

@@ -41,7 +41,8 @@ class ComparedBase(Record):
     energy_kwh: float | None = Field(default=None, description="that its device drew in the loop; None: not told")
     budget_spent: bool = Field(default=False, description="whether it ended where the budget did: the best so far")
     training_seconds: float | None = Field(
-        default=None, description="of the whole training, by the rows and epochs of this one; None: it does not tell"
+        default=None,
+        description="of the whole training, reading and preparing among them; None: this one does not tell",
     )
     latency_ms: float | None = Field(default=None, description="median of one prediction")
     device: str | None = Field(default=None, description="that latency_ms is of; None: somebody else's")

@@ -254,14 +254,14 @@ def _failed(told: ComparedBase, base: ResolvedBase, error: ContenderError) -> Co
 
 
 def _whole(run: Run, way: Way, report: TrainReport, sample: SplitReport, whole: SplitReport) -> float | None:
-    """Seconds of the whole training in its loop, at most; None where this one does not tell: it trained less of the model."""
+    """Seconds of the whole training, at most; None where this one does not tell: it trained less of the model."""
     if way == "full":
-        return report.seconds
+        return report.durations.preparing + report.seconds
     train, method = run.pipeline.spec.train, run.pipeline.spec.model.method
     if (way == "linear-probe" and method != "head") or not report.durations.epochs:
         return None
     rows = (sample.rows["train"], sample.rows[ON])
-    return estimated(report, rows, whole.rows["train"], whole.rows[ON], train.epochs, train.batch_size).seconds
+    return estimated(report, rows, whole.rows["train"], whole.rows[ON], train.epochs, train.batch_size).altogether
 
 
 def _timed(run: Run, base: ResolvedBase, split: Staged[SplitReport], found: ComparedBase) -> ComparedBase:
@@ -271,7 +271,7 @@ def _timed(run: Run, base: ResolvedBase, split: Staged[SplitReport], found: Comp
     except (TrainingFailed, OutOfMemory, ModelError) as error:
         return _failed(ComparedBase(number=found.number, name=found.name, way=found.way, state="failed"), base, error)
     seconds = found.seconds + whole.probe_seconds
-    return found.model_copy(update={"training_seconds": whole.seconds, "seconds": seconds})
+    return found.model_copy(update={"training_seconds": whole.altogether, "seconds": seconds})
 
 
 def _came_to(run: Run, base: ComparedBase) -> str:
