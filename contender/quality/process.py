@@ -119,9 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--progress-fd", type=int, required=True)
     told = parser.parse_args(arguments)
     asked = _asked(told.parent_fd)
-    gc.disable()  # collecting among thousands of new modules finds nothing
+    gc.disable()  # collecting among thousands of new modules finds nothing, and no later collection looks at them
     from contender.quality.gate import check
 
+    gc.freeze()
     gc.enable()
     request = asked.get()
     voice = Voice(told.progress_fd)

@@ -8,6 +8,7 @@ nothing. Exit codes: 0 a model was written, 75 stopped with a checkpoint, 130 st
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -62,8 +63,11 @@ def _run(folder: Path, monitor: Monitor, attempt: Attempt) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     with FileLock(folder / "lock"):  # a predecessor may still be ending
         monitor.phase("starting")
+        gc.disable()  # collecting among thousands of new modules finds nothing, and no later collection looks at them
         from contender.training.finetune import finetune
 
+        gc.freeze()
+        gc.enable()
         job = Job.from_bytes((folder / "job.json").read_bytes())
         report = finetune(job, folder, monitor, attempt)
         monitor.voice.say(report=report.model_dump(mode="json"))

@@ -108,21 +108,19 @@ def test_the_fuse_leaves_alone_what_it_is_not_meant_for(tmp_path: Path, fault: F
     assert not (tmp_path / "marker").exists()
 
 
-FUNCTIONS = {
-    f"{path}:{node.name}"
-    for package in ("contender", "deployments")
-    for path in (ROOT / package).rglob("*.py")
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    if isinstance(node, ast.FunctionDef)
-}
-
-
 def test_every_point_has_a_name_of_its_own_and_is_drawn() -> None:
+    functions = {
+        f"{path}:{node.name}"
+        for package in ("contender", "deployments")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
     assert len(BY_NAME) == len(POINTS) > 60
     for point in POINTS:
         pattern = re.compile(point.fault.path)
         if point.fault.event in ("call", "return"):
-            assert any(pattern.search(function) for function in FUNCTIONS), (
+            assert any(pattern.search(function) for function in functions), (
                 f"{point.name}: {pattern.pattern} is nowhere"
             )
     names = {kill.name for scenario in drawn(2 * len(POINTS), seed=1) for kill in scenario.kills}
