@@ -23,6 +23,8 @@ from contender.showing.search import search_page
 from contender.stages.search import generation
 from contender.study import NextTrial
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")  # Gaussian processes of a few points
+
 BOTH = ["latency_ms", "size_mb"]
 SPACE: dict[str, Any] = {
     "train.learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log"},

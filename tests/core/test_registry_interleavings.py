@@ -131,15 +131,15 @@ def walk(acts: tuple[Any, ...], switches: int) -> None:
         check(store, results, schedule)
         ends.add(tuple(type(result).__name__ for result in results))
         count += 1
-    assert count > 50
+    assert count > 20
     assert len(ends) > 1, "the order makes a difference, or the schedules are none"
 
 
-@pytest.mark.parametrize("switches", [1, pytest.param(2, marks=pytest.mark.slow)])
+# Where nothing hurries, one switch more, and two for two actors: thousands of orders each, those of one switch among them.
+@pytest.mark.parametrize("more", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("acts", [*PAIRS.values(), *TRIPLES.values()], ids=[*PAIRS, *TRIPLES])
 def test_in_every_order_what_is_live_is_whole(
-    acts: tuple[Any, ...], switches: int, monkeypatch: pytest.MonkeyPatch
+    acts: tuple[Any, ...], more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one switch more for two actors than for three: thousands of orders each where nothing hurries."""
     monkeypatch.setattr(transfer, "ThreadPoolExecutor", AtOnce)
-    walk(acts, switches + 1 if len(acts) == 2 else switches)
+    walk(acts, 1 + more * (4 - len(acts)))

@@ -26,6 +26,8 @@ from contender.showing.search import search_page
 from contender.spec import Spec
 from contender.study import NextTrial, falls_behind, importance, looks
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")  # Gaussian processes of a few points, thousands of times
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,7 @@ def test_all_faults_between_keys_are_reported_at_once() -> None:
     [
         ("# a NUL \0", "p.yaml:9:9"),
         ("# a bell \a", "p.yaml:9:10"),
-        ("x: " + "[" * 3_000 + "]" * 3_000, "p.yaml:9:"),
+        ("x: " + "[" * 1_000 + "]" * 1_000, "p.yaml:9:"),
         ("x: " + "{a: " * 800 + "1" + "}" * 800, "p.yaml:9:"),
         ("x: " + "[" * 60 + "]" * 60, "p.yaml:9:"),
         ("train: {epochs: 2020-13-45}", "p.yaml:9:17"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 WARMED = """
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ print(transformers.PreTrainedTokenizerBase.__name__)
 """
 
 
+@pytest.mark.slow
 def test_what_comes_after_the_training_finds_transformers_whole() -> None:
     done = subprocess.run([sys.executable, "-P", "-c", WARMED], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "PreTrainedTokenizerBase", done.stderr[-2000:]

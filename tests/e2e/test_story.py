@@ -21,6 +21,7 @@ KEYS = {
 STAGES = ["snapshot", "gate", "split", "train", "release", "evaluate", "judge", "explain", "latency"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_pipelines_life(desk: Desk, tmp_path: Path) -> None:
     desk.drop("1.csv", tickets(240, seed=1, wrong=0.67))  # labels at random: whatever is learnt later is better

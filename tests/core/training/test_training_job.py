@@ -14,6 +14,7 @@ from typing import IO
 import psutil
 import pytest
 import torch
+from fitting import train
 from limits import files_of_at_most
 
 from contender.errors import BudgetSpent, DataError, DiskFull, Interrupted, TrainingFailed, UsageError
@@ -152,7 +153,7 @@ def test_a_budget_of_energy_is_refused_where_nothing_tells_it(make_job, tmp_path
     if meter_of(torch.device("cpu")).source:
         pytest.skip("this processor tells what it draws")
     with pytest.raises(UsageError, match=r"kwh cannot be watched: the cpu here"):
-        run_job(make_job(epochs=1), tmp_path / "job", attempts(tmp_path), limits=Limits(joules=1e9))
+        train(make_job(epochs=1), tmp_path / "job", limits=Limits(joules=1e9))
 
 
 def test_an_error_in_the_listener_ends_the_child(make_job, tmp_path):

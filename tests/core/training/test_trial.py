@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from desk import PIPELINE, tickets, write_tickets
+from fitting import train
 
 from contender import stopping
 from contender.check import Plan, check
@@ -39,7 +40,7 @@ def left(desk: Path) -> list[str]:
 def test_a_trial_ends_after_its_epochs_with_their_times_and_no_model(make_job, tmp_path):
     job = make_job(epochs=50)
     trial = Trial(epochs=3, steps=1, least_seconds=0, most_seconds=60)
-    report = run_job(job, tmp_path / "job", Attempts(LocalStore(tmp_path), "k"), trial=trial)
+    report = train(job, tmp_path / "job", trial=trial)
     assert [(one.rows, one.steps, one.evaluated) for one in report.durations.epochs] == [(150, 19, 45)] * 3
     assert (report.epochs, report.steps, report.stopped_early) == (3, 57, False)
     for one in report.durations.epochs:
