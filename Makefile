@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# A file's tests run in one process, and share its servers; the order of pyproject.toml begins with the files that take longest.
+# A file's tests run in one process, and share its servers; tests/conftest.py begins with the files that take longest.
 PARALLEL := --dist loadfile --no-loadscope-reorder
 # Three on two cores: a quarter of the time tests wait for servers and children.
 FILES := -n 3 $(PARALLEL)

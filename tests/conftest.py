@@ -31,6 +31,28 @@ os.environ["CONTENDER_CACHE"] = tempfile.mkdtemp(prefix="contender-cache-")
 atexit.register(shutil.rmtree, os.environ["CONTENDER_CACHE"], ignore_errors=True)
 
 ROOT = Path(__file__).parents[1]
+# A file is one worker's. What takes minutes, of the slow tests or of the fast ones, begins first, so that all workers end together.
+LONGEST = (
+    "faults/test_faults.py",
+    "e2e/test_search.py",
+    "e2e/test_s3.py",
+    "e2e/test_demo.py",
+    "core/training/test_training_job.py",
+    "core/test_registry_interleavings.py",
+    "e2e/test_banking77.py",
+    "e2e/test_selection.py",
+    "e2e/test_docs.py",
+    "e2e/test_shared_workspace.py",
+    "e2e/test_search_parallel.py",
+    "core/training/test_training_finetune.py",
+    "core/test_quality_gate.py",
+    "core/test_quality_sqlite.py",
+    "core/training/test_trial.py",
+    "core/test_quality_process.py",
+    "core/test_quality_faults.py",
+    "core/test_latency.py",
+    "core/training/test_regularising.py",
+)
 CEPH_SCRIPT = ROOT / "tests" / "servers" / "ceph_rgw.sh"
 AnyServer = TypeVar("AnyServer", bound="S3Server")
 
@@ -44,6 +66,12 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others in the order of pyproject.toml."""
+    first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(LONGEST)))
 
 
 @dataclass(frozen=True)

@@ -149,3 +149,10 @@ def test_every_guarantee_names_a_test_that_there_is() -> None:
     tests = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py")}
     functions = set(re.findall(r"def (test_\w+)", "\n".join(tests.values())))
     assert sorted(named - functions - set(tests)) == []
+
+
+def test_the_files_of_tests_that_begin_first_are_there() -> None:
+    text = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    named = re.findall(r'^    "(\w+/[\w/]+\.py)",$', text, re.MULTILINE)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []
