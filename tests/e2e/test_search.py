@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import Desk, start, tickets, until
+from desk import Desk, Ran, start, tickets, until
 
 from contender.loading import load_pipeline
 from contender.records import TrainReport
@@ -36,11 +37,27 @@ def written(desk: Desk) -> dict[str, int]:
     return {path.parent.name: path.stat().st_ino for path in found}
 
 
+@pytest.fixture(scope="module")
+def remembered() -> list[Ran]:
+    return []
+
+
+@pytest.fixture
+def undisturbed(
+    desk: Desk, prefect_server: object, tmp_path_factory: pytest.TempPathFactory, remembered: list[Ran]
+) -> tuple[Desk, Ran]:
+    """Another desk, whose search nothing disturbed, and what that said; searched once for all tests that want it."""
+    other = Desk(tmp_path_factory.getbasetemp() / "undisturbed", desk.run)
+    if not remembered:
+        shutil.copytree(desk.folder, other.folder)
+        other.drop("1.csv", tickets(240, seed=1))
+        remembered.append(other.retrain(*SEARCH))
+    return other, remembered[0]
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
-def test_the_best_trial_is_released_and_none_is_repeated(desk: Desk) -> None:
-    desk.drop("1.csv", tickets(240, seed=1))
-    ran = desk.retrain(*SEARCH)
+def test_the_best_trial_is_released_and_none_is_repeated(undisturbed: tuple[Desk, Ran]) -> None:
+    desk, ran = undisturbed
     assert (ran.code, ran.document["outcome"]) == (0, "promoted"), ran.shown
     found = ran.document["search"]
     scores = [trial["score"] for trial in found["trials"] if trial["score"] is not None]
@@ -64,8 +81,7 @@ def test_the_best_trial_is_released_and_none_is_repeated(desk: Desk) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
-def test_a_killed_search_goes_on_with_the_trial_that_it_was_at(desk: Desk) -> None:
+def test_a_killed_search_goes_on_with_the_trial_that_it_was_at(desk: Desk, undisturbed: tuple[Desk, Ran]) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
     run = start(desk, *SEARCH)
     until(run, "✓ split")
@@ -81,8 +97,7 @@ def test_a_killed_search_goes_on_with_the_trial_that_it_was_at(desk: Desk) -> No
     after = written(desk)
     assert {key: after[key] for key in before} == before, "what was finished is not done again"
     assert len(after) == 4
-    other = desk.retrain(*SEARCH, "--set", "workspace=elsewhere/", "--set", "promote.to=other/")
-    assert trials(other.document) == trials(done.document)
+    assert trials(undisturbed[1].document) == trials(done.document)
 
 
 @pytest.mark.slow
