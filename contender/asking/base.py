@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
 from contender.apibase import Message
@@ -58,6 +58,14 @@ class Written:
     def limit(self, answers: Sequence[str]) -> int:
         """What the spec says of an answer's tokens; by default what training answers need."""
         return usual_tokens(answers) if self._longest == "auto" else self._longest
+
+
+def asked(instruction: str, examples: Iterable[tuple[str, str]], text: str) -> list[Message]:
+    """A question about a text, behind examples of one with its answer, each as a turn of the user and one of the model."""
+    turns: list[Message] = [{"role": "system", "content": instruction}]
+    for example, answer in examples:
+        turns += [{"role": "user", "content": example}, {"role": "assistant", "content": answer}]
+    return [*turns, {"role": "user", "content": text}]
 
 
 def usual_tokens(answers: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from contender.apibase import Message
-from contender.asking.base import Row, usual_tokens
+from contender.asking.base import Row, asked, usual_tokens
 from contender.asking.labels import MOST_CHARACTERS, MOST_TRAIN_ROWS, NO_LABEL, first_of_each, named_in
 from contender.data.jsonlists import texts_of, written
 from contender.errors import DataError
@@ -31,17 +31,12 @@ class LabelSets:
 
     def question(self, row: Row, shown: Sequence[Row]) -> list[Message]:
         listed = "\n".join(f"- {label}" for label in self._labels)
-        asked = (
+        instruction = (
             "Which of these labels does the text of the user have? It may have several, or none. "
             'Answer with a JSON list of them as they stand here, such as ["one", "another"] or [], and nothing else.'
         )
-        turns: list[Message] = [{"role": "system", "content": f"{asked}\n{listed}"}]
-        for example in shown:
-            turns += [
-                {"role": "user", "content": example[self._text][:MOST_CHARACTERS]},
-                {"role": "assistant", "content": self.reference(example)},
-            ]
-        return [*turns, {"role": "user", "content": row[self._text][:MOST_CHARACTERS]}]
+        examples = ((example[self._text][:MOST_CHARACTERS], self.reference(example)) for example in shown)
+        return asked(f"{instruction}\n{listed}", examples, row[self._text][:MOST_CHARACTERS])
 
     def most_tokens(self, rows: Sequence[Row]) -> int:
         return usual_tokens([self.reference(row) for row in rows])

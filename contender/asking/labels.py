@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from contender.apibase import Message
-from contender.asking.base import EXAMPLES, Row
+from contender.asking.base import EXAMPLES, Row, asked
 from contender.names import Task
 
 MOST_TRAIN_ROWS = 10_000
@@ -32,14 +32,9 @@ class OneLabel:
 
     def question(self, row: Row, shown: Sequence[Row]) -> list[Message]:
         listed = "\n".join(f"- {label}" for label in self._labels)
-        asked = "Which of these labels does the text of the user have? Answer with that label as it stands here, and nothing else."
-        turns: list[Message] = [{"role": "system", "content": f"{asked}\n{listed}"}]
-        for example in shown:
-            turns += [
-                {"role": "user", "content": example[self._text][:MOST_CHARACTERS]},
-                {"role": "assistant", "content": example[self._label]},
-            ]
-        return [*turns, {"role": "user", "content": row[self._text][:MOST_CHARACTERS]}]
+        instruction = "Which of these labels does the text of the user have? Answer with that label as it stands here, and nothing else."
+        examples = ((example[self._text][:MOST_CHARACTERS], example[self._label]) for example in shown)
+        return asked(f"{instruction}\n{listed}", examples, row[self._text][:MOST_CHARACTERS])
 
     def most_tokens(self, rows: Sequence[Row]) -> None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from contender.apibase import Message
-from contender.asking.base import MOST_CHARACTERS, Row, Written, fitting
+from contender.asking.base import MOST_CHARACTERS, Row, Written, asked, fitting
 from contender.data.references import references
 from contender.names import Task
 
@@ -30,13 +30,8 @@ class Pairs(Written):
         return fitting(rows)
 
     def question(self, row: Row, shown: Sequence[Row]) -> list[Message]:
-        turns: list[Message] = [{"role": "system", "content": self._instruction}]
-        for example in shown:
-            turns += [
-                {"role": "user", "content": example[self._source]},
-                {"role": "assistant", "content": references(example[self._target])[0]},
-            ]
-        return [*turns, {"role": "user", "content": row[self._source][:MOST_CHARACTERS]}]
+        examples = ((example[self._source], references(example[self._target])[0]) for example in shown)
+        return asked(self._instruction, examples, row[self._source][:MOST_CHARACTERS])
 
     def most_tokens(self, rows: Sequence[Row]) -> int:
         return self.limit([references(row[self._target])[0] for row in rows])
