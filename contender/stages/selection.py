@@ -266,6 +266,7 @@ def _whole(run: Run, way: Way, report: TrainReport, sample: SplitReport, whole: 
 
 def _timed(run: Run, base: ResolvedBase, split: Staged[SplitReport], found: ComparedBase) -> ComparedBase:
     """With the time of the whole training, by some steps of it; a base that cannot do these is a finding, too."""
+    tell(Note("selection", "moved", f"{found.name}: some steps of its training, for the time that it takes"))
     try:
         whole = estimate_on(run, base, split)
     except (TrainingFailed, OutOfMemory, ModelError) as error:
