@@ -130,8 +130,9 @@ class Ui:
         self.page.get_by_test_id("markdown-display").get_by_role("heading").first.wait_for()
 
     def text(self) -> str:
-        """What an artifact's page shows."""
-        return self.page.get_by_test_id("markdown-display").inner_text()
+        """What an artifact's page shows; the UI may draw it once more behind its heading, and it is empty meanwhile."""
+        display = self.page.get_by_test_id("markdown-display")
+        return until("the text of an artifact", lambda: display.inner_text() or None, 30)
 
     def heard(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not THEIRS.search(message.text):
