@@ -11,7 +11,7 @@ import pytest
 from desk import Ran
 
 DATA = Path(os.environ.get("CONTENDER_DATA") or Path(__file__).parents[3] / "shared" / "data") / "banking77"
-LABELS = 20
+LABELS = 10
 
 PIPELINE = """\
 name: banking
@@ -40,7 +40,7 @@ def part(name: str, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.usefixtures("prefect_server")
-def test_twenty_intents_of_banking77_reach_ninety_percent(tmp_path: Path, command: Callable[..., Ran]) -> None:
+def test_ten_intents_of_banking77_reach_ninety_percent(tmp_path: Path, command: Callable[..., Ran]) -> None:
     if not DATA.is_dir():
         pytest.skip(f"{DATA} is absent; CONTENDER_DATA names its parent")
     for name in ("train.csv", "test.csv"):

@@ -17,6 +17,12 @@ from tasks import policy
 SILENCE = 3.0  # seconds that a run waits for a store that says nothing; a minute each would be most of the test
 
 
+# What is away is the proxy: which server stands behind it is no matter.
+AWAY = pytest.mark.parametrize(
+    "s3_server", [pytest.param("ministack", marks=pytest.mark.server("ministack"))], indirect=True
+)
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_a_pipeline_lives_on_s3(desk: Desk, s3_server, tmp_path: Path) -> None:
     from contender.store import open_store
@@ -77,6 +83,7 @@ def test_a_run_goes_on_through_faults_of_the_store_and_promotes_once(
 
 
 @pytest.mark.slow
+@AWAY
 @pytest.mark.usefixtures("prefect_server")
 def test_a_store_that_is_away_for_a_while_is_waited_for(desk: Desk, s3_server, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
@@ -94,6 +101,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(desk: Desk, s3_server, m
     assert (run.returncode, json.loads(out)["outcome"]) == (0, "promoted"), err
 
 
+@AWAY
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_that_lost_its_patience_says_so_and_the_same_command_finishes_it(
     desk: Desk, s3_server, monkeypatch: pytest.MonkeyPatch
@@ -120,6 +128,7 @@ def test_a_run_that_lost_its_patience_says_so_and_the_same_command_finishes_it(
     assert len(desk.run("releases", f"{registry}/desk", "--json").document["releases"]) == 1
 
 
+@AWAY
 @pytest.mark.usefixtures("prefect_server")
 def test_a_store_that_stays_away_can_be_given_up_by_ctrl_c(desk: Desk, s3_server) -> None:
     desk.drop("1.csv", tickets(240, seed=1))
