@@ -13,6 +13,9 @@ A run that crashed before it was ever Running is left, unless its machine went a
 crash for ever. How often a run is continued is counted by the run (`contender/recovery.py`), which knows how far it came. A false alarm
 does no harm: the server refuses Crashed for a run that has ended, and an attempt that still lives ends when it sees the newer one.
 
+A server that was just restarted, on a busy machine, was seen to act twice on one Crashed, a third of a second apart: AwaitingRetry after
+AwaitingRetry, before a worker looks, changes nothing.
+
 A server on SQLite that is busy drops an event where one of its triggers reads before it writes (`database is locked`), and with it all
 that its other triggers would have done. So nothing but what continues a run looks at Crashed, and it writes first: the event that
 opens its window is the one that it waits behind.

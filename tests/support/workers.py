@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -126,9 +127,10 @@ def flow_run(run_id: UUID) -> FlowRun:
 
 
 def history(run_id: UUID) -> list[str]:
-    """The names of the states that a run went through."""
+    """The names of the states that a run went through; one AwaitingRetry after another is told once, see deployments/automations.py."""
     with get_client(sync_client=True) as client:
-        return [str(state.name) for state in client.read_flow_run_states(run_id)]
+        names = [str(state.name) for state in client.read_flow_run_states(run_id)]
+    return [name for before, name in pairwise(["", *names]) if not before == name == "AwaitingRetry"]
 
 
 def why_it_crashed(run_id: UUID) -> list[str]:
