@@ -7,7 +7,6 @@ the training begins. The child imports first, then reads one request: the argume
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from threading import Thread
 from typing import IO, Any
 
 from contender import stopping
-from contender.child import Child, Voice, end_with_parent, how_it_ended, requested, told_error
+from contender.child import Child, Voice, end_with_parent, how_it_ended, importing, requested, told_error
 from contender.errors import ContenderError, StageFailed
 from contender.files import empty_folder
 from contender.printed import Printed
@@ -119,11 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--progress-fd", type=int, required=True)
     told = parser.parse_args(arguments)
     asked = _asked(told.parent_fd)
-    gc.disable()  # collecting among thousands of new modules finds nothing, and no later collection looks at them
-    from contender.quality.gate import check
-
-    gc.freeze()
-    gc.enable()
+    with importing():
+        from contender.quality.gate import check
     request = asked.get()
     voice = Voice(told.progress_fd)
     rows, out = Path(request.pop("rows")), Path(request.pop("out"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Literal
@@ -115,9 +116,10 @@ def _answers(
 ) -> Staged[Answers]:
     """Of a model to the questions about these rows and their keys; asked for once."""
     rows, keys = asked
-    examples = family.shown(_rows(seen, "train", family, family.among)[2]) if shots == "few-shot" else []
+    trained = cache(lambda most: _rows(seen, "train", family, most)[2])
+    examples = family.shown(trained(family.among)) if shots == "few-shot" else []
     questions = [family.question(row, examples) for row in rows]
-    tokens = family.most_tokens(_rows(seen, "train", family, MOST_TRAIN_ROWS)[2])
+    tokens = family.most_tokens(trained(MOST_TRAIN_ROWS))
     key = stage_key(
         run.pipeline,
         "asked",

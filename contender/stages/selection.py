@@ -59,7 +59,7 @@ def compare_base(run: Run, base: ResolvedBase, split: Staged[SplitReport], full:
             else _trained(run, comparing, base, rows, seen, told)
         )
         if found.state == "finished" and found.training_seconds is None:
-            found = _timed(run, base, seen, found)
+            found = _timed(run, base, seen, told, found)
     run.spent.add(found.model or f"base {number} by {way}", found.seconds, found.energy_kwh)
     shown = f"{found.name}: {_came_to(run, found)} by {way}"
     tell(Note("selection", "said", shown))
@@ -264,13 +264,15 @@ def _whole(run: Run, way: Way, report: TrainReport, sample: SplitReport, whole: 
     return estimated(report, rows, whole.rows["train"], whole.rows[ON], train.epochs, train.batch_size).altogether
 
 
-def _timed(run: Run, base: ResolvedBase, split: Staged[SplitReport], found: ComparedBase) -> ComparedBase:
-    """With the time of the whole training, by some steps of it; a base that cannot do these is a finding, too."""
+def _timed(
+    run: Run, base: ResolvedBase, split: Staged[SplitReport], told: ComparedBase, found: ComparedBase
+) -> ComparedBase:
+    """What was found with the time of the whole training, by some steps of it; a base that cannot do these is a finding, too."""
     tell(Note("selection", "moved", f"{found.name}: some steps of its training, for the time that it takes"))
     try:
         whole = estimate_on(run, base, split)
     except (TrainingFailed, OutOfMemory, ModelError) as error:
-        return _failed(ComparedBase(number=found.number, name=found.name, way=found.way, state="failed"), base, error)
+        return _failed(told, base, error)
     seconds = found.seconds + whole.probe_seconds
     return found.model_copy(update={"training_seconds": whole.altogether, "seconds": seconds})
 

@@ -8,7 +8,6 @@ nothing. Exit codes: 0 a model was written, 75 stopped with a checkpoint, 130 st
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from contender.child import Voice, end_with_parent
+from contender.child import Voice, end_with_parent, importing
 from contender.errors import ContenderError, DiskFull, OutOfMemory, TrainingFailed
 from contender.training.memory import go_first, is_out_of_memory
 from contender.training.monitor import Monitor, Stop, Stopped
@@ -63,11 +62,8 @@ def _run(folder: Path, monitor: Monitor, attempt: Attempt) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     with FileLock(folder / "lock"):  # a predecessor may still be ending
         monitor.phase("starting")
-        gc.disable()  # collecting among thousands of new modules finds nothing, and no later collection looks at them
-        from contender.training.finetune import finetune
-
-        gc.freeze()
-        gc.enable()
+        with importing():
+            from contender.training.finetune import finetune
         job = Job.from_bytes((folder / "job.json").read_bytes())
         report = finetune(job, folder, monitor, attempt)
         monitor.voice.say(report=report.model_dump(mode="json"))
